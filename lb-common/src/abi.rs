@@ -1,0 +1,446 @@
+//! The contents of every map, defined once for kernel and agent.
+//!
+//! Rules: `repr(C)`, no padding (checked below), whole aligned words in keys, no `bool`, `enum` or `Option`; addresses
+//! and ports in network byte order. Whoever changes a type, a map or its meaning changes [`ABI_VERSION`], which stands in
+//! the path of the pins.
+
+use crate::addr::{Addr4, Addr6};
+use crate::be::{Be16, Be32};
+
+/// Version of everything in this file.
+pub const ABI_VERSION: u32 = 2;
+
+/// Names of the maps, equal to the statics in `lb-ebpf`, and so to the names of their pins.
+pub mod map {
+    /// Hash of [`super::FrontendKey`] to [`super::FrontendEntry`], IPv4.
+    pub const FRONTENDS4: &str = "FRONTENDS4";
+    /// Array of [`super::ServiceEntry`] by service id; memory-mapped.
+    pub const SERVICES: &str = "SERVICES";
+    /// Array of [`super::RingLine`]; memory-mapped.
+    pub const RINGS: &str = "RINGS";
+    /// Array of [`super::BackendEntry4`] by backend id; memory-mapped.
+    pub const BACKENDS4: &str = "BACKENDS4";
+    /// Hash of [`super::FlowKey4`] to [`super::FlowEntry4`]: proven flows.
+    pub const FLOWS4: &str = "FLOWS4";
+    /// Hash of [`super::FlowKey4`] (the tuple of the reply) to [`super::ReplyEntry4`]: proven flows.
+    pub const REPLIES4: &str = "REPLIES4";
+    /// Like FLOWS4 for flows whose backend has not answered; least recently used goes first.
+    pub const HALF_FLOWS4: &str = "HALF_FLOWS4";
+    /// Like REPLIES4 for flows whose backend has not answered; least recently used goes first.
+    pub const HALF_REPLIES4: &str = "HALF_REPLIES4";
+    /// LRU hash of [`super::FragmentKey4`] to [`super::FragmentEntry`]: fragmented datagrams of which the first part came.
+    pub const FRAGMENTS4: &str = "FRAGMENTS4";
+    /// Hash of [`crate::addr::Addr4`] to a `u32` (always 1): the addresses of this node on which NodePorts answer.
+    pub const NODE_ADDRS4: &str = "NODE_ADDRS4";
+    /// Hash of [`crate::addr::Addr4`] to a `u32` (always 1): the addresses of frontends that are not the node's own.
+    pub const VIPS4: &str = "VIPS4";
+    /// Hash of interface index (`u32`) to [`super::DeviceEntry`].
+    pub const DEVICES: &str = "DEVICES";
+    /// Array of `u64` words, indexed by [`super::setting`].
+    pub const SETTINGS: &str = "SETTINGS";
+    /// Per-CPU array of [`super::Counters`] by service id.
+    pub const SERVICE_STATS: &str = "SERVICE_STATS";
+    /// Per-CPU array of [`super::Counters`] by backend id (IPv4).
+    pub const BACKEND_STATS4: &str = "BACKEND_STATS4";
+    /// Per-CPU array of [`super::DropCounters`] by [`crate::drop_reason::DropReason`].
+    pub const DROP_STATS: &str = "DROP_STATS";
+    /// Per-CPU array of `u64` by [`super::Stat`].
+    pub const EVENT_STATS: &str = "EVENT_STATS";
+    /// SOCKMAP of the front's listeners.
+    pub const LISTENERS: &str = "LISTENERS";
+}
+
+/// Names of the programs, equal to the functions in `lb-ebpf`.
+pub mod program {
+    /// XDP at the ingress of each external interface.
+    pub const XDP: &str = "weir_xdp";
+    /// tc ingress companion on the same interfaces.
+    pub const TC_INGRESS: &str = "weir_tc_ingress";
+    /// tc egress on the same interfaces.
+    pub const TC_EGRESS: &str = "weir_tc_egress";
+    /// sk_lookup of the network namespace.
+    pub const SK_LOOKUP: &str = "weir_sk_lookup";
+}
+
+/// Indices into SETTINGS. Each word changes by one aligned store.
+pub mod setting {
+    /// Lowest NodePort in use in bits 16–31, highest in bits 0–15, host order; 0 if there is none.
+    pub const NODE_PORTS: u32 = 0;
+    /// First port for SNAT in bits 16–31, last in bits 0–15, host order.
+    pub const SNAT_PORTS: u32 = 1;
+    /// Mark set on packets for the front.
+    pub const FRONT_MARK: u32 = 2;
+    /// Filled slots of LISTENERS for HTTP in bits 0–15, for HTTPS in bits 16–31.
+    pub const LISTENER_COUNTS: u32 = 3;
+    /// Address (IPv4, the raw word in network order) that SNAT takes instead of the device's own; 0 if none.
+    pub const SNAT_ADDRESS4: u32 = 4;
+    /// How many words there are.
+    pub const COUNT: u32 = 16;
+}
+
+/// Protocol numbers of IP that are balanced.
+pub mod protocol {
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+}
+
+/// Key of the frontends: where clients arrive. NodePorts stand under the address [`crate::addr::Address::ANY`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FrontendKey<A> {
+    /// The VIP.
+    pub address: A,
+    /// Port.
+    pub port: Be16,
+    /// IP protocol number, host order.
+    pub protocol: u16,
+}
+
+/// What a frontend leads to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrontendEntry {
+    /// Service id.
+    pub service: u32,
+    /// Bits of [`frontend_flag`].
+    pub flags: u32,
+}
+
+/// Bits of [`FrontendEntry::flags`].
+pub mod frontend_flag {
+    /// The packet goes to the node's own front, listener kind HTTP.
+    pub const FRONT_HTTP: u32 = 1;
+    /// The packet goes to the node's own front, listener kind HTTPS.
+    pub const FRONT_HTTPS: u32 = 2;
+    /// Either of the two.
+    pub const FRONT: u32 = FRONT_HTTP | FRONT_HTTPS;
+}
+
+/// A service. `ring` changes in place by one aligned store, everything else only together with the id.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceEntry {
+    /// Where the ring stands: first line of RINGS in bits 32–63, slots in bits 0–31. No slots: no backend.
+    pub ring: u64,
+    /// Reserved for policies; 0.
+    pub flags: u32,
+    /// 1 if the entry is in use.
+    pub used: u32,
+}
+
+impl ServiceEntry {
+    /// Packs the place of a ring into one word.
+    pub const fn pack_ring(first_line: u32, slots: u32) -> u64 {
+        ((first_line as u64) << 32) | slots as u64
+    }
+
+    /// First line and number of slots.
+    #[inline(always)]
+    pub const fn ring_place(&self) -> (u32, u32) {
+        ((self.ring >> 32) as u32, self.ring as u32)
+    }
+}
+
+/// One cache line of ring slots: backend ids, 0 for none.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingLine {
+    /// The slots.
+    pub slots: [u32; crate::limits::RING_LINE_SLOTS as usize],
+}
+
+/// A backend. Never changes in place while something points at it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BackendEntry<A> {
+    /// Address.
+    pub address: A,
+    /// Port.
+    pub port: Be16,
+    /// Bits of [`backend_flag`].
+    pub flags: u16,
+    /// Counts the uses of this id, so that a flow notices that its backend is another one; survives deletion.
+    pub generation: u32,
+    /// IP protocol number; 0 if the entry is not in use.
+    pub protocol: u32,
+}
+
+/// Bits of [`BackendEntry::flags`].
+pub mod backend_flag {
+    /// The backend runs on this node.
+    pub const LOCAL: u16 = 1;
+}
+
+/// The 5-tuple of a flow as a packet carries it. Forward entries: client to frontend; reply entries: backend to client
+/// or to the SNAT address.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowKey<A> {
+    /// Source address.
+    pub source: A,
+    /// Destination address.
+    pub destination: A,
+    /// Source port.
+    pub source_port: Be16,
+    /// Destination port.
+    pub destination_port: Be16,
+    /// IP protocol number, host order.
+    pub protocol: u32,
+}
+
+/// A flow seen from the client: the master record of its state.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowEntry<A> {
+    /// Source address that the backend sees; the client's own unless [`flow_flag::SNAT`].
+    pub snat_address: A,
+    /// Source port that the backend sees.
+    pub snat_port: Be16,
+    /// A [`crate::conntrack::FlowState`] as a number.
+    pub state: u16,
+    /// Bits of [`flow_flag`].
+    pub flags: u32,
+    /// Backend id.
+    pub backend: u32,
+    /// Generation of the backend when the flow began.
+    pub generation: u32,
+    /// Service id.
+    pub service: u32,
+    /// Time of the last packet of either direction, in ticks ([`crate::conntrack::ticks`]).
+    pub last_seen: u32,
+}
+
+/// Bits of [`FlowEntry::flags`] and [`ReplyEntry::flags`].
+pub mod flow_flag {
+    /// Address or port of the client are replaced towards the backend.
+    pub const SNAT: u32 = 1;
+    /// The backend is on this node.
+    pub const LOCAL: u32 = 2;
+    /// The backend has answered.
+    pub const REPLIED: u32 = 4;
+}
+
+/// A flow seen from the backend: how to turn its replies back.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplyEntry<A> {
+    /// The VIP: the source of the reply as the client sees it.
+    pub frontend_address: A,
+    /// The client: the destination of the reply.
+    pub client_address: A,
+    /// Port of the frontend.
+    pub frontend_port: Be16,
+    /// Port of the client.
+    pub client_port: Be16,
+    /// Service id.
+    pub service: u32,
+    /// Backend id.
+    pub backend: u32,
+    /// Time of the last reply, and of the client's packets while the flow is half-open, in ticks.
+    pub last_seen: u32,
+    /// Bits of [`flow_flag`]; a whole word, since odd bytes would make a `memset` that the verifier walks as a loop.
+    pub flags: u32,
+}
+
+/// What the fragments of a datagram have in common (RFC 791, section 3.2).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FragmentKey<A> {
+    /// Source address.
+    pub source: A,
+    /// Destination address.
+    pub destination: A,
+    /// Identification in bits 16–31, IP protocol number in bits 0–15, host order.
+    pub id: u32,
+}
+
+/// What only the first fragment of a datagram says.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FragmentEntry {
+    /// Source port.
+    pub source_port: Be16,
+    /// Destination port.
+    pub destination_port: Be16,
+    /// When it came, in ticks.
+    pub seen: u32,
+}
+
+/// A network device that carries an address.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceEntry {
+    /// Its IPv4 address, from which SNAT goes out; 0 if none.
+    pub address4: Addr4,
+    /// Bits of [`device_flag`].
+    pub flags: u32,
+    /// Its IPv6 address; zero if none.
+    pub address6: Addr6,
+    /// Its hardware address, three raw 16-bit words; zero if it has none.
+    pub mac: [u16; 3],
+    /// Not used; 0.
+    pub reserved: u16,
+}
+
+/// Bits of [`DeviceEntry::flags`].
+pub mod device_flag {
+    /// XDP may send out of this device: our program is attached to it natively.
+    pub const XDP_TRANSMIT: u32 = 1;
+    /// An external interface: our programs see what comes in by it, so replies of SNATed flows find their way back.
+    pub const UPLINK: u32 = 2;
+}
+
+/// Counters of a service or backend. Bytes are those of the IP packet.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets from clients.
+    pub packets: u64,
+    /// Bytes from clients.
+    pub bytes: u64,
+    /// Flows begun.
+    pub new_flows: u64,
+}
+
+/// Counters of a drop reason.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DropCounters {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// What is counted beside services, backends and drops; indices into EVENT_STATS.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stat {
+    /// Fragments left to the kernel: of other protocols, or later ones for no VIP without a first one.
+    FragmentsPassed = 0,
+    /// Packets left to the tc companion.
+    HandedOver = 1,
+    /// A proven flow found its table full and stayed half-open.
+    FlowTableFull = 2,
+    /// Replies turned back.
+    Replies = 3,
+    /// Packets that were not ours.
+    NotOurs = 4,
+    /// Flows moved to another backend because theirs was gone.
+    FlowsMoved = 5,
+    /// ICMP errors about a flow, translated for its client or backend.
+    IcmpErrors = 6,
+    /// Echo requests to a VIP, answered.
+    EchoReplies = 7,
+    /// Later fragments that followed their first; one that is handed over counts twice.
+    FragmentsFollowed = 8,
+}
+
+/// How many words EVENT_STATS has.
+pub const STATS: u32 = 16;
+
+/// Metadata in front of a packet that XDP leaves to the tc companion (8 bytes, `data_meta`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handover {
+    /// [`HANDOVER_MAGIC`] plus a [`Task`].
+    pub task: u32,
+    /// Argument of the task.
+    pub argument: u32,
+}
+
+/// Tells our metadata from that of others.
+pub const HANDOVER_MAGIC: u32 = 0x7765_6900;
+
+/// What the companion is to do with a packet that carries [`Handover`].
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Nothing: XDP is done with it.
+    Done = 0,
+    /// Mark it for the front.
+    Front = 1,
+    /// Forward it with the kernel's help (neighbour unresolved, a device that XDP cannot send to, or a tag in it).
+    Forward = 2,
+}
+
+/// IPv4 instances.
+pub type FrontendKey4 = FrontendKey<Addr4>;
+/// IPv6 instance.
+pub type FrontendKey6 = FrontendKey<Addr6>;
+/// IPv4 instance.
+pub type BackendEntry4 = BackendEntry<Addr4>;
+/// IPv6 instance.
+pub type BackendEntry6 = BackendEntry<Addr6>;
+/// IPv4 instance.
+pub type FlowKey4 = FlowKey<Addr4>;
+/// IPv6 instance.
+pub type FlowKey6 = FlowKey<Addr6>;
+/// IPv4 instance.
+pub type FlowEntry4 = FlowEntry<Addr4>;
+/// IPv6 instance.
+pub type FlowEntry6 = FlowEntry<Addr6>;
+/// IPv4 instance.
+pub type ReplyEntry4 = ReplyEntry<Addr4>;
+/// IPv6 instance.
+pub type ReplyEntry6 = ReplyEntry<Addr6>;
+
+/// IPv4 instance.
+pub type FragmentKey4 = FragmentKey<Addr4>;
+/// IPv6 instance.
+pub type FragmentKey6 = FragmentKey<Addr6>;
+
+/// Sizes without padding: the sum of the fields.
+const _: () = {
+    assert!(size_of::<FrontendKey4>() == 8 && size_of::<FrontendKey6>() == 20);
+    assert!(size_of::<FrontendEntry>() == 8);
+    assert!(size_of::<ServiceEntry>() == 16);
+    assert!(size_of::<RingLine>() == 64);
+    assert!(size_of::<BackendEntry4>() == 16 && size_of::<BackendEntry6>() == 28);
+    assert!(size_of::<FlowKey4>() == 16 && size_of::<FlowKey6>() == 40);
+    assert!(size_of::<FlowEntry4>() == 4 + 4 + 20 && size_of::<FlowEntry6>() == 16 + 4 + 20);
+    assert!(size_of::<ReplyEntry4>() == 8 + 4 + 12 + 4 && size_of::<ReplyEntry6>() == 32 + 4 + 12 + 4);
+    assert!(size_of::<FragmentKey4>() == 12 && size_of::<FragmentKey6>() == 36 && size_of::<FragmentEntry>() == 8);
+    assert!(size_of::<DeviceEntry>() == 32);
+    assert!(size_of::<Counters>() == 24 && size_of::<DropCounters>() == 16);
+    assert!(size_of::<Handover>() == 8);
+    assert!(size_of::<Be16>() == 2 && size_of::<Be32>() == 4);
+};
+
+#[cfg(feature = "user")]
+mod pod {
+    #![expect(unsafe_code, reason = "aya::Pod is an unsafe marker for plain data")]
+    use super::*;
+
+    macro_rules! pod {
+        ($($name:ty),+ $(,)?) => {
+            // SAFETY: repr(C), integers only, no padding (asserted above): every bit pattern is valid.
+            $(unsafe impl aya::Pod for $name {})+
+        };
+    }
+
+    pod!(
+        Be32,
+        FrontendKey4,
+        FrontendKey6,
+        FrontendEntry,
+        ServiceEntry,
+        RingLine,
+        BackendEntry4,
+        BackendEntry6,
+        FlowKey4,
+        FlowKey6,
+        FlowEntry4,
+        FlowEntry6,
+        ReplyEntry4,
+        ReplyEntry6,
+        FragmentKey4,
+        FragmentKey6,
+        FragmentEntry,
+        DeviceEntry,
+        Counters,
+        DropCounters,
+    );
+}

@@ -1,0 +1,263 @@
+//! ICMP: errors that quote a flow follow it to its client or backend, and a VIP answers echo requests.
+//!
+//! What is neither is left to the kernel. An error neither begins a flow nor keeps one alive.
+
+use crate::abi::{BackendEntry, FlowEntry, FlowKey, ReplyEntry, Stat, flow_flag, frontend_flag, setting};
+use crate::addr::Address;
+use crate::csum::Delta;
+use crate::drop_reason::DropReason;
+use crate::ethernet::{self, Ethernet};
+use crate::ip::{Ip, IpInfo, address_delta};
+use crate::lookup::{Lookup, Table};
+use crate::packet::Packet;
+use crate::pipeline::{find_frontend, in_range, next_hop, to_client};
+use crate::rewrite::Translation;
+use crate::verdict::Verdict;
+
+mod quote;
+
+use quote::Quote;
+
+/// Bytes of the ICMP header; in errors the quote follows it.
+const HEADER: usize = 8;
+/// Time to live of answers (RFC 1700).
+const ANSWER_TTL: u8 = 64;
+
+/// ICMP that came in by an external interface.
+#[inline(always)]
+pub(crate) fn ingress<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &mut P,
+    frame: &Ethernet,
+    ip: &IpInfo<F::Addr>,
+    lookup: &L,
+) -> Verdict {
+    if kind(packet, frame, ip) == Some(F::ICMP.echo_request) {
+        return answer(packet, frame, ip, lookup);
+    }
+    let Some(error) = Error::parse::<F, P>(packet, frame, ip) else { return Verdict::Pass };
+    if error.quote.key.source != ip.destination {
+        return Verdict::Pass; // an error goes to the source of what it is about (RFC 1122, section 3.2.2)
+    }
+    let flow = error.quote.reversed();
+    if in_range(lookup.setting(setting::SNAT_PORTS), flow.destination_port.host())
+        && let Some(reply) = reply(lookup, &flow)
+        && reply.flags & flow_flag::LOCAL == 0
+    {
+        return error.forward(packet, lookup, &about_request(&reply));
+    }
+    match backend_of(lookup, &flow) {
+        Some((entry, backend)) => error.to_backend(packet, lookup, &entry, &backend),
+        None if is_for_front(lookup, &flow) => Verdict::Front,
+        None => Verdict::Pass,
+    }
+}
+
+/// ICMP that leaves by an external interface: errors of a pod, or of the node, about a packet that was translated for a
+/// backend on this node.
+#[inline(always)]
+pub(crate) fn egress<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &mut P,
+    frame: &Ethernet,
+    ip: &IpInfo<F::Addr>,
+    lookup: &L,
+) -> Verdict {
+    let Some(error) = Error::parse::<F, P>(packet, frame, ip) else { return Verdict::Pass };
+    match reply(lookup, &error.quote.reversed()) {
+        Some(reply) if reply.flags & flow_flag::LOCAL != 0 => error.deliver(packet, lookup, &about_request(&reply)),
+        _ => Verdict::Pass,
+    }
+}
+
+/// Turns an echo request to a VIP into its reply. Frames for other stations are left alone, so that of several nodes on a
+/// segment one answers.
+#[inline(always)]
+fn answer<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &mut P,
+    frame: &Ethernet,
+    ip: &IpInfo<F::Addr>,
+    lookup: &L,
+) -> Verdict {
+    if !lookup.is_vip(ip.destination) || !lookup.is_for_us(frame.destination) {
+        return Verdict::Pass;
+    }
+    if !F::is_unicast(ip.source) || ip.source == ip.destination {
+        return Verdict::Drop(DropReason::BadSource);
+    }
+    if !F::checksum_is_right(packet, frame.network, ip.header_length) {
+        return Verdict::Drop(DropReason::BadIpChecksum);
+    }
+    lookup.count(Stat::EchoReplies);
+    match make_answer::<F, P>(packet, frame, ip) {
+        Some(()) => Verdict::Answer,
+        None => Verdict::Drop(DropReason::KernelRefused),
+    }
+}
+
+#[inline(always)]
+fn make_answer<F: Ip, P: Packet>(packet: &mut P, frame: &Ethernet, ip: &IpInfo<F::Addr>) -> Option<()> {
+    let message = frame.network + ip.header_length;
+    let [request] = packet.halves::<1>(message)?;
+    let [_, code] = request.to_ne_bytes();
+    let reply = u16::from_ne_bytes([F::ICMP.echo_reply, code]);
+    ethernet::set_addresses(packet, frame.source, frame.destination)?;
+    F::rewrite(packet, frame.network, ip, ip.destination, ip.source, ANSWER_TTL)?;
+    packet.set_halves(message, [reply])?;
+    packet.update_transport_checksum(message + 2, Delta::NONE, Delta::NONE.half(request, reply), false)
+}
+
+/// The type, if the header is whole.
+#[inline(always)]
+fn kind<P: Packet, A>(packet: &P, frame: &Ethernet, ip: &IpInfo<A>) -> Option<u8> {
+    let [first] = packet.halves::<1>(frame.network + ip.header_length)?;
+    (ip.total_length >= ip.header_length + HEADER).then_some(first.to_ne_bytes()[0])
+}
+
+/// An ICMP error and the packet that it quotes.
+struct Error<'a, A> {
+    ip: &'a IpInfo<A>,
+    network: usize,
+    message: usize,
+    quote: Quote<A>,
+}
+
+/// What an error is to look like at its receiver: its own addresses, and those of the packet that it quotes.
+struct View<A> {
+    source: A,
+    destination: A,
+    quoted: Translation<A>,
+}
+
+impl<'a, A: Address> Error<'a, A> {
+    #[inline(always)]
+    fn parse<F: Ip<Addr = A>, P: Packet>(packet: &P, frame: &Ethernet, ip: &'a IpInfo<A>) -> Option<Self> {
+        if !F::ICMP.is_error(kind(packet, frame, ip)?) {
+            return None;
+        }
+        let message = frame.network + ip.header_length;
+        let quote = Quote::parse::<F, P>(packet, message + HEADER, frame.network + ip.total_length)?;
+        Some(Self { ip, network: frame.network, message, quote })
+    }
+
+    /// An error about a packet to the client: to the backend whose reply it was.
+    #[inline(always)]
+    fn to_backend<F: Ip<Addr = A>, P: Packet, L: Lookup<F>>(
+        &self,
+        packet: &mut P,
+        lookup: &L,
+        entry: &FlowEntry<A>,
+        backend: &BackendEntry<A>,
+    ) -> Verdict {
+        let local = entry.flags & flow_flag::LOCAL != 0;
+        let view = View {
+            source: if local { self.ip.source } else { entry.snat_address },
+            destination: backend.address,
+            quoted: Translation {
+                source: backend.address,
+                source_port: backend.port,
+                destination: entry.snat_address,
+                destination_port: entry.snat_port,
+            },
+        };
+        if local { self.deliver(packet, lookup, &view) } else { self.forward(packet, lookup, &view) }
+    }
+
+    /// Rewrites the error and sends it to its next hop.
+    #[inline(always)]
+    fn forward<F: Ip<Addr = A>, P: Packet, L: Lookup<F>>(&self, packet: &mut P, lookup: &L, view: &View<A>) -> Verdict {
+        if !F::checksum_is_right(packet, self.network, self.ip.header_length) {
+            return Verdict::Drop(DropReason::BadIpChecksum);
+        }
+        match next_hop(packet, self.ip, self.network != ethernet::HEADER, lookup, (view.source, view.destination), None)
+        {
+            Ok(device) => self.rewritten(packet, lookup, view, self.ip.ttl - 1, Verdict::Transmit(device)),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// Rewrites the error for the stack.
+    #[inline(always)]
+    fn deliver<F: Ip<Addr = A>, P: Packet, L: Lookup<F>>(&self, packet: &mut P, lookup: &L, view: &View<A>) -> Verdict {
+        if !F::checksum_is_right(packet, self.network, self.ip.header_length) {
+            return Verdict::Drop(DropReason::BadIpChecksum);
+        }
+        self.rewritten(packet, lookup, view, self.ip.ttl, Verdict::Deliver)
+    }
+
+    #[inline(always)]
+    fn rewritten<F: Ip<Addr = A>, P: Packet, L: Lookup<F>>(
+        &self,
+        packet: &mut P,
+        lookup: &L,
+        view: &View<A>,
+        ttl: u8,
+        verdict: Verdict,
+    ) -> Verdict {
+        lookup.count(Stat::IcmpErrors);
+        match self.rewrite::<F, P>(packet, view, ttl) {
+            Some(()) => verdict,
+            None => Verdict::Drop(DropReason::KernelRefused),
+        }
+    }
+
+    #[inline(always)]
+    fn rewrite<F: Ip<Addr = A>, P: Packet>(&self, packet: &mut P, view: &View<A>, ttl: u8) -> Option<()> {
+        F::rewrite(packet, self.network, self.ip, view.source, view.destination, ttl)?;
+        let quoted = self.quote.translate::<F, P>(packet, &view.quoted)?;
+        let mut addresses = Delta::NONE;
+        if F::ICMP.covers_addresses {
+            addresses = address_delta(addresses, self.ip.source, view.source);
+            addresses = address_delta(addresses, self.ip.destination, view.destination);
+        }
+        packet.update_transport_checksum(self.message + 2, addresses, quoted, false)
+    }
+}
+
+/// An error about a packet to the backend, as the client is to see it: about its own packet, and from the VIP whoever sent
+/// it, since the client knows none of the addresses behind it.
+#[inline(always)]
+fn about_request<A: Copy>(reply: &ReplyEntry<A>) -> View<A> {
+    let back = to_client(reply);
+    View {
+        source: back.source,
+        destination: back.destination,
+        quoted: Translation {
+            source: back.destination,
+            source_port: back.destination_port,
+            destination: back.source,
+            destination_port: back.source_port,
+        },
+    }
+}
+
+/// The reply entry of a tuple; a look that leaves no trace.
+#[inline(always)]
+fn reply<F: Ip, L: Lookup<F>>(lookup: &L, key: &FlowKey<F::Addr>) -> Option<ReplyEntry<F::Addr>> {
+    if let Some(entry) = lookup.reply(Table::Proven, key) {
+        return Some(*entry);
+    }
+    lookup.reply(Table::HalfOpen, key).map(|entry| *entry)
+}
+
+/// A flow and its backend.
+type Found<A> = (FlowEntry<A>, BackendEntry<A>);
+
+/// The flow of a tuple and its backend, if that is still there; a look that leaves no trace.
+#[inline(always)]
+fn backend_of<F: Ip, L: Lookup<F>>(lookup: &L, key: &FlowKey<F::Addr>) -> Option<Found<F::Addr>> {
+    let entry = match lookup.flow(Table::Proven, key).map(|entry| *entry) {
+        Some(entry) => entry,
+        None => lookup.flow(Table::HalfOpen, key).map(|entry| *entry)?,
+    };
+    let backend = lookup.backend(entry.backend)?;
+    (backend.generation == entry.generation && backend.protocol != 0).then_some((entry, backend))
+}
+
+/// The quoted packet was sent by the node's own front, whose sockets find it by the quote.
+#[inline(always)]
+fn is_for_front<F: Ip, L: Lookup<F>>(lookup: &L, key: &FlowKey<F::Addr>) -> bool {
+    let frontend = find_frontend(lookup, key.destination, key.destination_port, key.protocol as u8);
+    frontend.is_some_and(|frontend| frontend.flags & frontend_flag::FRONT != 0)
+}
+
+#[cfg(test)]
+mod tests;

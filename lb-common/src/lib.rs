@@ -1,0 +1,34 @@
+//! What the kernel programs and the agent share: the map types ([`abi`]) and the logic of the packet pipeline.
+//!
+//! Everything here is `no_std`, allocates nothing and runs in the kernel and on the host alike: `lb-ebpf` gives the
+//! traits [`packet::Packet`] and [`lookup::Lookup`] their kernel implementation, tests and tools give them a slice and
+//! hash maps. Modules stand in the order in which a packet meets them.
+#![no_std]
+
+#[cfg(any(test, feature = "host"))]
+extern crate std;
+
+pub mod abi;
+pub mod addr;
+pub mod be;
+pub mod conntrack;
+pub mod csum;
+pub mod drop_reason;
+pub mod ethernet;
+pub mod flow;
+pub mod fragment;
+pub mod hash;
+#[cfg(any(test, feature = "host"))]
+pub mod host;
+pub mod icmp;
+pub mod ip;
+pub mod limits;
+pub mod lookup;
+pub mod maglev;
+pub mod packet;
+pub mod parse;
+pub mod pipeline;
+pub mod rewrite;
+pub mod snat;
+pub mod transport;
+pub mod verdict;

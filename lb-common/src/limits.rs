@@ -1,0 +1,28 @@
+//! How large the tables are by default. The loader may set other sizes; the programs never look at these numbers.
+
+/// Services that can hold an id; id 0 means none.
+pub const SERVICES: u32 = 65_536;
+/// Backends of one family that can hold an id; id 0 means none.
+pub const BACKENDS: u32 = 131_072;
+/// Frontends of one family.
+pub const FRONTENDS: u32 = 131_072;
+/// Cache lines of ring slots, 64 bytes and [`RING_LINE_SLOTS`] slots each: 16 MiB, 4,000 services of ten backends.
+pub const RING_LINES: u32 = 262_144;
+/// Slots in one cache line of the ring area.
+pub const RING_LINE_SLOTS: u32 = 16;
+/// Proven flows of one family (as many reply entries).
+pub const FLOWS: u32 = 262_144;
+/// Flows of one family whose backend has not answered yet.
+pub const HALF_OPEN_FLOWS: u32 = 65_536;
+/// Fragmented datagrams of one family whose first fragment has come.
+pub const FRAGMENTS: u32 = 8_192;
+/// Addresses of this node.
+pub const NODE_ADDRESSES: u32 = 4_096;
+/// Network devices that carry an address.
+pub const DEVICES: u32 = 1_024;
+/// Listeners of the front: [`LISTENERS_PER_KIND`] for HTTP, then as many for HTTPS.
+pub const LISTENERS: u32 = 2 * LISTENERS_PER_KIND;
+/// Listeners of one kind, one per core that the front uses.
+pub const LISTENERS_PER_KIND: u32 = 128;
+/// The longest ring of one service; a prime.
+pub const RING_MAX: u32 = 65_537;

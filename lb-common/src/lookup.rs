@@ -1,0 +1,125 @@
+//! What the pipeline must look up and record: the boundary to the maps, to routing and to the clock.
+
+use core::ops::DerefMut;
+
+use crate::abi::{
+    BackendEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey, ReplyEntry, ServiceEntry,
+    Stat,
+};
+use crate::drop_reason::DropReason;
+use crate::ethernet::Mac;
+use crate::ip::Ip;
+
+/// Which of the two tables a flow stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// The backend has answered and the client went on: never evicted.
+    Proven,
+    /// Not yet: the least recently used goes first.
+    HalfOpen,
+}
+
+/// Where a packet for an address goes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Out of the device, with these hardware addresses.
+    Direct {
+        /// Index of the device.
+        device: u32,
+        /// Next hop.
+        destination: Mac,
+        /// Device.
+        source: Mac,
+    },
+    /// Out of the device, but only the kernel can do it: the neighbour is not resolved, or XDP cannot send there.
+    Kernel {
+        /// Index of the device.
+        device: u32,
+    },
+    /// Not at all.
+    None(DropReason),
+}
+
+/// The maps, the routing table and the clock, for one address family.
+pub trait Lookup<F: Ip> {
+    /// Access to an entry of a flow table that stays in the table.
+    type Ref<'a, T: 'a>: DerefMut<Target = T>
+    where
+        Self: 'a;
+
+    /// The kernel can be asked to resolve the next hop: on tc. Elsewhere such packets are handed over.
+    fn resolves(&self) -> bool;
+
+    /// Now, in ticks ([`crate::conntrack::ticks`]).
+    fn now(&self) -> u32;
+
+    /// A word of the settings ([`crate::abi::setting`]); 0 if it is not set.
+    fn setting(&self, index: u32) -> u64;
+
+    /// The frontend at exactly this key.
+    fn frontend(&self, key: &FrontendKey<F::Addr>) -> Option<FrontendEntry>;
+
+    /// An address of this node on which NodePorts answer.
+    fn is_node_address(&self, address: F::Addr) -> bool;
+
+    /// An address that has a frontend and is not the node's own.
+    fn is_vip(&self, address: F::Addr) -> bool;
+
+    /// The frame's hardware destination is the device that it came in by (and not a neighbour's, seen because the
+    /// switch flooded it).
+    fn is_for_us(&self, mac: Mac) -> bool;
+
+    /// A listener of the front is there for this frontend ([`crate::abi::frontend_flag`]).
+    fn front_listens(&self, flags: u32, hash: u32) -> bool;
+
+    /// The service.
+    fn service(&self, id: u32) -> Option<ServiceEntry>;
+
+    /// A slot of the ring area.
+    fn ring_slot(&self, line: u32, slot: u32) -> u32;
+
+    /// The backend.
+    fn backend(&self, id: u32) -> Option<BackendEntry<F::Addr>>;
+
+    /// The flow of this forward tuple.
+    fn flow(&self, table: Table, key: &FlowKey<F::Addr>) -> Option<Self::Ref<'_, FlowEntry<F::Addr>>>;
+
+    /// The flow of this reply tuple.
+    fn reply(&self, table: Table, key: &FlowKey<F::Addr>) -> Option<Self::Ref<'_, ReplyEntry<F::Addr>>>;
+
+    /// Writes a flow, replacing what is there; false if the table is full.
+    fn put_flow(&self, table: Table, key: &FlowKey<F::Addr>, entry: &FlowEntry<F::Addr>) -> bool;
+
+    /// Writes a reply entry if there is none; false if there is, or the table is full.
+    fn add_reply(&self, table: Table, key: &FlowKey<F::Addr>, entry: &ReplyEntry<F::Addr>) -> bool;
+
+    /// Removes a flow.
+    fn remove_flow(&self, table: Table, key: &FlowKey<F::Addr>);
+
+    /// Removes a reply entry.
+    fn remove_reply(&self, table: Table, key: &FlowKey<F::Addr>);
+
+    /// What the first fragment of a datagram said.
+    fn fragment(&self, key: &FragmentKey<F::Addr>) -> Option<FragmentEntry>;
+
+    /// Records it.
+    fn put_fragment(&self, key: &FragmentKey<F::Addr>, entry: &FragmentEntry);
+
+    /// Where a packet of `length` bytes (IP header included) for this address goes next.
+    fn route(&self, source: F::Addr, destination: F::Addr, protocol: u8, length: usize) -> Route;
+
+    /// The address from which SNAT goes out of this device; `None` if it is no external interface.
+    fn uplink_address(&self, device: u32) -> Option<F::Addr>;
+
+    /// Counts a packet from a client.
+    fn count_packet(&self, service: u32, backend: u32, bytes: usize);
+
+    /// Counts a new flow.
+    fn count_flow(&self, service: u32, backend: u32);
+
+    /// Counts something else.
+    fn count(&self, stat: Stat);
+
+    /// Counts a drop.
+    fn count_drop(&self, reason: DropReason, bytes: usize);
+}

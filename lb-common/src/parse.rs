@@ -1,0 +1,73 @@
+//! From bytes to a flow key: ours to look at, not ours, or malformed.
+
+use crate::abi::{FlowKey, protocol};
+use crate::drop_reason::DropReason;
+use crate::ethernet::{self, Mac};
+use crate::ip::{Ip, IpInfo};
+use crate::packet::Packet;
+use crate::transport::Transport;
+
+/// A TCP or UDP packet, or a fragment of one, with the offsets that rewriting needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Parsed<A> {
+    /// The 5-tuple as the packet carries it.
+    pub key: FlowKey<A>,
+    /// The IP header.
+    pub ip: IpInfo<A>,
+    /// The ports and flags; none in a later fragment.
+    pub transport: Transport,
+    /// To which hardware address the frame is addressed.
+    pub mac: Mac,
+    /// Offset of the IP header.
+    pub network: usize,
+    /// Offset of the TCP or UDP header.
+    pub payload: usize,
+}
+
+impl<A> Parsed<A> {
+    /// There are 802.1Q tags between the headers.
+    #[inline(always)]
+    pub const fn is_tagged(&self) -> bool {
+        self.network != ethernet::HEADER
+    }
+}
+
+/// What a packet is to the pipeline.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind<A> {
+    /// TCP or UDP. A later fragment has no ports yet: [`crate::fragment::join`].
+    Flow(Parsed<A>),
+    /// Part of a fragmented datagram of another protocol.
+    Fragment,
+    /// ICMP of the family, whole.
+    Icmp(IpInfo<A>),
+    /// Another protocol.
+    Other,
+}
+
+/// Reads the IP header at `network` and the transport header behind it.
+#[inline(always)]
+pub fn parse<F: Ip, P: Packet>(packet: &P, mac: Mac, network: usize) -> Result<Kind<F::Addr>, DropReason> {
+    let ip = F::parse(packet, network)?;
+    if ip.protocol != protocol::TCP && ip.protocol != protocol::UDP {
+        return Ok(match ip.protocol {
+            _ if ip.fragment => Kind::Fragment,
+            number if number == F::ICMP.protocol => Kind::Icmp(ip),
+            _ => Kind::Other,
+        });
+    }
+    let payload = network + ip.header_length;
+    let transport = if ip.later {
+        Transport::none()
+    } else {
+        Transport::parse(packet, ip.protocol, payload, ip.total_length - ip.header_length, ip.fragment)?
+    };
+    let key = FlowKey {
+        source: ip.source,
+        destination: ip.destination,
+        source_port: transport.source_port,
+        destination_port: transport.destination_port,
+        protocol: u32::from(ip.protocol),
+    };
+    Ok(Kind::Flow(Parsed { key, ip, transport, mac, network, payload }))
+}

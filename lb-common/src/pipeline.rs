@@ -1,0 +1,295 @@
+//! The order of the steps. What a step does lives in the module of its name; [`balance`] and [`send`] are the two that only
+//! the pipeline takes.
+
+mod balance;
+mod send;
+
+use crate::abi::{FrontendEntry, FrontendKey, ReplyEntry, Stat, flow_flag, frontend_flag, setting};
+use crate::addr::{Address, V4};
+use crate::be::Be16;
+use crate::drop_reason::DropReason;
+use crate::ethernet::Ethernet;
+use crate::flow;
+use crate::fragment::{self, Joined};
+use crate::hash::flow_hash;
+use crate::icmp;
+use crate::ip::Ip;
+use crate::lookup::{Lookup, Table};
+use crate::packet::Packet;
+use crate::parse::{Kind, Parsed, parse};
+use crate::rewrite::{Translation, translate};
+use crate::verdict::Verdict;
+
+use balance::{Known, begin, known_flow};
+pub(crate) use send::next_hop;
+use send::send;
+
+/// A packet that came in by an external interface: from a client, or the reply of a backend on another node.
+#[inline(always)]
+pub fn ingress<P: Packet, L: Lookup<V4>>(packet: &mut P, lookup: &L) -> Verdict {
+    let frame = match Ethernet::parse(packet) {
+        Ok(frame) => frame,
+        Err(reason) => return dropped::<V4, L>(lookup, reason, packet.len()),
+    };
+    if frame.ether_type == <V4 as crate::addr::Family>::ETHER_TYPE {
+        return ingress_of::<V4, P, L>(packet, &frame, lookup);
+    }
+    Verdict::Pass
+}
+
+/// [`ingress`] behind the Ethernet header, for one family.
+#[inline(always)]
+pub fn ingress_of<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, lookup: &L) -> Verdict {
+    let verdict = match parse::<F, P>(packet, frame.destination, frame.network) {
+        Ok(Kind::Flow(mut parsed)) => match fragment::join(lookup, &mut parsed) {
+            Joined::Known => route_packet(packet, &parsed, lookup),
+            Joined::Early => Verdict::Drop(DropReason::FragmentEarly),
+            Joined::Unknown => left_to_kernel(lookup, Stat::FragmentsPassed),
+        },
+        Ok(Kind::Icmp(ip)) => {
+            // Counted apart: where verdicts are joined, LLVM may copy the argument of one that has none from a register
+            // that nothing has written, which the verifier refuses.
+            let verdict = icmp::ingress(packet, frame, &ip, lookup);
+            return counted::<F, P, L>(packet, lookup, verdict);
+        }
+        Ok(Kind::Fragment) => left_to_kernel(lookup, Stat::FragmentsPassed),
+        Ok(Kind::Other) => Verdict::Pass,
+        Err(reason) => Verdict::Drop(reason),
+    };
+    counted::<F, P, L>(packet, lookup, verdict)
+}
+
+/// The verdict, once it is in the counters.
+#[inline(always)]
+fn counted<F: Ip, P: Packet, L: Lookup<F>>(packet: &P, lookup: &L, verdict: Verdict) -> Verdict {
+    if let Verdict::Drop(reason) = verdict {
+        lookup.count_drop(reason, packet.len());
+    }
+    if let Verdict::HandOver(_) = verdict {
+        lookup.count(Stat::HandedOver);
+    }
+    verdict
+}
+
+/// Not for us. XDP leaves no word with such packets: the companion sees them again, and they have been counted.
+#[inline(always)]
+fn left_to_kernel<F: Ip, L: Lookup<F>>(lookup: &L, stat: Stat) -> Verdict {
+    if !lookup.resolves() {
+        lookup.count(stat);
+    }
+    Verdict::Pass
+}
+
+/// A packet that leaves by an external interface: the reply of a backend on this node gets the VIP back as its source.
+#[inline(always)]
+pub fn egress<P: Packet, L: Lookup<V4>>(packet: &mut P, lookup: &L) -> Verdict {
+    match Ethernet::parse(packet) {
+        Ok(frame) if frame.ether_type == <V4 as crate::addr::Family>::ETHER_TYPE => {
+            egress_of::<V4, P, L>(packet, &frame, lookup)
+        }
+        _ => Verdict::Pass,
+    }
+}
+
+/// [`egress`] behind the Ethernet header, for one family. What the node itself sends is never judged, only looked up.
+#[inline(always)]
+pub fn egress_of<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, lookup: &L) -> Verdict {
+    let verdict = match parse::<F, P>(packet, frame.destination, frame.network) {
+        Ok(Kind::Flow(mut parsed)) => match fragment::join(lookup, &mut parsed) {
+            Joined::Known => reply_of_pod(packet, &parsed, lookup),
+            Joined::Early | Joined::Unknown => Verdict::Pass,
+        },
+        Ok(Kind::Icmp(ip)) => icmp::egress(packet, frame, &ip, lookup),
+        _ => Verdict::Pass,
+    };
+    counted::<F, P, L>(packet, lookup, verdict)
+}
+
+/// The VIP becomes the source again, if the packet is the reply of a backend on this node.
+#[inline(always)]
+fn reply_of_pod<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, parsed: &Parsed<F::Addr>, lookup: &L) -> Verdict {
+    let Some(reply) = find_reply(lookup, parsed) else { return Verdict::Pass };
+    if reply.flags & flow_flag::LOCAL == 0 {
+        return Verdict::Pass;
+    }
+    lookup.count(Stat::Replies);
+    fragment::remember(lookup, parsed);
+    match translate::<F, P>(packet, parsed, &to_client(&reply), false) {
+        Some(()) => Verdict::Deliver,
+        None => Verdict::Drop(DropReason::KernelRefused),
+    }
+}
+
+/// Reply of a backend, packet to a frontend, or not ours.
+#[inline(always)]
+fn route_packet<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, parsed: &Parsed<F::Addr>, lookup: &L) -> Verdict {
+    let port = parsed.key.destination_port;
+    let may_be_reply = in_range(lookup.setting(setting::SNAT_PORTS), port.host());
+    if may_be_reply && let Some(reply) = find_reply(lookup, parsed) {
+        return backward(packet, parsed, lookup, &reply);
+    }
+    match find_frontend(lookup, parsed.key.destination, port, parsed.ip.protocol) {
+        Some(frontend) => checked(packet, parsed, lookup, frontend),
+        None => left_to_kernel(lookup, Stat::NotOurs),
+    }
+}
+
+/// The reply of a backend on another node, on its way back to the client.
+#[inline(always)]
+fn backward<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &mut P,
+    parsed: &Parsed<F::Addr>,
+    lookup: &L,
+    reply: &ReplyEntry<F::Addr>,
+) -> Verdict {
+    if reply.flags & flow_flag::LOCAL != 0 {
+        return Verdict::Pass; // its replies are turned back at tc egress
+    }
+    if let Some(reason) = defect::<F, P>(packet, parsed) {
+        return Verdict::Drop(reason);
+    }
+    fragment::remember(lookup, parsed);
+    let verdict = send(packet, parsed, lookup, &to_client(reply), None, None);
+    if matches!(verdict, Verdict::Transmit(_)) {
+        lookup.count(Stat::Replies);
+    }
+    verdict
+}
+
+/// A packet to a frontend, looked at closely now that it is known to be ours.
+#[inline(always)]
+fn checked<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &mut P,
+    parsed: &Parsed<F::Addr>,
+    lookup: &L,
+    frontend: FrontendEntry,
+) -> Verdict {
+    if let Some(reason) = defect::<F, P>(packet, parsed) {
+        return Verdict::Drop(reason);
+    }
+    fragment::remember(lookup, parsed);
+    if frontend.flags & frontend_flag::FRONT != 0 {
+        return to_front::<F, L>(parsed, lookup, frontend);
+    }
+    let now = lookup.now();
+    let known = match known_flow(lookup, parsed, now) {
+        Some(known) => known,
+        None => match begin(lookup, parsed, frontend.service, now) {
+            Ok(known) => known,
+            Err(verdict) => return verdict,
+        },
+    };
+    forward(packet, parsed, lookup, &known)
+}
+
+/// What forbids to forward a packet that is ours.
+#[inline(always)]
+fn defect<F: Ip, P: Packet>(packet: &P, parsed: &Parsed<F::Addr>) -> Option<DropReason> {
+    if parsed.transport.malformed {
+        return Some(DropReason::BadTransportHeader);
+    }
+    if !F::checksum_is_right(packet, parsed.network, parsed.ip.header_length) {
+        return Some(DropReason::BadIpChecksum);
+    }
+    None
+}
+
+/// To the node's own front: first segments only where a listener is there, since the kernel would refuse them; a client
+/// whose SYN is dropped tries again after a second.
+#[inline(always)]
+fn to_front<F: Ip, L: Lookup<F>>(parsed: &Parsed<F::Addr>, lookup: &L, frontend: FrontendEntry) -> Verdict {
+    let first = flow::is_first(parsed.key.protocol, parsed.transport.tcp_flags);
+    if first && !lookup.front_listens(frontend.flags, flow_hash(&parsed.key)) {
+        return Verdict::Drop(DropReason::FrontNotListening);
+    }
+    lookup.count_packet(frontend.service, 0, parsed.ip.total_length);
+    if first {
+        lookup.count_flow(frontend.service, 0);
+    }
+    Verdict::Front
+}
+
+/// To the backend: the packet is rewritten and sent, or left untouched for the companion.
+#[inline(always)]
+fn forward<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &mut P,
+    parsed: &Parsed<F::Addr>,
+    lookup: &L,
+    known: &Known<F::Addr>,
+) -> Verdict {
+    let (entry, backend) = (&known.entry, &known.backend);
+    let to = Translation {
+        source: entry.snat_address,
+        source_port: entry.snat_port,
+        destination: backend.address,
+        destination_port: backend.port,
+    };
+    if entry.flags & flow_flag::LOCAL == 0 {
+        return send(packet, parsed, lookup, &to, Some((entry.service, entry.backend)), known.route);
+    }
+    lookup.count_packet(entry.service, entry.backend, parsed.ip.total_length);
+    match translate::<F, P>(packet, parsed, &to, false) {
+        Some(()) => Verdict::Deliver,
+        None => Verdict::Drop(DropReason::KernelRefused),
+    }
+}
+
+/// The frontend at exactly this address, else the NodePort if the address is one of the node's.
+#[inline(always)]
+pub fn find_frontend<F: Ip, L: Lookup<F>>(
+    lookup: &L,
+    address: F::Addr,
+    port: Be16,
+    ip_protocol: u8,
+) -> Option<FrontendEntry> {
+    if address == F::Addr::ANY {
+        return None; // only NodePorts stand there, and no packet may name them so
+    }
+    let key = FrontendKey { address, port, protocol: u16::from(ip_protocol) };
+    if let Some(frontend) = lookup.frontend(&key) {
+        return Some(frontend);
+    }
+    if !in_range(lookup.setting(setting::NODE_PORTS), port.host()) || !lookup.is_node_address(address) {
+        return None;
+    }
+    lookup.frontend(&FrontendKey { address: F::Addr::ANY, ..key })
+}
+
+/// How to turn this packet back, if it is the reply of a backend; the reply is recorded.
+#[inline(always)]
+fn find_reply<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>) -> Option<ReplyEntry<F::Addr>> {
+    if let Some(mut entry) = lookup.reply(Table::Proven, &parsed.key) {
+        flow::note_reply::<F, L>(lookup, &mut entry, parsed.key.protocol, parsed.transport.tcp_flags);
+        return Some(*entry);
+    }
+    let mut entry = lookup.reply(Table::HalfOpen, &parsed.key)?;
+    flow::note_reply::<F, L>(lookup, &mut entry, parsed.key.protocol, parsed.transport.tcp_flags);
+    Some(*entry)
+}
+
+/// Turns a reply back.
+#[inline(always)]
+pub(crate) fn to_client<A: Copy>(reply: &ReplyEntry<A>) -> Translation<A> {
+    Translation {
+        source: reply.frontend_address,
+        source_port: reply.frontend_port,
+        destination: reply.client_address,
+        destination_port: reply.client_port,
+    }
+}
+
+/// The port lies in a range of the settings (lowest in bits 16–31, highest in bits 0–15).
+#[inline(always)]
+pub(crate) const fn in_range(word: u64, port: u16) -> bool {
+    let (low, high) = ((word >> 16) as u16, word as u16);
+    port >= low && port <= high && high != 0
+}
+
+#[inline(always)]
+fn dropped<F: Ip, L: Lookup<F>>(lookup: &L, reason: DropReason, bytes: usize) -> Verdict {
+    lookup.count_drop(reason, bytes);
+    Verdict::Drop(reason)
+}
+
+#[cfg(test)]
+mod tests;

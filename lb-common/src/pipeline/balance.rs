@@ -1,0 +1,157 @@
+//! The flow of a packet to a frontend: found, or begun with a backend from the ring.
+
+use crate::abi::{BackendEntry, FlowEntry, Stat, flow_flag, setting};
+use crate::conntrack::FlowState;
+use crate::drop_reason::DropReason;
+use crate::flow;
+use crate::hash::flow_hash;
+use crate::ip::Ip;
+use crate::lookup::{Lookup, Route, Table};
+use crate::parse::Parsed;
+use crate::snat;
+use crate::transport::tcp_flag;
+use crate::verdict::Verdict;
+
+/// A flow and its backend, as they are now.
+pub(super) struct Known<A> {
+    pub(super) entry: FlowEntry<A>,
+    pub(super) backend: BackendEntry<A>,
+    /// The way to the backend, where it was looked up already.
+    pub(super) route: Option<Route>,
+}
+
+/// The flow of a packet to a frontend, if it is known, alive, and its backend still there.
+#[inline(always)]
+pub(super) fn known_flow<F: Ip, L: Lookup<F>>(
+    lookup: &L,
+    parsed: &Parsed<F::Addr>,
+    now: u32,
+) -> Option<Known<F::Addr>> {
+    let (table, entry, over) = touched_entry(lookup, parsed, now)?;
+    let backend = lookup.backend(entry.backend)?;
+    let gone = backend.generation != entry.generation || backend.protocol == 0;
+    if !gone && !over && (table == Table::Proven || renew(lookup, parsed, &entry, &backend, now)) {
+        return Some(Known { entry, backend, route: None });
+    }
+    if gone {
+        lookup.count(Stat::FlowsMoved);
+    }
+    lookup.remove_flow(table, &parsed.key);
+    snat::release(lookup, table, &parsed.key, &backend, &entry);
+    None
+}
+
+/// The entry of the flow in whichever table holds it, marked as used, and whether that flow is over: idle for too long, or
+/// closing while the client begins anew on the same tuple (RFC 9293, section 3.6.1).
+#[inline(always)]
+fn touched_entry<F: Ip, L: Lookup<F>>(
+    lookup: &L,
+    parsed: &Parsed<F::Addr>,
+    now: u32,
+) -> Option<(Table, FlowEntry<F::Addr>, bool)> {
+    if let Some(mut entry) = lookup.flow(Table::Proven, &parsed.key) {
+        let over = flow::use_by_client(&mut *entry, parsed.key.protocol, parsed.transport.tcp_flags, now);
+        return Some((Table::Proven, *entry, over));
+    }
+    let mut entry = lookup.flow(Table::HalfOpen, &parsed.key)?;
+    let over = flow::use_by_client(&mut *entry, parsed.key.protocol, parsed.transport.tcp_flags, now);
+    Some((Table::HalfOpen, *entry, over))
+}
+
+/// What a further packet of a half-open flow brings: its reply entry again, which may have been evicted, and the proof.
+/// False if another flow has taken the reply tuple meanwhile: both would get each other's replies.
+#[inline(always)]
+fn renew<F: Ip, L: Lookup<F>>(
+    lookup: &L,
+    parsed: &Parsed<F::Addr>,
+    entry: &FlowEntry<F::Addr>,
+    backend: &BackendEntry<F::Addr>,
+    now: u32,
+) -> bool {
+    if !snat::claim(lookup, &parsed.key, backend, entry, now, false) {
+        return false;
+    }
+    if entry.flags & flow_flag::REPLIED != 0 && parsed.transport.tcp_flags & tcp_flag::RST == 0 {
+        flow::prove::<F, L>(lookup, &parsed.key, entry, &flow::replies_of(&parsed.key, entry, backend), now);
+    }
+    true
+}
+
+/// A new flow: a backend from the ring, and the way back recorded.
+#[inline(always)]
+pub(super) fn begin<F: Ip, L: Lookup<F>>(
+    lookup: &L,
+    parsed: &Parsed<F::Addr>,
+    service: u32,
+    now: u32,
+) -> Result<Known<F::Addr>, Verdict> {
+    admissible::<F>(parsed).map_err(Verdict::Drop)?;
+    if !lookup.is_for_us(parsed.mac) {
+        return Err(Verdict::Pass);
+    }
+    let hash = flow_hash(&parsed.key);
+    let (id, backend) = pick(lookup, service, hash).ok_or(Verdict::Drop(DropReason::NoBackend))?;
+    let local = backend.flags & crate::abi::backend_flag::LOCAL != 0;
+    let mut entry = FlowEntry {
+        snat_address: parsed.key.source,
+        snat_port: parsed.key.source_port,
+        state: FlowState::HALF_OPEN.number(),
+        flags: if local { flow_flag::LOCAL } else { flow_flag::SNAT },
+        backend: id,
+        generation: backend.generation,
+        service,
+        last_seen: now,
+    };
+    let mut route = None;
+    if !local {
+        let ip = &parsed.ip;
+        let way = lookup.route(ip.source, backend.address, ip.protocol, ip.total_length);
+        entry.snat_address = match way {
+            Route::Direct { device, .. } | Route::Kernel { device } => snat_address(lookup, device)?,
+            Route::None(reason) => return Err(Verdict::Drop(reason)),
+        };
+        route = Some(way);
+    }
+    snat::lease(lookup, &parsed.key, &backend, &mut entry, hash, now).map_err(Verdict::Drop)?;
+    let _ = lookup.put_flow(Table::HalfOpen, &parsed.key, &entry);
+    lookup.count_flow(service, id);
+    Ok(Known { entry, backend, route })
+}
+
+/// The backend in the slot of the service's ring that the hash names.
+#[inline(always)]
+fn pick<F: Ip, L: Lookup<F>>(lookup: &L, service: u32, hash: u32) -> Option<(u32, BackendEntry<F::Addr>)> {
+    let (first_line, slots) = lookup.service(service)?.ring_place();
+    if slots == 0 {
+        return None;
+    }
+    let slot = crate::hash::scale(hash, slots);
+    let lines = crate::limits::RING_LINE_SLOTS;
+    let id = lookup.ring_slot(first_line + slot / lines, slot % lines);
+    let backend = lookup.backend(id)?;
+    (id != 0 && backend.protocol != 0).then_some((id, backend))
+}
+
+/// A packet that may begin a flow.
+#[inline(always)]
+fn admissible<F: Ip>(parsed: &Parsed<F::Addr>) -> Result<(), DropReason> {
+    let key = &parsed.key;
+    if !F::is_unicast(key.source) || key.source == key.destination {
+        return Err(DropReason::BadSource);
+    }
+    let flags = parsed.transport.tcp_flags;
+    let is_tcp = key.protocol == u32::from(crate::abi::protocol::TCP);
+    let syn = flags & tcp_flag::SYN != 0;
+    let known = tcp_flag::SYN | tcp_flag::ACK | tcp_flag::FIN | tcp_flag::RST;
+    if is_tcp && (flags & known == 0 || (syn && flags & (tcp_flag::FIN | tcp_flag::RST) != 0)) {
+        return Err(DropReason::BadTcpFlags);
+    }
+    Ok(())
+}
+
+/// `--snat-address` if there is one for the family, else the device's own.
+#[inline(always)]
+fn snat_address<F: Ip, L: Lookup<F>>(lookup: &L, device: u32) -> Result<F::Addr, Verdict> {
+    let own = lookup.uplink_address(device).ok_or(Verdict::Drop(DropReason::NotAnUplink))?;
+    Ok(F::from_setting(lookup.setting(setting::SNAT_ADDRESS4)).unwrap_or(own))
+}

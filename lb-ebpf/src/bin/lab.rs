@@ -1,0 +1,113 @@
+//! Programs for tests and benchmarks; never part of the product.
+#![no_std]
+#![no_main]
+#![allow(unsafe_code, reason = "kernel memory and helpers; every block says why it is sound")]
+#![expect(unreachable_pub, reason = "entry points are found by their symbol")]
+#![expect(missing_docs, reason = "the attribute macros make undocumented functions of the entry points")]
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::bindings::{bpf_fib_lookup as FibParams, xdp_action};
+use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_xdp_adjust_meta};
+use aya_ebpf::macros::{map, xdp};
+use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
+use aya_ebpf::programs::XdpContext;
+
+/// For the peers of veths that transmit by XDP_TX.
+#[xdp]
+pub fn lab_pass(_ctx: XdpContext) -> u32 {
+    xdp_action::XDP_PASS
+}
+
+/// Bytes of the headers that a run may change: Ethernet, IPv4, TCP.
+const HEADERS: usize = 56;
+
+/// The headers of the packet, as each run is to see them; 14 words of 32 bits.
+#[map]
+pub static TEMPLATE: Array<[u32; HEADERS / 4]> = Array::with_max_entries(1, 0);
+/// How many flows the packets are spread over, less one: a power of two less one.
+#[map]
+pub static FLOW_MASK: Array<u64> = Array::with_max_entries(1, 0);
+/// Packets so far.
+#[map]
+pub static ROUND: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+/// The program under test.
+#[map]
+pub static UNDER_TEST: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// Puts the packet back as the template says, for the next of the flows, and calls the program under test.
+///
+/// BPF_PROG_TEST_RUN with `repeat` does not reset the packet: without this a load balancer would see its own output.
+#[xdp(frags)]
+pub fn lab_restore(ctx: XdpContext) -> u32 {
+    let metadata = ctx.data() as i32 - ctx.metadata() as i32;
+    if metadata != 0 {
+        // SAFETY: takes back what the program under test has put in front of the packet.
+        unsafe { bpf_xdp_adjust_meta(ctx.ctx, metadata) };
+    }
+    if restore(&ctx).is_some() {
+        // SAFETY: a tail call either does not return or changes nothing.
+        let _ = unsafe { UNDER_TEST.tail_call(&ctx, 0) };
+    }
+    xdp_action::XDP_ABORTED
+}
+
+/// Flow k has k added to the low half of its source address and taken from the IP identification, so that the header
+/// checksum stays right, and the bits above in its source port.
+#[inline(always)]
+fn restore(ctx: &XdpContext) -> Option<()> {
+    let template = TEMPLATE.get(0)?;
+    let round = ROUND.get_ptr_mut(0)?;
+    // SAFETY: the element is this CPU's own.
+    let count = unsafe {
+        *round += 1;
+        *round
+    };
+    // consecutive packets belong to distant flows: an odd factor permutes the residues of a power of two
+    let flow = count.wrapping_mul(0x9e37_79b1) & *FLOW_MASK.get(0)?;
+    let place = ctx.data();
+    if place + HEADERS > ctx.data_end() {
+        return None;
+    }
+    let low = flow as u16;
+    let port = 1024 + (flow >> 16) as u16;
+    // SAFETY: the bounds are checked.
+    unsafe {
+        *(place as *mut [u32; HEADERS / 4]) = *template;
+        *((place + 18) as *mut u16) = (0xffff - low).to_be();
+        *((place + 28) as *mut u16) = low.to_be();
+        *((place + 34) as *mut u16) = port.to_be();
+    }
+    Some(())
+}
+
+/// Does nothing: what the wrapper itself costs.
+#[xdp(frags)]
+pub fn lab_nothing(_ctx: XdpContext) -> u32 {
+    xdp_action::XDP_PASS
+}
+
+/// One lookup in the kernel's routing table, the yardstick.
+#[xdp(frags)]
+pub fn lab_route(ctx: XdpContext) -> u32 {
+    // SAFETY: all zeroes is a valid request; the helper fills it in.
+    let mut params = unsafe { MaybeUninit::<FibParams>::zeroed().assume_init() };
+    params.family = 2;
+    params.ifindex = ctx.ingress_ifindex() as u32;
+    params.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes([10, 244, 2, 20]);
+    // SAFETY: context and request are valid, the size is that of the request.
+    let result = unsafe { bpf_fib_lookup(ctx.ctx.cast(), &raw mut params, size_of::<FibParams>() as i32, 0) };
+    if result == 0 { xdp_action::XDP_PASS } else { xdp_action::XDP_ABORTED }
+}
+
+/// The licence under which the kernel may load the programs.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+pub static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// A panic that can be reached is an endless loop, which the verifier refuses.
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

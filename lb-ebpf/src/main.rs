@@ -1,0 +1,141 @@
+//! The kernel programs of weir: entry points over the pipeline of `lb-common`.
+#![no_std]
+#![no_main]
+#![allow(unsafe_code, reason = "kernel memory and helpers; every block says why it is sound")]
+#![expect(unreachable_pub, reason = "entry points are found by their symbol")]
+#![expect(missing_docs, reason = "the attribute macros make undocumented functions of the entry points")]
+
+mod front;
+mod handover;
+mod maps;
+mod skb_packet;
+mod tables;
+#[cfg(feature = "log")]
+mod trace;
+mod xdp_packet;
+
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC, sk_action, xdp_action};
+use aya_ebpf::helpers::generated::{bpf_redirect, bpf_redirect_neigh, bpf_skb_vlan_pop};
+use aya_ebpf::macros::{classifier, sk_lookup, xdp};
+use aya_ebpf::programs::{SkLookupContext, TcContext, XdpContext};
+use lb_common::abi::{Task, setting};
+use lb_common::ethernet;
+use lb_common::lookup::Lookup;
+use lb_common::pipeline;
+use lb_common::verdict::Verdict;
+
+use crate::skb_packet::SkbPacket;
+use crate::tables::Kernel;
+use crate::xdp_packet::XdpPacket;
+
+/// XDP at the ingress of each external interface: the fast cases.
+#[xdp(frags)]
+pub fn weir_xdp(ctx: XdpContext) -> u32 {
+    let kernel = Kernel::<false> { ctx: ctx.ctx.cast(), ingress: ctx.ingress_ifindex() as u32 };
+    let verdict = pipeline::ingress(&mut XdpPacket(&ctx), &kernel);
+    #[cfg(feature = "log")]
+    trace::verdict(&ctx, "xdp", verdict);
+    match verdict {
+        Verdict::Pass => xdp_action::XDP_PASS,
+        Verdict::Deliver => handover::pass_with(&ctx, Task::Done),
+        Verdict::Front => handover::pass_with(&ctx, Task::Front),
+        Verdict::HandOver(task) => handover::pass_with(&ctx, task),
+        Verdict::Answer => xdp_action::XDP_TX,
+        Verdict::Transmit(device) if device == kernel.ingress => xdp_action::XDP_TX,
+        // SAFETY: the helper only notes the device; it returns XDP_REDIRECT.
+        Verdict::Transmit(device) => unsafe { bpf_redirect(device, 0) as u32 },
+        Verdict::Drop(_) => xdp_action::XDP_DROP,
+    }
+}
+
+/// tc ingress companion on the same interfaces: finishes what XDP could not, and does all of it where XDP left no word.
+#[classifier]
+pub fn weir_tc_ingress(ctx: TcContext) -> i32 {
+    let skb = ctx.skb.skb;
+    // SAFETY: the context is valid while the program runs.
+    let kernel = Kernel::<true> { ctx: skb.cast(), ingress: unsafe { (*skb).ifindex } };
+    match handover::task(skb) {
+        Some(Task::Done) => return TC_ACT_UNSPEC,
+        Some(Task::Front) => return mark_for_front(&ctx, &kernel),
+        Some(Task::Forward) | None => {}
+    }
+    let verdict = pipeline::ingress(&mut SkbPacket(skb), &kernel);
+    #[cfg(feature = "log")]
+    trace::verdict(&ctx, "tc ingress", verdict);
+    match verdict {
+        Verdict::Pass | Verdict::Deliver | Verdict::HandOver(_) => TC_ACT_UNSPEC,
+        Verdict::Front => mark_for_front(&ctx, &kernel),
+        Verdict::Transmit(device) => redirect(skb, device),
+        // SAFETY: the helper only notes the device; it returns TC_ACT_REDIRECT.
+        Verdict::Answer => unsafe { bpf_redirect(kernel.ingress, 0) as i32 },
+        Verdict::Drop(_) => TC_ACT_SHOT,
+    }
+}
+
+/// Sends the packet out of the device, without the 802.1Q tags that it came with.
+#[inline(always)]
+fn redirect(skb: *mut __sk_buff, device: u32) -> i32 {
+    let mut tags = 0;
+    while tags < 2 && has_tag(skb) {
+        // SAFETY: the context is valid while the program runs; no pointer into the packet is kept.
+        if unsafe { bpf_skb_vlan_pop(skb) } != 0 {
+            return TC_ACT_SHOT;
+        }
+        tags += 1;
+    }
+    // SAFETY: no next hop is named, so the helper asks the routing table; it resolves the neighbour and queues the
+    // packet meanwhile (since 5.10).
+    unsafe { bpf_redirect_neigh(device, core::ptr::null_mut(), 0, 0) as i32 }
+}
+
+/// The packet has a tag: beside it, where the kernel puts the outer one, or in its bytes.
+#[inline(always)]
+fn has_tag(skb: *mut __sk_buff) -> bool {
+    // SAFETY: the context is valid while the program runs.
+    let (beside, protocol) = unsafe { ((*skb).vlan_present, (*skb).protocol as u16) };
+    beside != 0 || ethernet::is_tag(u16::from_be(protocol))
+}
+
+/// tc egress: puts the VIP back as source of the replies of local pods.
+#[classifier]
+pub fn weir_tc_egress(ctx: TcContext) -> i32 {
+    let skb = ctx.skb.skb;
+    // SAFETY: the context is valid while the program runs.
+    let kernel = Kernel::<true> { ctx: skb.cast(), ingress: unsafe { (*skb).ifindex } };
+    let verdict = pipeline::egress(&mut SkbPacket(skb), &kernel);
+    #[cfg(feature = "log")]
+    trace::verdict(&ctx, "tc egress", verdict);
+    match verdict {
+        Verdict::Drop(_) => TC_ACT_SHOT,
+        _ => TC_ACT_UNSPEC,
+    }
+}
+
+/// sk_lookup: packets for any VIP and port of the front go to its sockets.
+#[sk_lookup]
+pub fn weir_sk_lookup(ctx: SkLookupContext) -> u32 {
+    front::assign(&ctx);
+    sk_action::SK_PASS
+}
+
+/// Marks the packet, so that the policy rule finds the route that makes it local.
+#[inline(always)]
+fn mark_for_front(ctx: &TcContext, kernel: &Kernel<true>) -> i32 {
+    let mark = kernel.setting(setting::FRONT_MARK) as u32;
+    // SAFETY: the context is valid while the program runs.
+    let old = unsafe { (*ctx.skb.skb).mark };
+    ctx.set_mark(old | mark);
+    TC_ACT_UNSPEC
+}
+
+/// The licence under which the kernel may load the programs.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+pub static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// A panic that can be reached is an endless loop, which the verifier refuses.
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

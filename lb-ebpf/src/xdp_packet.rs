@@ -1,0 +1,66 @@
+//! A packet under XDP: direct reads and writes between `data` and `data_end`.
+//!
+//! The pointers are taken from the context anew for each access, since helpers may move the packet; the verifier wants
+//! the bounds check before each access anyway.
+
+use aya_ebpf::programs::XdpContext;
+use lb_common::csum::Delta;
+use lb_common::packet::{self, Packet};
+
+/// The packet of an XDP program. Everything the pipeline reads lies in the first buffer.
+pub(crate) struct XdpPacket<'a>(pub(crate) &'a XdpContext);
+
+impl XdpPacket<'_> {
+    /// A place of type `T` at `offset`, if it lies within the first buffer.
+    #[inline(always)]
+    fn at<T>(&self, offset: usize) -> Option<*mut T> {
+        let start = self.0.data() + offset;
+        // SAFETY: the context is valid while the program runs. Volatile, because LLVM otherwise moves arithmetic of loops
+        // to the end of the packet, which the verifier forbids ("pointer arithmetic on pkt_end prohibited").
+        let end = unsafe { core::ptr::read_volatile(&raw const (*self.0.ctx).data_end) } as usize;
+        if start + size_of::<T>() > end { None } else { Some(start as *mut T) }
+    }
+}
+
+impl Packet for XdpPacket<'_> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        // SAFETY: the helper only reads the context, which is valid while the program runs.
+        unsafe { aya_ebpf::helpers::generated::bpf_xdp_get_buff_len(self.0.ctx) as usize }
+    }
+
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
+        // SAFETY: `at` has checked the bounds. The place may be unaligned, which BPF loads from packets allow where the
+        // verifier accepts the program (CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS); a byte-wise read costs four times as much.
+        self.at::<[u32; N]>(offset).map(|place| unsafe { *place })
+    }
+
+    #[inline(always)]
+    fn halves<const N: usize>(&self, offset: usize) -> Option<[u16; N]> {
+        // SAFETY: as in `words`.
+        self.at::<[u16; N]>(offset).map(|place| unsafe { *place })
+    }
+
+    #[inline(always)]
+    fn set_words<const N: usize>(&mut self, offset: usize, words: [u32; N]) -> Option<()> {
+        // SAFETY: as in `words`; the program owns the packet while it runs.
+        self.at::<[u32; N]>(offset).map(|place| unsafe { *place = words })
+    }
+
+    #[inline(always)]
+    fn set_halves<const N: usize>(&mut self, offset: usize, halves: [u16; N]) -> Option<()> {
+        // SAFETY: as in `set_words`.
+        self.at::<[u16; N]>(offset).map(|place| unsafe { *place = halves })
+    }
+
+    #[inline(always)]
+    fn update_ip_checksum(&mut self, offset: usize, delta: Delta) -> Option<()> {
+        packet::update_ip_checksum(self, offset, delta)
+    }
+
+    #[inline(always)]
+    fn update_transport_checksum(&mut self, offset: usize, addresses: Delta, ports: Delta, udp: bool) -> Option<()> {
+        packet::update_transport_checksum(self, offset, addresses, ports, udp)
+    }
+}

@@ -1,0 +1,101 @@
+//! The admin API: `/healthz`, `/readyz`, `/metrics` and `/api/v1/NAME`, plain HTTP/1.1 on one address.
+//!
+//! Everything about a request is bounded: connections, time, head and body. Answers are text or JSON, never HTML.
+
+mod answer;
+mod route;
+
+#[cfg(test)]
+mod tests;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::sockets;
+use crate::status::View;
+use crate::telemetry::LevelHandle;
+
+/// Connections at a time; more wait in the kernel.
+const CONNECTIONS: usize = 64;
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// However slowly somebody reads or however often somebody asks.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+const LARGEST_HEAD: usize = 16 << 10;
+/// How long the pause is after accept failed, for want of descriptors say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the API asks the agent. Each call may read maps, so it runs where blocking is allowed.
+pub trait Agent: Send + Sync + 'static {
+    /// The main loop turns.
+    fn alive(&self) -> bool;
+    /// What is missing until the agent is ready; empty when it is.
+    fn missing(&self) -> Vec<String>;
+    /// What the agent knows.
+    fn view(&self) -> View;
+    /// The metrics' text.
+    fn metrics(&self) -> String;
+    /// The level of the log.
+    fn log_level(&self) -> &LevelHandle;
+}
+
+/// The API could not listen.
+#[derive(Debug, thiserror::Error)]
+#[error("--admin {address}: cannot listen: {source}{held}")]
+pub struct BindError {
+    address: SocketAddr,
+    held: String,
+    /// Why.
+    pub source: std::io::Error,
+}
+
+/// Listens; says who is there already if it can be seen.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| BindError { address, held: held(address, &source), source })
+}
+
+fn held(address: SocketAddr, error: &std::io::Error) -> String {
+    if error.kind() != std::io::ErrorKind::AddrInUse {
+        return String::new();
+    }
+    let holder = sockets::listening_on(address.port()).ok().and_then(|listening| sockets::holder(&listening));
+    holder.map(|holder| format!("; {holder} listens there")).unwrap_or_default()
+}
+
+/// Serves for ever.
+pub async fn serve(listener: TcpListener, agent: Arc<dyn Agent>) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    // The semaphore is never closed.
+    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, peer)) => drop(tokio::spawn(connection(stream, peer, Arc::clone(&agent), slot))),
+            Err(error) => {
+                tracing::warn!(%error, "admin API: accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, agent: Arc<dyn Agent>, slot: OwnedSemaphorePermit) {
+    let service = service_fn(move |request| {
+        let agent = Arc::clone(&agent);
+        async move { Ok::<_, Infallible>(route::answer(agent, peer, request).await) }
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(LARGEST_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Ok(Err(error)) = tokio::time::timeout(CONNECTION_TIMEOUT, serving).await {
+        tracing::debug!(%peer, %error, "admin API: connection failed");
+    }
+    drop(slot);
+}

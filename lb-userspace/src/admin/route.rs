@@ -1,0 +1,97 @@
+//! Which path answers what.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, Limited};
+use hyper::header::ORIGIN;
+use hyper::{Method, Request, StatusCode};
+use serde_json::json;
+
+use super::Agent;
+use super::answer::{self, Answer};
+use crate::metrics;
+use crate::status::{Listing, Name};
+use crate::telemetry::LogLevel;
+
+const PATHS: &str = "/healthz /readyz /metrics /api/v1/status /api/v1/services /api/v1/backends /api/v1/routes \
+                     /api/v1/log-level";
+/// Longer than any level's name.
+const LARGEST_BODY: usize = 64;
+
+/// Answers one request.
+pub(super) async fn answer<B>(agent: Arc<dyn Agent>, peer: SocketAddr, request: Request<B>) -> Answer
+where
+    B: hyper::body::Body + Send,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let path = request.uri().path().to_owned();
+    if path == "/api/v1/log-level" && request.method() != Method::GET {
+        return set_log_level(&*agent, peer, request).await;
+    }
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return answer::method_not_allowed("GET");
+    }
+    // Counters are read by system calls: not on a thread that others wait for.
+    let answered = tokio::task::spawn_blocking(move || read(&*agent, &path)).await;
+    answered.unwrap_or_else(|error| answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")))
+}
+
+fn read(agent: &dyn Agent, path: &str) -> Answer {
+    match path {
+        "/healthz" => health(agent),
+        "/readyz" => readiness(agent),
+        "/metrics" => answer::typed(StatusCode::OK, metrics::CONTENT_TYPE, agent.metrics()),
+        "/api/v1/log-level" => answer::json(&json!({"logLevel": agent.log_level().get().to_string()})),
+        _ => match listing(path) {
+            Some(name) => answer::json(&Listing::new(name, &agent.view())),
+            None => answer::text(StatusCode::NOT_FOUND, format!("expected one of {PATHS}\n")),
+        },
+    }
+}
+
+fn listing(path: &str) -> Option<Name> {
+    let name = path.strip_prefix("/api/v1/")?;
+    Name::ALL.into_iter().find(|listing| listing.as_str() == name)
+}
+
+fn health(agent: &dyn Agent) -> Answer {
+    if agent.alive() {
+        answer::text(StatusCode::OK, "ok\n")
+    } else {
+        answer::text(StatusCode::SERVICE_UNAVAILABLE, "the agent's main loop stands still\n")
+    }
+}
+
+/// One line for each thing that is missing.
+fn readiness(agent: &dyn Agent) -> Answer {
+    match agent.missing() {
+        missing if missing.is_empty() => answer::text(StatusCode::OK, "ready\n"),
+        missing => answer::text(StatusCode::SERVICE_UNAVAILABLE, missing.join("\n") + "\n"),
+    }
+}
+
+/// Only for people on this machine: not from another host, and not by a web page in somebody's browser, which cannot
+/// help sending `Origin`.
+async fn set_log_level<B>(agent: &dyn Agent, peer: SocketAddr, request: Request<B>) -> Answer
+where
+    B: hyper::body::Body + Send,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if request.method() != Method::PUT && request.method() != Method::POST {
+        return answer::method_not_allowed("GET, PUT, POST");
+    }
+    if !peer.ip().to_canonical().is_loopback() || request.headers().contains_key(ORIGIN) {
+        return answer::text(StatusCode::FORBIDDEN, "the log level changes only from loopback\n");
+    }
+    let Ok(body) = Limited::new(request.into_body(), LARGEST_BODY).collect().await else {
+        return answer::text(StatusCode::PAYLOAD_TOO_LARGE, format!("expected at most {LARGEST_BODY} bytes\n"));
+    };
+    match String::from_utf8_lossy(&body.to_bytes()).trim().parse::<LogLevel>() {
+        Ok(level) if agent.log_level().set(level) => answer::json(&json!({"logLevel": level.to_string()})),
+        Ok(_) => answer::text(StatusCode::SERVICE_UNAVAILABLE, "the log is gone\n"),
+        Err(expected) => answer::text(StatusCode::BAD_REQUEST, format!("expected {expected}\n")),
+    }
+}

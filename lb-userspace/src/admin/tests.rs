@@ -1,0 +1,162 @@
+use std::io::{Read, Write};
+use std::sync::Mutex;
+
+use super::*;
+use crate::metrics::{Metrics, Scrape};
+use crate::status::Name;
+use crate::status::ask;
+use crate::telemetry::{self, LogFormat, LogLevel};
+
+/// An agent that knows what it is told.
+struct Fake {
+    missing: Mutex<Vec<String>>,
+    alive: bool,
+    level: LevelHandle,
+    metrics: Metrics,
+}
+
+impl Fake {
+    fn new() -> Arc<Self> {
+        let level = telemetry::detached(LogFormat::Text, LogLevel::Info);
+        Arc::new(Self { missing: Mutex::default(), alive: true, level, metrics: Metrics::default() })
+    }
+}
+
+impl Agent for Fake {
+    fn alive(&self) -> bool {
+        self.alive
+    }
+    fn missing(&self) -> Vec<String> {
+        self.missing.lock().unwrap().clone()
+    }
+    fn view(&self) -> View {
+        View { node: Some("node-1".into()), missing: self.missing(), ..View::default() }
+    }
+    fn metrics(&self) -> String {
+        self.metrics.render(&Scrape { view: self.view(), front: None, conntrack: None })
+    }
+    fn log_level(&self) -> &LevelHandle {
+        &self.level
+    }
+}
+
+/// Serves the agent on a loopback port while `test` asks.
+fn with_server(agent: Arc<Fake>, test: impl FnOnce(SocketAddr)) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(bind("127.0.0.1:0".parse().unwrap())).unwrap();
+    let address = listener.local_addr().unwrap();
+    runtime.spawn(serve(listener, agent));
+    test(address);
+    runtime.shutdown_background();
+}
+
+/// Sends a request as it is and reads the whole answer.
+fn send(address: SocketAddr, request: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn request(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+    let length = body.len();
+    let answer = send(
+        address,
+        &format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+        ),
+    );
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
+    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    request(address, "GET", path, "", "")
+}
+
+#[test]
+fn readiness_lists_what_is_missing() {
+    let agent = Fake::new();
+    with_server(Arc::clone(&agent), |address| {
+        *agent.missing.lock().unwrap() = vec!["source: not complete".into(), "front: no socket listens".into()];
+        assert_eq!(get(address, "/readyz"), (503, "source: not complete\nfront: no socket listens\n".into()));
+        assert_eq!(get(address, "/healthz"), (200, "ok\n".into()));
+        agent.missing.lock().unwrap().clear();
+        assert_eq!(get(address, "/readyz"), (200, "ready\n".into()));
+    });
+}
+
+#[test]
+fn a_loop_that_stands_still_is_not_healthy() {
+    let mut agent = Fake::new();
+    Arc::get_mut(&mut agent).unwrap().alive = false;
+    with_server(agent, |address| assert_eq!(get(address, "/healthz").0, 503));
+}
+
+#[test]
+fn every_listing_is_served_as_the_commands_read_it() {
+    with_server(Fake::new(), |address| {
+        for name in Name::ALL {
+            let text = ask::ask(address, name).unwrap();
+            let listing: crate::status::Listing = serde_json::from_str(&text).unwrap();
+            assert!(crate::status::print(&listing, 100).ends_with('\n'));
+        }
+    });
+}
+
+#[test]
+fn metrics_are_openmetrics() {
+    with_server(Fake::new(), |address| {
+        let answer = send(address, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        assert!(answer.contains("content-type: application/openmetrics-text"), "{answer}");
+        assert!(answer.contains("\nweir_ready 1\n") && answer.ends_with("# EOF\n"), "{answer}");
+    });
+}
+
+#[test]
+fn the_log_level_is_read_and_changed() {
+    with_server(Fake::new(), |address| {
+        let level = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["logLevel"].clone();
+        assert_eq!(level(&get(address, "/api/v1/log-level").1), "info");
+        for method in ["PUT", "POST"] {
+            assert_eq!(request(address, method, "/api/v1/log-level", "", "debug\n").0, 200);
+            assert_eq!(level(&get(address, "/api/v1/log-level").1), "debug");
+        }
+        let (status, text) = request(address, "PUT", "/api/v1/log-level", "", "loud");
+        assert_eq!((status, text.as_str()), (400, "expected error, warn, info, debug or trace\n"));
+        assert_eq!(request(address, "PUT", "/api/v1/log-level", "origin: http://evil.example\r\n", "trace").0, 403);
+        assert_eq!(request(address, "PUT", "/api/v1/log-level", "", &"x".repeat(65)).0, 413);
+        assert_eq!(level(&get(address, "/api/v1/log-level").1), "debug");
+    });
+}
+
+#[test]
+fn what_is_not_there_says_what_is() {
+    with_server(Fake::new(), |address| {
+        let (status, text) = get(address, "/api/v1/script");
+        assert_eq!(status, 404);
+        assert!(text.contains("/api/v1/status") && !text.contains("script"), "{text}");
+        assert_eq!(request(address, "DELETE", "/api/v1/status", "", "").0, 405);
+        assert_eq!(request(address, "POST", "/readyz", "", "").0, 405);
+    });
+}
+
+#[test]
+fn an_endless_head_is_refused() {
+    with_server(Fake::new(), |address| {
+        let answer = send(address, &format!("GET /healthz HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(LARGEST_HEAD)));
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    });
+}
+
+#[test]
+fn an_address_in_use_names_its_holder() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let error = runtime.block_on(bind(address)).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("--admin {address}: cannot listen")), "{error}");
+    assert!(error.contains(&format!("; process {} (", std::process::id())), "{error}");
+}

@@ -1,0 +1,113 @@
+//! `weir agent`: builds everything, owns the tasks, starts and ends them in order.
+//!
+//! It starts from the outside in: the admin API answers (not ready) before anything changes, the front listens before a
+//! frontend leads to it, the maps are written before a program that reads them is attached. When it ends, programs and
+//! maps stay: packets go on.
+
+mod control;
+mod dry_run;
+mod error;
+mod facts;
+mod node;
+mod problems;
+mod readiness;
+mod schedule;
+mod service_manager;
+mod sources;
+mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+pub use error::AgentError;
+
+use crate::admin;
+use crate::config::Config;
+use crate::dataplane::Dataplane;
+use crate::l7::supervisor::{Front, FrontConfig};
+use crate::l7::worker;
+use crate::metrics::Metrics;
+use crate::sink::{LogSink, Sinks, StatusSink};
+use crate::telemetry::LevelHandle;
+use control::Control;
+use facts::Facts;
+use state::State;
+
+/// The agent's own work is small; what blocks runs elsewhere.
+const WORKERS: usize = 2;
+/// How long the handshake of a client far away takes.
+const LAST_HANDSHAKES: Duration = Duration::from_secs(1);
+/// What blocks when the agent ends is given so long.
+const LAST_CALLS: Duration = Duration::from_secs(2);
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(config: Config, level: LevelHandle) -> Result<(), AgentError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    let runtime = runtime.map_err(AgentError::Runtime)?;
+    let result =
+        if config.dry_run { runtime.block_on(dry_run::run(&config)) } else { runtime.block_on(serve(config, level)) };
+    // A thread that hangs in a system call must not keep the process from ending.
+    runtime.shutdown_timeout(LAST_CALLS);
+    result
+}
+
+async fn serve(config: Config, level: LevelHandle) -> Result<(), AgentError> {
+    let mut stop = Stop::new()?;
+    let facts = Facts::find(&config)?;
+    let listener = admin::bind(config.admin).await?;
+    let dataplane = Dataplane::start(&facts.dataplane_config(&config)).await?;
+    let front = Front::start(FrontConfig::new(dataplane.run_dir())).await?;
+
+    let problems = StatusSink::default();
+    let metrics = Metrics::default();
+    let sinks = Sinks::new(vec![Box::new(LogSink), Box::new(problems.clone()), Box::new(metrics.problem_sink())]);
+    let state = Arc::new(State::new(&config, &facts, level, problems, metrics, dataplane, front.watch_status()));
+    tokio::spawn(admin::serve(listener, Arc::clone(&state) as Arc<dyn admin::Agent>));
+
+    let events = sources::start(&config.sources);
+    let mut control = Control::new(config, facts, sinks, Arc::clone(&state), front)?;
+    let result = control.run(events, &mut stop).await;
+    state.update_readiness(|readiness| readiness.ending = true);
+    service_manager::stopping();
+    tracing::info!("ending: the front drains; a second signal does not wait for it");
+    let drained = control.into_front().shutdown();
+    tokio::select! {
+        ((), ()) = async { tokio::join!(drained, end_steering(&state)) } => {}
+        () = stop.asked() => {}
+    }
+    tracing::info!("ended: programs and maps stay, packets go on");
+    result
+}
+
+/// Steers no more connections to a front that drains, a little before it stops to accept: then none waits in its queue
+/// when it closes, which would be refused. Whoever comes now is not answered, tries again, and meets the next front.
+async fn end_steering(state: &State) {
+    let accepts = worker::Limits::default().hand_over;
+    tokio::time::sleep(accepts.saturating_sub(LAST_HANDSHAKES)).await;
+    if let Err(error) = state.dataplane().set_listeners(&[], &[]) {
+        tracing::warn!(%error, "connections may be refused while the front ends");
+    }
+}
+
+/// The signals that end the agent.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Self, AgentError> {
+        let listen = |kind| signal(kind).map_err(AgentError::Runtime);
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one of them.
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

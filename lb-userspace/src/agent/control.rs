@@ -1,0 +1,214 @@
+//! The main loop: events become Objects, a pause makes a burst of them one pass, and a pass brings maps and front into
+//! step with what is desired.
+
+mod pass;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+
+use super::error::AgentError;
+use super::facts::Facts;
+use super::node::Taken;
+use super::schedule::Schedule;
+use super::sources::Event;
+use super::state::State;
+use super::{Stop, node, problems, service_manager};
+use crate::clock;
+use crate::config::Config;
+use crate::dataplane::AddressWatch;
+use crate::l7::supervisor::Front;
+use crate::model::{DesiredState, Problem};
+use crate::reconcile::Reconciler;
+use crate::sink::Sinks;
+use crate::source::Objects;
+
+/// How long the maps wait for sources that are not complete; afterwards only additions are written.
+const SOURCES_WAIT: Duration = Duration::from_secs(30);
+/// Flows that are over make room for new ones this often.
+const GARBAGE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the loop shows that it turns.
+const BEAT: Duration = Duration::from_secs(1);
+/// How often it looks who else listens on the front's port: nobody tells, and the kernel's list is long on a busy node.
+const OTHERS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The main loop with everything it owns.
+pub(super) struct Control {
+    config: Config,
+    facts: Facts,
+    started: Instant,
+    objects: Objects,
+    desired: Arc<DesiredState>,
+    reconciler: Reconciler,
+    schedule: Schedule,
+    sinks: Sinks,
+    state: Arc<State>,
+    front: Front,
+    /// Where other sockets of the host keep the front from answering.
+    taken: Taken,
+    front_problems: Vec<Problem>,
+    /// NodePorts that moved.
+    moved: Vec<Problem>,
+    /// Why interfaces or addresses could not be followed the last time.
+    follow_failed: Option<Problem>,
+    /// What the last look at the maps found.
+    maps_changed: Option<Problem>,
+    attached: bool,
+    ready: bool,
+}
+
+impl Control {
+    pub(super) fn new(
+        config: Config,
+        facts: Facts,
+        sinks: Sinks,
+        state: Arc<State>,
+        front: Front,
+    ) -> Result<Self, AgentError> {
+        let reconciler = Reconciler::new(state.dataplane().store()?)?;
+        let mut schedule = Schedule::default();
+        schedule.changed(clock::now());
+        let objects = Objects::new(config.sources.len());
+        Ok(Self {
+            config,
+            facts,
+            started: clock::now(),
+            objects,
+            desired: Arc::default(),
+            reconciler,
+            schedule,
+            sinks,
+            state,
+            front,
+            taken: Taken::default(),
+            front_problems: Vec::new(),
+            moved: Vec::new(),
+            follow_failed: None,
+            maps_changed: None,
+            attached: false,
+            ready: false,
+        })
+    }
+
+    /// Turns until it is asked to stop, or until the programs cannot be attached at all.
+    pub(super) async fn run(&mut self, mut events: Receiver<Event>, stop: &mut Stop) -> Result<(), AgentError> {
+        let mut addresses = Some(self.state.dataplane().watch()?);
+        // What changed before the watch began was told to nobody.
+        self.follow_interfaces();
+        let mut garbage = ticks(GARBAGE_INTERVAL);
+        let mut beat = ticks(BEAT);
+        let mut others = ticks(OTHERS_INTERVAL);
+        let mut front = self.front.watch_status();
+        let mut watchdog = ticks(service_manager::watchdog_interval().unwrap_or(BEAT));
+        loop {
+            let due = self.next_pass();
+            tokio::select! {
+                () = stop.asked() => return Ok(()),
+                Some((source, event)) = events.recv() => self.take(source, event),
+                () = changed(&mut addresses) => self.follow_interfaces(),
+                Ok(()) = front.changed() => self.follow_front(),
+                () = sleep_until(due.unwrap_or(self.started).into()), if due.is_some() => self.pass()?,
+                _ = garbage.tick() => self.collect_garbage(),
+                _ = watchdog.tick() => service_manager::watchdog(),
+                _ = others.tick() => self.look_for_others(),
+                _ = beat.tick() => {
+                    self.state.beat();
+                    if addresses.is_none() {
+                        addresses = self.state.dataplane().watch().ok();
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is left when the loop has ended.
+    pub(super) fn into_front(self) -> Front {
+        self.front
+    }
+
+    fn take(&mut self, source: usize, event: crate::source::SourceEvent) {
+        self.objects.handle(source, event);
+        self.schedule.changed(clock::now());
+    }
+
+    /// Interfaces or addresses changed: programs go to interfaces that are new, and frontends to addresses.
+    fn follow_interfaces(&mut self) {
+        let followed = tokio::task::block_in_place(|| {
+            self.state.dataplane().refresh()?;
+            Facts::find(&self.config)
+        });
+        match followed {
+            Ok(facts) => {
+                self.facts = facts;
+                self.follow_failed = None;
+            }
+            Err(error) => self.follow_failed = Some(problems::follow_failed(&error)),
+        }
+        self.look_for_others();
+        self.schedule.changed(clock::now());
+    }
+
+    /// The front tells something at least once a second; a pass is due only if its Problems changed.
+    fn follow_front(&mut self) {
+        self.report_readiness();
+        let found = problems::front(&self.state.front());
+        if found != self.front_problems {
+            self.front_problems = found;
+            self.schedule.changed(clock::now());
+        }
+    }
+
+    /// Whether somebody came to listen, or left, where the front would answer.
+    fn look_for_others(&mut self) {
+        let port = self.config.manifests.http_port;
+        let taken = tokio::task::block_in_place(|| node::taken("--http-port", port, &self.facts.nodeport_addresses));
+        if taken != self.taken {
+            self.taken = taken;
+            self.schedule.changed(clock::now());
+        }
+    }
+
+    fn collect_garbage(&self) {
+        let state = Arc::clone(&self.state);
+        tokio::task::spawn_blocking(move || {
+            let mut dataplane = state.dataplane();
+            match dataplane.collect_garbage() {
+                Ok(report) => tracing::trace!(?report, "flows collected"),
+                Err(error) => tracing::warn!(%error, "cannot collect flows that are over"),
+            }
+            match dataplane.keep_next_hops() {
+                Ok(hops) => tracing::trace!(hops, "next hops kept resolved"),
+                Err(error) => tracing::warn!(%error, "cannot keep next hops resolved"),
+            }
+        });
+    }
+
+    /// When something has changed, and at the latest when the sources were waited for long enough.
+    fn next_pass(&self) -> Option<Instant> {
+        let patience = (!self.attached).then(|| self.started + SOURCES_WAIT);
+        self.schedule.due().into_iter().chain(patience).min()
+    }
+
+    /// The sources have not told everything and still have time to.
+    fn is_waiting(&self) -> bool {
+        !self.objects.complete() && clock::since(self.started) < SOURCES_WAIT
+    }
+}
+
+/// Waits for a change of interfaces or addresses. A watch that fails is dropped, which counts as a change: something may
+/// have been missed.
+async fn changed(addresses: &mut Option<AddressWatch>) {
+    let Some(watch) = addresses else { return std::future::pending().await };
+    if let Err(error) = watch.changed().await {
+        tracing::warn!(%error, "interfaces and addresses are not watched for a moment");
+        *addresses = None;
+    }
+}
+
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

@@ -1,0 +1,156 @@
+//! One pass: translate, compile, write, publish, report.
+
+use std::sync::Arc;
+
+use super::{Control, SOURCES_WAIT};
+use crate::agent::error::AgentError;
+use crate::agent::readiness::Readiness;
+use crate::agent::state::Picture;
+use crate::agent::{problems, service_manager};
+use crate::clock;
+use crate::dataplane::Note;
+use crate::model::{DesiredState, ObjectRef, Problem};
+use crate::reconcile::{Outcome, Prune};
+use crate::translate::{moved_node_ports, translate};
+
+impl Control {
+    /// Brings maps and front into step with the objects. Fails only if the programs cannot be attached at first.
+    pub(super) fn pass(&mut self) -> Result<(), AgentError> {
+        if self.is_waiting() {
+            // Half a picture would give NodePorts that the whole one moves.
+            self.schedule.passed(clock::now(), false);
+            let problems = self.objects.problems().into_iter().chain(self.own_problems()).collect();
+            self.sinks.publish(problems);
+            self.report_readiness();
+            return Ok(());
+        }
+        // Reading and writing maps blocks; the other tasks go on meanwhile.
+        tokio::task::block_in_place(|| self.blocking_pass())
+    }
+
+    fn blocking_pass(&mut self) -> Result<(), AgentError> {
+        let begun = clock::now();
+        let settings = self.config.manifests.settings(Some(&self.facts.name), &self.facts.node_ips);
+        let (desired, mut problems) = translate(&self.objects, &settings);
+        self.note_moved_ports(&desired);
+        if self.schedule.takes_resync(begun) {
+            self.resync();
+        }
+        let node = self.facts.node(&self.config, &self.taken.addresses);
+        let outcome = self.reconciler.run_once(&desired, &node, self.prune());
+        self.desired = Arc::new(desired);
+        self.schedule.passed(clock::now(), outcome.needs_retry);
+        self.state.metrics.reconciled(clock::since(begun), outcome.writes, outcome.needs_retry);
+        self.open_once(&outcome)?;
+        self.front.publish(outcome.compiled.routes.clone());
+        problems.extend(self.own_problems());
+        problems.extend(problems::services_kept(outcome.kept, &self.objects.unread().collect::<Vec<_>>()));
+        problems.extend(problems::ipv6(&outcome.compiled.tables));
+        problems.extend(outcome.problems);
+        self.sinks.publish(problems);
+        self.state.publish(Picture::new(Arc::clone(&self.desired), outcome.compiled));
+        self.report_readiness();
+        tracing::debug!(writes = outcome.writes, took = ?clock::since(begun), "pass");
+        Ok(())
+    }
+
+    /// Looks whether the maps are as they were written; what is not, this pass repairs.
+    fn resync(&mut self) {
+        match self.reconciler.reload() {
+            Ok(entries) => self.maps_changed = (entries > 0).then(|| problems::maps_changed(entries)),
+            Err(error) => tracing::warn!(%error, "the maps could not be read again; it is tried again later"),
+        }
+    }
+
+    /// What the sources allow to be deleted.
+    fn prune(&self) -> Prune {
+        match self.objects.unread().next() {
+            _ if !self.objects.complete() => Prune::Nothing,
+            Some(_) => Prune::Known,
+            None => Prune::All,
+        }
+    }
+
+    /// A warning about a port that moved stays until its Service is gone or its port moves again.
+    fn note_moved_ports(&mut self, desired: &DesiredState) {
+        let moved = moved_node_ports(&self.desired, desired);
+        let exists = |object: &ObjectRef| {
+            desired
+                .services
+                .keys()
+                .any(|key| object.name.as_ref() == Some(&key.name) && object.namespace.as_ref() == Some(&key.namespace))
+        };
+        self.moved.retain(|old| exists(&old.object) && moved.iter().all(|new| new.object != old.object));
+        self.moved.extend(moved);
+    }
+
+    /// Lets packets in once there is something in the maps, even if not all could be written: what is good goes on. The
+    /// front gets the listeners just before its first table, with which an earlier front begins to drain.
+    fn open_once(&mut self, outcome: &Outcome) -> Result<(), AgentError> {
+        if !self.attached {
+            let mut dataplane = self.state.dataplane();
+            dataplane.set_listeners(self.front.listeners(), &[])?;
+            dataplane.attach()?;
+            self.attached = true;
+            let (version, node) = (env!("CARGO_PKG_VERSION"), &self.facts.name);
+            tracing::info!("weir {version} on {node}: {}", dataplane.start_report());
+        }
+        self.state.update_readiness(|readiness| {
+            readiness.attached = true;
+            readiness.maps_written |= outcome.written;
+        });
+        Ok(())
+    }
+
+    /// What is not the fault of an object.
+    fn own_problems(&self) -> Vec<Problem> {
+        let mut problems = self.config.not_yet.clone();
+        problems.extend(self.moved.iter().cloned());
+        problems.extend(self.follow_failed.iter().cloned());
+        problems.extend(self.maps_changed.iter().cloned());
+        problems.extend(problems::https(self.config.manifests.https_port));
+        problems.extend(self.taken.problem.iter().cloned());
+        problems.extend(self.front_problems.iter().cloned());
+        problems.extend(self.state.dataplane().start_report().notes.iter().map(problem));
+        let waited = clock::since(self.started);
+        if waited >= SOURCES_WAIT {
+            problems.extend(self.incomplete().map(|source| problems::source_incomplete(&source, waited)));
+        }
+        problems
+    }
+
+    fn incomplete(&self) -> impl Iterator<Item = String> {
+        let sources = self.config.sources.iter().enumerate();
+        let incomplete = sources.filter(|(index, _)| !self.objects.source_complete(*index));
+        incomplete.map(|(_, path)| format!("dir:{}", path.display()))
+    }
+
+    /// Tells the service manager the first time that nothing is missing.
+    pub(super) fn report_readiness(&mut self) {
+        let front = self.state.front();
+        let front = front.pid.is_some() && front.version.is_some();
+        let missing = self.state.update_readiness(|readiness: &mut Readiness| {
+            readiness.front = front;
+            for (index, (_, complete)) in readiness.sources.iter_mut().enumerate() {
+                *complete = self.objects.source_complete(index);
+            }
+        });
+        let ready = missing.is_empty();
+        if ready == self.ready {
+            return;
+        }
+        self.ready = ready;
+        if ready {
+            tracing::info!(services = self.desired.services.len(), routes = self.desired.routes.len(), "ready");
+            service_manager::ready("ready");
+        } else {
+            tracing::warn!("not ready: {}", missing.join(", "));
+            service_manager::status(&format!("not ready: {}", missing.join(", ")));
+        }
+    }
+}
+
+fn problem(note: &Note) -> Problem {
+    let object = ObjectRef::default();
+    Problem { severity: note.severity, ..Problem::info(note.code, &object, &note.message) }
+}

@@ -1,0 +1,73 @@
+//! `weir agent --dry-run`: what an agent would write, and nothing else.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::error::AgentError;
+use super::facts::Facts;
+use super::{node, problems, sources};
+use crate::compile::{Ids, compile};
+use crate::config::Config;
+use crate::dataplane::{self, DataplaneError};
+use crate::diff::diff;
+use crate::plan::Plan;
+use crate::reconcile::Found;
+use crate::source::Objects;
+use crate::status::print_problems;
+use crate::tables::Tables;
+use crate::translate::translate;
+
+/// A directory is read in far less.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Prints the Plan to stdout and the Problems to stderr.
+pub(super) async fn run(config: &Config) -> Result<(), AgentError> {
+    sources::readable(&config.sources)?;
+    let facts = Facts::find(config)?;
+    let actual = actual(config)?;
+    let objects = read(config).await;
+    let settings = config.manifests.settings(Some(&facts.name), &facts.node_ips);
+    let (desired, mut problems) = translate(&objects, &settings);
+    problems.extend(config.not_yet.iter().cloned());
+    let taken = node::taken("--http-port", config.manifests.http_port, &facts.nodeport_addresses);
+    problems.extend(taken.problem);
+    let (compiled, _) = compile(&desired, &facts.node(config, &taken.addresses), &Ids::restore(&actual));
+    problems.extend(compiled.problems);
+    let unread: Vec<_> = objects.unread().collect();
+    let (tables, kept) = match unread.is_empty() {
+        true => (compiled.tables, 0),
+        false => Found::new(&actual).keep(&actual, &compiled.tables),
+    };
+    problems.extend(problems::services_kept(kept, &unread));
+    print(&diff(&actual, &tables), &print_problems(&problems)).map_err(AgentError::Runtime)
+}
+
+/// What the maps hold; nothing where nothing is pinned.
+fn actual(config: &Config) -> Result<Tables, AgentError> {
+    match dataplane::inspect(&config.pin_path) {
+        Ok(inspection) => Ok(inspection.tables),
+        Err(DataplaneError::NotPinned { .. }) => Ok(Tables::default()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The first complete picture of all sources, or as much of it as comes in time.
+async fn read(config: &Config) -> Objects {
+    let mut objects = Objects::new(config.sources.len());
+    let mut events = sources::start(&config.sources);
+    let all = async {
+        while !objects.complete() {
+            let Some((source, event)) = events.recv().await else { return };
+            objects.handle(source, event);
+        }
+    };
+    // Whatever is missing then stands among the Problems.
+    let _ = tokio::time::timeout(PATIENCE, all).await;
+    objects
+}
+
+fn print(plan: &Plan, problems: &str) -> std::io::Result<()> {
+    std::io::stderr().write_all(problems.as_bytes())?;
+    let mut stdout = std::io::stdout().lock();
+    if plan.is_empty() { stdout.write_all(b"nothing to do\n") } else { write!(stdout, "{plan}") }
+}

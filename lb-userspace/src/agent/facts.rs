@@ -1,0 +1,70 @@
+//! What the agent finds out about its node: its name, its interfaces and their addresses.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::error::AgentError;
+use super::node;
+use crate::compile::{self, Limits};
+use crate::config::Config;
+use crate::dataplane::{self, addresses};
+use crate::tables::Settings;
+
+/// What the agent finds out about its node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// `--node-name`, or the host name in lower case, as the kubelet takes it.
+    pub(super) name: String,
+    /// `--node-ip`, or the addresses of the external interfaces.
+    pub(super) node_ips: Vec<IpAddr>,
+    /// Where NodePorts and the front answer.
+    pub(super) nodeport_addresses: BTreeSet<IpAddr>,
+}
+
+impl Facts {
+    /// Asks the kernel.
+    pub(super) fn find(config: &Config) -> Result<Self, AgentError> {
+        let node_ips = match config.node_ips.as_slice() {
+            [] => node::reachable(addresses::of_uplinks(&config.interfaces)?, &[]).into_iter().collect(),
+            given => given.to_vec(),
+        };
+        let nodeport_addresses = node::reachable(addresses::of_node()?, &config.nodeport_addresses);
+        Ok(Self { name: name(config), node_ips, nodeport_addresses })
+    }
+
+    /// What compilation needs to know of the node; on the addresses in `taken` somebody else has the front's port.
+    pub(super) fn node(&self, config: &Config, taken: &BTreeSet<IpAddr>) -> compile::Node {
+        compile::Node {
+            node_addresses: self.nodeport_addresses.clone(),
+            front_addresses: self.nodeport_addresses.difference(taken).copied().collect(),
+            settings: Settings {
+                snat_ports: config.snat_ports,
+                node_ports: None,
+                snat_address4: config.snat_address,
+                front_mark: config.fwmark,
+            },
+            http_port: config.manifests.http_port,
+            // Nobody listens for HTTPS yet.
+            https_port: 0,
+            limits: Limits { services: config.sizes.services, backends: config.sizes.backends },
+        }
+    }
+
+    /// Settings of the data plane.
+    pub(super) fn dataplane_config(&self, config: &Config) -> dataplane::Config {
+        dataplane::Config {
+            pin_path: config.pin_path.clone(),
+            interfaces: config.interfaces.clone(),
+            node_ips: self.node_ips.clone(),
+            snat_ports: config.snat_ports,
+            fwmark: config.fwmark,
+            table: config.table,
+            sizes: config.sizes,
+        }
+    }
+}
+
+fn name(config: &Config) -> String {
+    let host_name = || rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    config.manifests.node_name.clone().unwrap_or_else(host_name)
+}

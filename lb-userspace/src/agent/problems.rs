@@ -1,0 +1,94 @@
+//! Problems that the agent itself finds.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::l7::supervisor::FrontStatus;
+use crate::model::problem::code;
+use crate::model::{ObjectRef, Problem};
+use crate::tables::{IpFamily, Tables};
+
+/// A source has not delivered a complete picture in time.
+pub(super) fn source_incomplete(source: &str, waited: Duration) -> Problem {
+    let what =
+        format!("not read completely after {} s; nothing is removed from the maps until it is", waited.as_secs());
+    Problem::warning(code::SOURCE_INCOMPLETE, &ObjectRef::default(), what).at("--source", source)
+}
+
+/// Files that hold up the deletion of what an earlier run left are named, so many of them.
+const NAMED: usize = 4;
+
+/// What an earlier run left is kept, because files that may ask for it were never read well.
+pub(super) fn services_kept(kept: usize, unread: &[&Path]) -> Option<Problem> {
+    let first = unread.first().filter(|_| kept > 0)?;
+    let named: Vec<_> = unread.iter().take(NAMED).map(|file| file.display().to_string()).collect();
+    let more = match unread.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let what = format!(
+        "{kept} services that were in the maps at start, and that no manifest asks for, are kept: mend or remove {}{more}, \
+         which could not be read well since",
+        named.join(", ")
+    );
+    Some(Problem::warning(code::SERVICES_KEPT, &ObjectRef::default(), what).in_file(first, None))
+}
+
+/// Somebody else wrote to the maps.
+pub(super) fn maps_changed(entries: usize) -> Problem {
+    let what = format!("{entries} entries of the maps were not as they had been written; they are put right");
+    Problem::warning(code::MAPS_CHANGED, &ObjectRef::default(), what)
+}
+
+/// Frontends of IPv6 stay out of the kernel.
+pub(super) fn ipv6(tables: &Tables) -> Option<Problem> {
+    let ours = |address| IpFamily::of(address) == IpFamily::V6;
+    let count = tables.frontends.keys().filter(|key| ours(key.address)).count();
+    let what = format!("{count} frontends of IPv6 are listed but not balanced: only IPv4 is attached yet");
+    (count > 0).then(|| Problem::info(code::NOT_YET, &ObjectRef::default(), what))
+}
+
+/// Nobody listens for HTTPS.
+pub(super) fn https(port: u16) -> Option<Problem> {
+    let what = "TLS is not built yet: the front does not listen for HTTPS";
+    (port != 0).then(|| Problem::info(code::NOT_YET, &ObjectRef::default(), what).at("--https-port", port))
+}
+
+/// What keeps the front from serving as it should.
+pub(super) fn front(status: &FrontStatus) -> Vec<Problem> {
+    let object = ObjectRef::default();
+    let transparent = status.not_transparent.iter().map(|why| {
+        let what = format!("the front cannot answer for VIPs that are on no interface: {why}");
+        Problem::error(code::FRONT_NOT_TRANSPARENT, &object, what)
+    });
+    let failed = status.last_failure.iter().map(|why| {
+        let what = format!("the front was started {} times again, the last time because {why}", status.restarts);
+        Problem::warning(code::FRONT_RESTARTED, &object, what)
+    });
+    transparent.chain(failed).collect()
+}
+
+/// Programs could not be attached to an interface that appeared.
+pub(super) fn follow_failed(error: &dyn std::error::Error) -> Problem {
+    let what = format!("cannot follow the change of interfaces or addresses: {error}");
+    Problem::error(code::INTERFACES_NOT_FOLLOWED, &ObjectRef::default(), what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_names_the_files_that_hold_it_up() {
+        let names: Vec<_> = (0..6).map(|number| format!("/m/{number}.yaml")).collect();
+        let files: Vec<_> = names.iter().map(Path::new).collect();
+        let problem = services_kept(2, &files).expect("a Problem");
+        assert!(
+            problem.message.contains("2 services") && problem.message.contains("mend or remove /m/0.yaml, /m/1.yaml")
+        );
+        assert!(problem.message.contains("/m/3.yaml and 2 more") && !problem.message.contains("/m/4.yaml"));
+        assert_eq!(problem.file.as_deref(), Some(files[0]));
+        assert!(!services_kept(1, &files[..4]).expect("a Problem").message.contains("more"));
+        assert_eq!((services_kept(0, &files), services_kept(1, &[])), (None, None));
+    }
+}

@@ -1,0 +1,135 @@
+//! When the next pass is due: soon after a burst of changes, after a back-off when a write failed, and now and then to
+//! look whether the maps are still as they were written. Pure: the time is an argument.
+
+use std::time::{Duration, Instant};
+
+/// Changes come in bursts (an edit of several files, a rollout): wait until it is quiet ...
+const QUIET: Duration = Duration::from_millis(20);
+/// ... but not for ever.
+const LONGEST_BURST: Duration = Duration::from_millis(200);
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+/// How long nobody would notice that somebody else wrote to the maps.
+const RESYNC: Duration = Duration::from_secs(600);
+
+/// When the next pass is due.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    /// First and last change since the last pass.
+    burst: Option<(Instant, Instant)>,
+    retry: Option<Instant>,
+    failures: u32,
+    /// When the maps are read again.
+    resync: Option<Instant>,
+}
+
+impl Schedule {
+    /// Something changed.
+    pub(super) fn changed(&mut self, now: Instant) {
+        let first = self.burst.map_or(now, |(first, _)| first);
+        self.burst = Some((first, now));
+    }
+
+    /// A pass was made.
+    pub(super) fn passed(&mut self, now: Instant, needs_retry: bool) {
+        self.burst = None;
+        self.failures = if needs_retry { self.failures.saturating_add(1) } else { 0 };
+        self.retry = needs_retry.then(|| now + back_off(self.failures));
+        self.resync.get_or_insert(now + RESYNC);
+    }
+
+    /// Whether the pass that begins now is to read the maps again. It counts as done then.
+    pub(super) fn takes_resync(&mut self, now: Instant) -> bool {
+        let due = self.resync.is_some_and(|resync| resync <= now);
+        if due {
+            self.resync = Some(now + RESYNC);
+        }
+        due
+    }
+
+    /// When to make the next pass; `None`: when something changes. Never before the first one.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let quiet = self.burst.map(|(first, last)| (last + QUIET).min(first + LONGEST_BURST));
+        quiet.into_iter().chain(self.retry).chain(self.resync).min()
+    }
+}
+
+/// 100 ms, doubled with each failure in a row, at most 30 s.
+fn back_off(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    FIRST_RETRY.saturating_mul(1 << doublings).min(LAST_RETRY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_single_change_is_due_when_it_stays_quiet() {
+        let start = clock::now();
+        let mut schedule = Schedule::default();
+        assert_eq!(schedule.due(), None);
+        schedule.changed(start);
+        assert_eq!(schedule.due(), Some(start + QUIET));
+        schedule.changed(start + 10 * MS);
+        assert_eq!(schedule.due(), Some(start + 30 * MS));
+        schedule.passed(start + 30 * MS, false);
+        assert_eq!(schedule.due(), Some(start + 30 * MS + RESYNC));
+    }
+
+    #[test]
+    fn endless_changes_do_not_put_it_off_for_ever() {
+        let start = clock::now();
+        let mut schedule = Schedule::default();
+        for step in 0..100 {
+            schedule.changed(start + step * 10 * MS);
+        }
+        assert_eq!(schedule.due(), Some(start + LONGEST_BURST));
+    }
+
+    #[test]
+    fn failures_back_off_and_success_forgets_them() {
+        let start = clock::now();
+        let mut schedule = Schedule::default();
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            schedule.passed(start, true);
+            waits.push(schedule.due().unwrap() - start);
+        }
+        assert_eq!(waits[..3], [100 * MS, 200 * MS, 400 * MS]);
+        assert_eq!(waits.last(), Some(&LAST_RETRY));
+        assert!(waits.is_sorted());
+        schedule.passed(start, false);
+        schedule.passed(start, true);
+        assert_eq!(schedule.due(), Some(start + FIRST_RETRY));
+    }
+
+    #[test]
+    fn the_maps_are_read_again_now_and_then_however_many_passes_there_are() {
+        let start = clock::now();
+        let mut schedule = Schedule::default();
+        assert!(!schedule.takes_resync(start + RESYNC), "there is nothing to read before the first pass");
+        let mut resyncs = Vec::new();
+        for second in 0..=1800_u32 {
+            let now = start + second * 1000 * MS;
+            if schedule.takes_resync(now) {
+                resyncs.push(second);
+            }
+            schedule.passed(now, false);
+        }
+        assert_eq!(resyncs, [600, 1200, 1800]);
+        assert_eq!(schedule.due(), Some(start + 4 * RESYNC));
+    }
+
+    #[test]
+    fn a_change_does_not_wait_for_the_retry() {
+        let start = clock::now();
+        let mut schedule = Schedule::default();
+        (0..20).for_each(|_| schedule.passed(start, true));
+        schedule.changed(start);
+        assert_eq!(schedule.due(), Some(start + QUIET));
+    }
+}

@@ -1,0 +1,212 @@
+//! What the main loop leaves for those who ask: the admin API and the metrics.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::facts::Facts;
+use super::readiness::Readiness;
+use crate::admin;
+use crate::clock;
+use crate::compile::Compiled;
+use crate::config::Config;
+use crate::dataplane::{self, CounterSnapshot, Dataplane};
+use crate::l7::supervisor::FrontStatus;
+use crate::l7::table::RouteTable;
+use crate::metrics::{Metrics, Scrape};
+use crate::model::{DesiredState, ServiceKey};
+use crate::sink::StatusSink;
+use crate::status::View;
+use crate::status::row::{FrontRow, InterfaceRow, MapRow, SourceRow};
+use crate::tables::{BackendId, BackendKey, IpFamily, ServiceId, Tables};
+use crate::telemetry::LevelHandle;
+
+/// What is younger is not read again.
+const READING_AGE: Duration = Duration::from_secs(1);
+/// A main loop that turned within this time is alive: a pass over a large cluster takes its time.
+const ALIVE: Duration = Duration::from_secs(60);
+
+/// What the main loop leaves for those who ask.
+pub(super) struct State {
+    pub(super) metrics: Metrics,
+    node: String,
+    level: LevelHandle,
+    problems: StatusSink,
+    dataplane: Mutex<Dataplane>,
+    readiness: Mutex<Readiness>,
+    picture: ArcSwap<Picture>,
+    reading: Mutex<Option<Arc<Reading>>>,
+    beat: Mutex<Instant>,
+    front: watch::Receiver<FrontStatus>,
+}
+
+/// The result of the last pass, in parts that listings share.
+#[derive(Debug, Default)]
+pub(super) struct Picture {
+    desired: Arc<DesiredState>,
+    service_ids: Arc<BTreeMap<(ServiceKey, IpFamily), ServiceId>>,
+    backend_ids: Arc<BTreeMap<(IpFamily, BackendKey), BackendId>>,
+    tables: Arc<Tables>,
+    routes: Arc<RouteTable>,
+}
+
+impl Picture {
+    pub(super) fn new(desired: Arc<DesiredState>, compiled: Compiled) -> Self {
+        Self {
+            desired,
+            service_ids: Arc::new(compiled.services),
+            backend_ids: Arc::new(compiled.backends),
+            tables: Arc::new(compiled.tables),
+            routes: Arc::new(compiled.routes),
+        }
+    }
+}
+
+impl State {
+    pub(super) fn new(
+        config: &Config,
+        facts: &Facts,
+        level: LevelHandle,
+        problems: StatusSink,
+        metrics: Metrics,
+        dataplane: Dataplane,
+        front: watch::Receiver<FrontStatus>,
+    ) -> Self {
+        let sources = config.sources.iter().map(|path| (format!("dir:{}", path.display()), false)).collect();
+        Self {
+            metrics,
+            node: facts.name.clone(),
+            level,
+            problems,
+            dataplane: Mutex::new(dataplane),
+            readiness: Mutex::new(Readiness { sources, ..Readiness::default() }),
+            picture: ArcSwap::default(),
+            reading: Mutex::default(),
+            beat: Mutex::new(clock::now()),
+            front,
+        }
+    }
+
+    /// The data plane. A panic of another holder leaves it as usable as it was.
+    pub(super) fn dataplane(&self) -> MutexGuard<'_, Dataplane> {
+        lock(&self.dataplane)
+    }
+
+    /// Publishes the result of a pass.
+    pub(super) fn publish(&self, picture: Picture) {
+        self.picture.store(Arc::new(picture));
+    }
+
+    /// Changes what is known about readiness and returns what is missing.
+    pub(super) fn update_readiness(&self, update: impl FnOnce(&mut Readiness)) -> Vec<String> {
+        let mut readiness = lock(&self.readiness);
+        update(&mut readiness);
+        readiness.missing()
+    }
+
+    /// The main loop turned.
+    pub(super) fn beat(&self) {
+        *lock(&self.beat) = clock::now();
+    }
+
+    /// How the front is.
+    pub(super) fn front(&self) -> FrontStatus {
+        self.front.borrow().clone()
+    }
+
+    fn sources(&self) -> Vec<SourceRow> {
+        let row = |(source, complete): &(String, bool)| {
+            let (kind, target) = source.split_once(':').unwrap_or((source, ""));
+            SourceRow { kind: kind.to_owned(), target: target.to_owned(), complete: *complete }
+        };
+        lock(&self.readiness).sources.iter().map(row).collect()
+    }
+
+    /// What the maps say, not older than a second: large tables take a while to count.
+    fn reading(&self) -> Arc<Reading> {
+        let mut cached = lock(&self.reading);
+        if let Some(reading) = cached.as_ref().filter(|reading| clock::since(reading.taken) < READING_AGE) {
+            return Arc::clone(reading);
+        }
+        let reading = Arc::new(Reading::take(&self.dataplane()));
+        *cached = Some(Arc::clone(&reading));
+        reading
+    }
+}
+
+/// What the maps said at one moment.
+struct Reading {
+    taken: Instant,
+    interfaces: Vec<InterfaceRow>,
+    maps: Vec<MapRow>,
+    counters: Option<Arc<CounterSnapshot>>,
+}
+
+impl Reading {
+    fn take(dataplane: &Dataplane) -> Self {
+        let maps = dataplane.maps().inspect_err(|error| tracing::warn!(%error, "cannot see how full maps are"));
+        let counters = dataplane.counters().inspect_err(|error| tracing::warn!(%error, "cannot read counters"));
+        Self {
+            taken: clock::now(),
+            interfaces: dataplane.interfaces().iter().map(InterfaceRow::from).collect(),
+            maps: maps.unwrap_or_default().iter().map(MapRow::from).collect(),
+            counters: counters.ok().map(Arc::new),
+        }
+    }
+}
+
+impl admin::Agent for State {
+    fn alive(&self) -> bool {
+        clock::since(*lock(&self.beat)) < ALIVE
+    }
+
+    fn missing(&self) -> Vec<String> {
+        lock(&self.readiness).missing()
+    }
+
+    fn view(&self) -> View {
+        let picture = self.picture.load();
+        let reading = self.reading();
+        View {
+            node: Some(self.node.clone()),
+            missing: self.missing(),
+            sources: self.sources(),
+            interfaces: reading.interfaces.clone(),
+            maps: reading.maps.clone(),
+            front: Some(front_row(&self.front())),
+            problems: self.problems.all(),
+            desired: Some(Arc::clone(&picture.desired)),
+            service_ids: Arc::clone(&picture.service_ids),
+            backend_ids: Arc::clone(&picture.backend_ids),
+            tables: Arc::clone(&picture.tables),
+            routes: Arc::clone(&picture.routes),
+            counts: reading.counters.clone(),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let front = Some(self.front().counters);
+        self.metrics.render(&Scrape { view: self.view(), front, conntrack: dataplane::conntrack() })
+    }
+
+    fn log_level(&self) -> &LevelHandle {
+        &self.level
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn front_row(front: &FrontStatus) -> FrontRow {
+    FrontRow {
+        listeners: front.listeners,
+        routes: front.routes,
+        pid: front.pid,
+        restarts: front.restarts,
+        requests: Some(front.counters.total_requests()),
+    }
+}

@@ -1,0 +1,21 @@
+//! `weir check`: manifests validated offline, without a cluster and without a data plane.
+
+use std::path::Path;
+
+use crate::model::{Problem, problem};
+use crate::source::dir::{self, DirError};
+use crate::translate::{self, Settings, configmap, translate};
+
+/// Reads everything under a path and returns what is wrong with it, the worst first.
+pub fn check(path: &Path, settings: &Settings) -> Result<Vec<Problem>, DirError> {
+    let objects = dir::read(path)?;
+    let (desired, mut problems) = translate(&objects, settings);
+    let mut customary = configmap::check_well_known(&objects, settings, &desired.services);
+    translate::locate(&objects, &mut customary);
+    problems.extend(customary);
+    problem::sort(&mut problems);
+    Ok(problems)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! The command line, one to one: plain text as typed. What it means is checked in [`crate::config`].
+
+mod agent;
+mod exit;
+mod manifests;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use agent::{AgentArgs, SizeArgs};
+pub use exit::Exit;
+pub use manifests::ManifestArgs;
+
+/// Where an agent answers unless told otherwise.
+pub const DEFAULT_ADMIN: &str = "127.0.0.1:10254";
+/// Where maps, programs and links are pinned unless told otherwise.
+pub const DEFAULT_PIN_PATH: &str = "/sys/fs/bpf/weir";
+
+const EXAMPLES: &str = "\
+Examples:
+  weir check ./manifests                        are the manifests right?
+  weir agent --source dir:./manifests           balance what they describe (needs root)
+  weir services                                 what is balanced, and how much of it
+  weir status --json | jq .status.problems      what is wrong
+  weir unload                                   detach and unpin everything
+
+Exit codes: 0 done, 1 failed, 64 wrong usage, 65 bad data, 69 unavailable, 77 no permission.";
+
+const AGENT_EXAMPLES: &str = "\
+Examples:
+  weir agent --source dir:/etc/weir/manifests
+  weir agent --source dir:./manifests --interface eth0 --node-name node-1 --pod-cidr 10.1.1.0/24
+  weir agent --source dir:./manifests --dry-run         print what would be written, touch nothing
+
+The agent needs root (CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN). When it ends, packets go on:
+programs and maps stay until `weir unload`.
+Exit codes: 0 ended by a signal, 64 wrong usage, 69 the node lacks something, 77 no permission.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  weir check ./manifests
+  weir check --strict --json ./manifests | jq -r '.check[] | .file + \": \" + .message'
+
+Exit codes: 0 no error, 65 an error (with --strict: or a warning), 69 PATH cannot be read.";
+
+const READ_EXAMPLES: &str = "\
+Asks the agent at --admin; if nobody answers there, reads the maps under --pin-path and says so
+on stderr.
+Exit codes: 0 done, 69 neither an agent nor maps.";
+
+/// A layer 4 load balancer in XDP with a layer 7 front, for Kubernetes Services and Ingresses.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, after_help = EXAMPLES, max_term_width = 110, propagate_version = false)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Balance: read the sources, load the programs, keep both in step
+    #[command(after_help = AGENT_EXAMPLES)]
+    Agent(Box<AgentArgs>),
+    /// The layer 7 process; started by the agent
+    Front,
+    /// Validate manifests offline
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(Box<CheckArgs>),
+    /// How the agent is: readiness, interfaces, maps, problems
+    #[command(after_help = READ_EXAMPLES)]
+    Status(ReadArgs),
+    /// The balanced services with their frontends and counters
+    #[command(after_help = READ_EXAMPLES)]
+    Services(ReadArgs),
+    /// The backends with their state and counters
+    #[command(after_help = READ_EXAMPLES)]
+    Backends(ReadArgs),
+    /// The layer 7 routes, in the order in which they are tried
+    #[command(after_help = READ_EXAMPLES)]
+    Routes(ReadArgs),
+    /// Detach and unpin everything; refuses while an agent runs
+    Unload(UnloadArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+}
+
+/// `weir check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// A manifest file, or a directory of them
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// Let warnings fail the check too
+    #[arg(long)]
+    pub strict: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// What the manifests mean.
+    #[command(flatten)]
+    pub manifests: ManifestArgs,
+}
+
+/// The reading commands.
+#[derive(Debug, Args)]
+pub struct ReadArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where the agent answers
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_ADMIN)]
+    pub admin: String,
+    /// Where the maps are pinned
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_PATH)]
+    pub pin_path: PathBuf,
+}
+
+/// `weir unload`.
+#[derive(Debug, Args)]
+pub struct UnloadArgs {
+    /// Unload even while an agent runs
+    #[arg(long)]
+    pub force: bool,
+    /// Where the maps are pinned
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_PATH)]
+    pub pin_path: PathBuf,
+}
+
+/// `weir completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// Reads the command line. What cannot be read, and `--help`, is printed here; the exit code is then the error.
+pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, Exit> {
+    Cli::try_parse_from(arguments).map_err(|error| {
+        let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        // Nobody is left to be told if stderr is closed.
+        let _ = error.print();
+        exit
+    })
+}

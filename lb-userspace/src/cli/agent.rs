@@ -1,0 +1,88 @@
+//! Flags of `weir agent`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use lb_common::limits;
+
+use super::{DEFAULT_ADMIN, DEFAULT_PIN_PATH, ManifestArgs};
+
+/// Flags of `weir agent`.
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// Where Services, Ingresses and the rest come from: dir:PATH, or kube; repeatable
+    #[arg(long, value_name = "SOURCE", required = true)]
+    pub source: Vec<String>,
+    /// External interface [default: those with a default route]; repeatable
+    #[arg(long, value_name = "IF")]
+    pub interface: Vec<String>,
+    /// Address of this node [default: those of the external interfaces]; repeatable
+    #[arg(long, value_name = "ADDR")]
+    pub node_ip: Vec<String>,
+    /// NodePorts answer on the node's addresses in here [default: on all of them]; repeatable
+    #[arg(long, value_name = "CIDR")]
+    pub nodeport_addresses: Vec<String>,
+    /// Ports for source NAT; the agent reserves them in ip_local_reserved_ports, `weir unload` takes them out again
+    #[arg(long, value_name = "A-B", default_value = "15000-29999")]
+    pub snat_ports: String,
+    /// Address of its own for source NAT, so that no flow of the host can collide; repeatable
+    #[arg(long, value_name = "ADDR")]
+    pub snat_address: Vec<String>,
+    /// Redirect straight into local pods' interfaces, past the host's netfilter
+    #[arg(long)]
+    pub fast_local: bool,
+    /// Mark of packets for the front: one bit that nobody else uses
+    #[arg(long, value_name = "M", default_value = "0x2000")]
+    pub fwmark: String,
+    /// Routing table for packets of the front
+    #[arg(long, value_name = "T", default_value = "0x7765")]
+    pub table: String,
+    /// Where maps, programs and links are pinned; a bpffs is mounted where there is none
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_PATH)]
+    pub pin_path: PathBuf,
+    /// Where socket-level balancing attaches [default: the root of the unified hierarchy]
+    #[arg(long, value_name = "DIR")]
+    pub cgroup: Option<PathBuf>,
+    /// Where /healthz /readyz /metrics /api/v1 answer
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_ADMIN)]
+    pub admin: String,
+    /// Print the Plan, touch nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Form of the log on stderr: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: String,
+    /// How much is logged: error, warn, info, debug or trace; changed live by POST /api/v1/log-level
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// Sizes of the maps.
+    #[command(flatten)]
+    pub sizes: SizeArgs,
+    /// What the manifests mean.
+    #[command(flatten)]
+    pub manifests: ManifestArgs,
+}
+
+/// Sizes of the maps; memory is taken when the agent starts.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sizes of the maps")]
+pub struct SizeArgs {
+    /// Services
+    #[arg(long, value_name = "N", default_value_t = limits::SERVICES.to_string())]
+    pub max_services: String,
+    /// Frontends
+    #[arg(long, value_name = "N", default_value_t = limits::FRONTENDS.to_string())]
+    pub max_frontends: String,
+    /// Backends
+    #[arg(long, value_name = "N", default_value_t = limits::BACKENDS.to_string())]
+    pub max_backends: String,
+    /// Lines of 16 ring slots
+    #[arg(long, value_name = "N", default_value_t = limits::RING_LINES.to_string())]
+    pub max_ring_lines: String,
+    /// Flows whose backend has answered
+    #[arg(long, value_name = "N", default_value_t = limits::FLOWS.to_string())]
+    pub max_flows: String,
+    /// Flows whose backend has not answered yet
+    #[arg(long, value_name = "N", default_value_t = limits::HALF_OPEN_FLOWS.to_string())]
+    pub max_half_open_flows: String,
+}

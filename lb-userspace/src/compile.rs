@@ -1,0 +1,129 @@
+//! From what should be to what the maps and the front hold: `compile` is a pure function of the DesiredState, the node
+//! and the ids given out before.
+//!
+//! Its parts: `l4` decides which frontends the data plane serves and whose they are, `ids` gives services and backends the
+//! ids they had before, `ring` makes the rings, `l7` makes the route table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::l7::table::RouteTable;
+use crate::model::{Backend, DesiredState, Problem, ServiceKey, Target, problem};
+use crate::tables::{BackendId, BackendKey, IpFamily, ServiceId, Settings, Tables};
+
+mod ids;
+mod l4;
+mod l7;
+mod problems;
+mod ring;
+
+pub use ids::Ids;
+pub use l4::FRONT_SERVICE;
+
+/// What compilation needs to know of the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Addresses on which NodePorts answer.
+    pub node_addresses: BTreeSet<IpAddr>,
+    /// Those of them on which the front answers: no other socket of the host listens on its port there.
+    pub front_addresses: BTreeSet<IpAddr>,
+    /// Settings of the data plane; `node_ports` is found by `compile`.
+    pub settings: Settings,
+    /// Port of the front on the node's addresses; 0: none.
+    pub http_port: u16,
+    /// The same for HTTPS. 0 as long as the front has no HTTPS listener: packets would go nowhere.
+    pub https_port: u16,
+    /// How many ids there are.
+    pub limits: Limits,
+}
+
+/// Sizes of the maps that are indexed by id. Id 0 means none, so one less can be given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Services (`--max-services`).
+    pub services: u32,
+    /// Backends of one family (`--max-backends`).
+    pub backends: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { services: lb_common::limits::SERVICES, backends: lb_common::limits::BACKENDS }
+    }
+}
+
+/// The result of a compilation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compiled {
+    /// What the maps should hold.
+    pub tables: Tables,
+    /// What the front should serve.
+    pub routes: RouteTable,
+    /// What could not be done as the user asked.
+    pub problems: Vec<Problem>,
+    /// Id of each service in the data plane. One without a frontend there has none.
+    pub services: BTreeMap<(ServiceKey, IpFamily), ServiceId>,
+    /// Id of each backend in the data plane.
+    pub backends: BTreeMap<(IpFamily, BackendKey), BackendId>,
+}
+
+/// Compiles the desired state for a node. `ids` is what the last compilation returned, or what was restored from the maps;
+/// an id that becomes free is not given out again in the same compilation.
+pub fn compile(desired: &DesiredState, node: &Node, ids: &Ids) -> (Compiled, Ids) {
+    let mut problems = Vec::new();
+    let claims = l4::claims(desired, node, &mut problems);
+    let mut allocation = ids::Allocation::new(ids, node.limits);
+    let services = allocation.services(&claims.services, &mut problems);
+    let mut cache = ring::Cache::default();
+    let mut rings = BTreeMap::new();
+    for ((key, family), id) in &services {
+        let backends = match desired.services.get(key).map(|service| &service.target) {
+            Some(Target::Backends(backends)) => backends.as_slice(),
+            Some(Target::Front(_)) | None => &[],
+        };
+        let members = members(key, *family, backends, &mut allocation, &mut problems);
+        rings.insert(*id, cache.ring(&ids.rings, members));
+    }
+    problem::sort(&mut problems);
+    let backends = allocation.backends;
+    let tables = Tables {
+        services: rings,
+        backends: backends.iter().map(|(&(family, key), &id)| ((family, id), key)).collect(),
+        node_addresses: node.node_addresses.clone(),
+        vips: claims.vips(&node.node_addresses),
+        settings: Settings { node_ports: claims.node_ports(), ..node.settings },
+        frontends: claims.frontends_with(&services),
+    };
+    let ids = Ids::after(claims.services_with(&services), backends.clone(), cache);
+    (Compiled { tables, routes: l7::route_table(desired), problems, services, backends }, ids)
+}
+
+/// Gives a service's backends their ids, and returns those that share its ring. Terminating backends keep their ids while
+/// they are not in the ring, so that their flows go on.
+fn members(
+    service: &ServiceKey,
+    family: IpFamily,
+    backends: &[Backend],
+    allocation: &mut ids::Allocation<'_>,
+    problems: &mut Vec<Problem>,
+) -> Vec<ring::RingMember> {
+    let choice = ring::choose(backends, family, service.protocol);
+    let mut without_id = 0;
+    let mut members = Vec::with_capacity(choice.in_ring.len());
+    for (key, weight) in choice.in_ring {
+        match allocation.backend(family, key) {
+            Some(id) => members.push(ring::RingMember { key, weight, id }),
+            None => without_id += 1,
+        }
+    }
+    for key in choice.draining {
+        without_id += usize::from(allocation.backend(family, key).is_none());
+    }
+    if without_id > 0 {
+        problems.push(problems::backends_exhausted(service, without_id, allocation.limits.backends));
+    }
+    members
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

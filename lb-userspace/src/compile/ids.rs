@@ -1,0 +1,156 @@
+//! Stable ids: a service or backend keeps its id as long as it is there, through restarts of the agent too.
+//!
+//! The maps do not name services. At start a service is known again by its frontends, a backend by its key.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::l4::{Claimed, Owner};
+use super::ring::Cache;
+use super::{Limits, problems};
+use crate::model::Problem;
+use crate::tables::{BackendId, BackendKey, Frontend, FrontendKey, IpFamily, ServiceId, Tables};
+
+/// What one compilation hands to the next: the ids given out, those that must not be given out, and the rings.
+#[derive(Clone, Debug, Default)]
+pub struct Ids {
+    /// With what never changes under an id: whether it is the front that answers.
+    services: BTreeMap<Owner, Frontend>,
+    backends: BTreeMap<(IpFamily, BackendKey), BackendId>,
+    /// Services found in the maps, by frontend.
+    by_frontend: BTreeMap<FrontendKey, Frontend>,
+    /// Ids that the maps hold, whether or not anyone is known to own them.
+    held_services: BTreeSet<ServiceId>,
+    held_backends: BTreeSet<(IpFamily, BackendId)>,
+    pub(super) rings: Cache,
+}
+
+impl Ids {
+    /// The ids that the maps hold.
+    pub fn restore(actual: &Tables) -> Self {
+        let mut ids = Self::default();
+        ids.hold(actual);
+        ids
+    }
+
+    /// Takes note of what the maps hold where that may differ from the last compilation: after a write that failed, or
+    /// without pruning. Those ids are not given to others, and whoever comes back gets them again.
+    pub fn hold(&mut self, actual: &Tables) {
+        self.backends.retain(|(family, key), id| actual.backends.get(&(*family, *id)).is_none_or(|held| held == key));
+        self.backends.extend(actual.backends.iter().map(|(&(family, id), &key)| ((family, key), id)));
+        self.by_frontend.clone_from(&actual.frontends);
+        let led_to = actual.frontends.values().map(|frontend| frontend.service);
+        self.held_services = actual.services.keys().copied().chain(led_to).collect();
+        self.held_backends = actual.backends.keys().copied().collect();
+    }
+
+    pub(super) fn after(
+        services: BTreeMap<Owner, Frontend>,
+        backends: BTreeMap<(IpFamily, BackendKey), BackendId>,
+        rings: Cache,
+    ) -> Self {
+        Self { services, backends, rings, ..Self::default() }
+    }
+}
+
+/// The giving out of ids during one compilation.
+pub(super) struct Allocation<'a> {
+    before: &'a Ids,
+    pub(super) limits: Limits,
+    /// Backends that have their id.
+    pub(super) backends: BTreeMap<(IpFamily, BackendKey), BackendId>,
+    free_backends: BTreeMap<IpFamily, FreeIds>,
+}
+
+impl<'a> Allocation<'a> {
+    pub(super) fn new(before: &'a Ids, limits: Limits) -> Self {
+        let held = |family| before.held_backends.iter().filter(move |(of, _)| *of == family).map(|(_, id)| id.0);
+        let owned = |family| before.backends.iter().filter(move |((of, _), _)| *of == family).map(|(_, id)| id.0);
+        let free = |family| (family, FreeIds::new(limits.backends, held(family).chain(owned(family))));
+        Self { before, limits, backends: BTreeMap::new(), free_backends: [IpFamily::V4, IpFamily::V6].map(free).into() }
+    }
+
+    /// Ids for services. First those that had one keep it, then those come back that the maps know by a frontend, then
+    /// the new ones get free ids.
+    pub(super) fn services(
+        &self,
+        claimed: &BTreeMap<Owner, Claimed>,
+        problems: &mut Vec<Problem>,
+    ) -> BTreeMap<Owner, ServiceId> {
+        let known = |(owner, claimed): (&Owner, &Claimed)| {
+            let before = self.before.services.get(owner).filter(|before| before.front == claimed.front)?;
+            Some((owner.clone(), before.service))
+        };
+        let mut ids: BTreeMap<_, _> = claimed.iter().filter_map(known).collect();
+        for (id, owner) in self.found_by_frontend(claimed) {
+            ids.entry(owner.clone()).or_insert(id);
+        }
+        let owned = self.before.services.values().map(|before| before.service).chain(ids.values().copied());
+        let taken = owned.chain(self.before.held_services.iter().copied()).map(|id| id.0);
+        let mut free = FreeIds::new(self.limits.services, taken);
+        for owner in claimed.keys() {
+            if !ids.contains_key(owner) {
+                match free.take() {
+                    Some(id) => drop(ids.insert(owner.clone(), ServiceId(id))),
+                    None => problems.push(problems::services_exhausted(&owner.0, self.limits.services)),
+                }
+            }
+        }
+        ids
+    }
+
+    /// Ids of the maps that nobody is known to own, with the one service that all their frontends belong to now. Where
+    /// these have been split among several services, or one has become the front, none takes the id: the other
+    /// frontends would lead to its ring until they are switched.
+    fn found_by_frontend<'o>(&self, claimed: &'o BTreeMap<Owner, Claimed>) -> Vec<(ServiceId, &'o Owner)> {
+        let mut owners = BTreeMap::<ServiceId, Option<&Owner>>::new();
+        for (owner, claimed) in claimed {
+            for found in claimed.frontends.iter().filter_map(|key| self.before.by_frontend.get(key)) {
+                let candidate = (found.front == claimed.front).then_some(owner);
+                let only = owners.entry(found.service).or_insert(candidate);
+                if *only != candidate {
+                    *only = None;
+                }
+            }
+        }
+        for known in self.before.services.values() {
+            owners.remove(&known.service);
+        }
+        owners.into_iter().filter_map(|(id, owner)| Some((id, owner?))).collect()
+    }
+
+    /// The id of a backend; `None` if there is no more.
+    pub(super) fn backend(&mut self, family: IpFamily, key: BackendKey) -> Option<BackendId> {
+        if let Some(&id) = self.backends.get(&(family, key)) {
+            return Some(id);
+        }
+        let id = match self.before.backends.get(&(family, key)) {
+            Some(&id) => id,
+            None => BackendId(self.free_backends.get_mut(&family)?.take()?),
+        };
+        self.backends.insert((family, key), id);
+        Some(id)
+    }
+}
+
+/// Free ids, lowest first: the arrays that they index stay dense.
+struct FreeIds {
+    taken: Vec<bool>,
+    next: usize,
+}
+
+impl FreeIds {
+    fn new(capacity: u32, taken: impl Iterator<Item = u32>) -> Self {
+        let mut free = Self { taken: vec![false; capacity as usize], next: 1 };
+        for id in taken {
+            if let Some(slot) = free.taken.get_mut(id as usize) {
+                *slot = true;
+            }
+        }
+        free
+    }
+
+    fn take(&mut self) -> Option<u32> {
+        self.next += self.taken.get(self.next..)?.iter().position(|taken| !taken)? + 1;
+        u32::try_from(self.next - 1).ok()
+    }
+}

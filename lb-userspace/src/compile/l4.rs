@@ -1,0 +1,158 @@
+//! Which frontends the data plane serves, and which service each leads to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{Node, problems};
+use crate::model::{DesiredState, FrontListener, FrontendKind, Problem, Protocol, Service, ServiceKey, Target};
+use crate::tables::{self, FrontendKey, IpFamily, ServiceId};
+
+/// Name of the service, in no namespace, that the front's ports on the node's own addresses belong to. Its frontends come
+/// from `--http-port` and `--https-port`, not from an object.
+pub const FRONT_SERVICE: &str = "weir-front";
+
+/// A service as the data plane knows it: one per family.
+pub(super) type Owner = (ServiceKey, IpFamily);
+
+/// The frontends of the data plane.
+#[derive(Default)]
+pub(super) struct Claims {
+    /// Whose each frontend is.
+    pub(super) frontends: BTreeMap<FrontendKey, Claim>,
+    /// The services that have a frontend.
+    pub(super) services: BTreeMap<Owner, Claimed>,
+}
+
+/// Whose a frontend is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) owner: Owner,
+    pub(super) front: Option<FrontListener>,
+}
+
+/// What a service has in the data plane.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Claimed {
+    pub(super) frontends: Vec<FrontendKey>,
+    pub(super) front: Option<FrontListener>,
+}
+
+/// Collects the frontends of the desired services, of which no two share one, and of the node's own front, which yields to
+/// them.
+pub(super) fn claims(desired: &DesiredState, node: &Node, problems: &mut Vec<Problem>) -> Claims {
+    let mut claims = Claims::default();
+    for service in desired.services.values() {
+        claims.add_service(service);
+    }
+    for (port, listener) in [(node.http_port, FrontListener::Http), (node.https_port, FrontListener::Https)] {
+        if port != 0 {
+            claims.add_own_front(node, port, listener, problems);
+        }
+    }
+    claims
+}
+
+impl Claims {
+    /// Lowest and highest NodePort.
+    pub(super) fn node_ports(&self) -> Option<(u16, u16)> {
+        let ports = || self.frontends.keys().filter(|key| key.address.is_unspecified()).map(|key| key.port);
+        ports().min().zip(ports().max())
+    }
+
+    /// Addresses with a frontend of their own that nobody else answers for.
+    pub(super) fn vips(&self, node_addresses: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
+        let addresses = self.frontends.keys().map(|key| key.address);
+        addresses.filter(|address| !address.is_unspecified() && !node_addresses.contains(address)).collect()
+    }
+
+    /// The frontends of services that have an id.
+    pub(super) fn frontends_with(&self, ids: &BTreeMap<Owner, ServiceId>) -> BTreeMap<FrontendKey, tables::Frontend> {
+        let frontend = |claim: &Claim| Some(tables::Frontend { service: *ids.get(&claim.owner)?, front: claim.front });
+        self.frontends.iter().filter_map(|(key, claim)| Some((*key, frontend(claim)?))).collect()
+    }
+
+    /// Where any frontend of a service leads.
+    pub(super) fn services_with(&self, ids: &BTreeMap<Owner, ServiceId>) -> BTreeMap<Owner, tables::Frontend> {
+        let services = self.services.iter().filter_map(|(owner, claimed)| {
+            let service = *ids.get(owner)?;
+            Some((owner.clone(), tables::Frontend { service, front: claimed.front }))
+        });
+        services.collect()
+    }
+
+    fn add_service(&mut self, service: &Service) {
+        let front = match service.target {
+            Target::Front(listener) => Some(listener),
+            Target::Backends(_) => None,
+        };
+        for frontend in service.frontends.iter().filter(|frontend| in_data_plane(frontend.kind)) {
+            let addresses = match frontend.address {
+                Some(address) => vec![address],
+                None => families(service).into_iter().map(unspecified).collect(),
+            };
+            for address in addresses {
+                let key = FrontendKey { address, port: frontend.port, protocol: service.key.protocol };
+                let owner = (service.key.clone(), IpFamily::of(address));
+                if !self.frontends.contains_key(&key) {
+                    self.insert(key, Claim { owner, front });
+                }
+            }
+        }
+    }
+
+    /// The front on the node's addresses, where no user's frontend is in its way.
+    fn add_own_front(&mut self, node: &Node, port: u16, listener: FrontListener, problems: &mut Vec<Problem>) {
+        let service =
+            ServiceKey { namespace: String::new(), name: FRONT_SERVICE.into(), port, protocol: Protocol::Tcp };
+        let mut holders = BTreeMap::<ServiceKey, FrontendKey>::new();
+        for &address in &node.front_addresses {
+            let family = IpFamily::of(address);
+            let key = FrontendKey { address, port, protocol: Protocol::Tcp };
+            let on_every_node = FrontendKey { address: unspecified(family), ..key };
+            match self.frontends.get(&key).or_else(|| self.frontends.get(&on_every_node)) {
+                None => self.insert(key, Claim { owner: (service.clone(), family), front: Some(listener) }),
+                Some(claim) if claim.front == Some(listener) => {}
+                Some(claim) => drop(holders.entry(claim.owner.0.clone()).or_insert(key)),
+            }
+        }
+        problems.extend(holders.iter().map(|(holder, key)| problems::front_address_taken(holder, key, listener)));
+    }
+
+    fn insert(&mut self, key: FrontendKey, claim: Claim) {
+        let claimed = self.services.entry(claim.owner.clone()).or_default();
+        claimed.frontends.push(key);
+        claimed.front = claim.front;
+        self.frontends.insert(key, claim);
+    }
+}
+
+/// Kinds that packets from outside can reach.
+const fn in_data_plane(kind: FrontendKind) -> bool {
+    match kind {
+        FrontendKind::NodePort | FrontendKind::ExternalIP | FrontendKind::LoadBalancer => true,
+        FrontendKind::ClusterIP | FrontendKind::HostPort => false,
+    }
+}
+
+/// The families in which a NodePort answers: those of the service's other frontends (its cluster IPs too) and of its
+/// backends; IPv4 if it has neither.
+fn families(service: &Service) -> BTreeSet<IpFamily> {
+    let backends = match &service.target {
+        Target::Backends(backends) => backends.as_slice(),
+        Target::Front(_) => &[],
+    };
+    let addresses = service.frontends.iter().filter_map(|frontend| frontend.address);
+    let mut families: BTreeSet<_> =
+        addresses.chain(backends.iter().map(|backend| backend.address)).map(IpFamily::of).collect();
+    if families.is_empty() {
+        families.insert(IpFamily::V4);
+    }
+    families
+}
+
+const fn unspecified(family: IpFamily) -> IpAddr {
+    match family {
+        IpFamily::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpFamily::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
+}

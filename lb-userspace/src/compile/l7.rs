@@ -1,0 +1,82 @@
+//! The route table: routes in the order in which they are tried, and the endpoints behind them.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::l7::table::{RouteEntry, RouteTable};
+use crate::model::{Backend, BackendState, DesiredState, PathMatch, Route, ServiceKey, Target};
+
+/// The key in [`RouteTable::hosts`] of routes for any host.
+const ANY_HOST: &str = "*";
+
+/// The route table of the desired routes. The default of any host is [`RouteTable::default`] and in no host's list.
+pub(super) fn route_table(desired: &DesiredState) -> RouteTable {
+    let mut hosts = BTreeMap::<String, Vec<RouteEntry>>::new();
+    let mut default = None;
+    let mut upstreams = BTreeMap::new();
+    for route in desired.routes.values() {
+        let entry = entry(route, desired, &mut upstreams);
+        match (&route.key.host, &route.key.path) {
+            (None, PathMatch::Default) => default = Some(entry),
+            (host, _) => hosts.entry(host.as_deref().unwrap_or(ANY_HOST).into()).or_default().push(entry),
+        }
+    }
+    let hosts = hosts.into_iter().map(|(host, mut entries)| {
+        entries.sort_by(|one, other| order(&one.path).cmp(&order(&other.path)));
+        (host, Arc::from(entries))
+    });
+    RouteTable { hosts: hosts.collect(), upstreams, default }
+}
+
+/// The order in which the routes of a host are tried: exact paths, then regular expressions, then prefixes, each the
+/// longest first, then the host's default. So the longest literal match wins, and the exact one among equals; how long
+/// an expression is says little, but is how ingress-nginx sorts them. Paths of one length go by their text, `Prefix`
+/// before `ImplementationSpecific`.
+fn order(path: &PathMatch) -> (u8, Reverse<usize>, &str, u8) {
+    match path {
+        PathMatch::Exact(path) => (0, Reverse(path.len()), path, 0),
+        PathMatch::Regex(path) => (1, Reverse(path.len()), path, 0),
+        PathMatch::Prefix(path) => (2, Reverse(path.len()), path, 0),
+        PathMatch::ImplementationSpecific(path) => (2, Reverse(path.len()), path, 1),
+        PathMatch::Default => (3, Reverse(0), "", 0),
+    }
+}
+
+fn entry(route: &Route, desired: &DesiredState, upstreams: &mut BTreeMap<String, Arc<[SocketAddr]>>) -> RouteEntry {
+    let backend = &route.backend;
+    let service = backend.resolved.as_ref().and_then(|key| desired.services.get(key));
+    let upstream = service.and_then(|service| match &service.target {
+        Target::Backends(backends) => Some(upstream(&service.key, backends, upstreams)),
+        // The model has no such route: its requests would come back for ever.
+        Target::Front(_) => None,
+    });
+    RouteEntry {
+        path: route.key.path.clone(),
+        ingress: route.ingress.clone(),
+        service: format!("{}/{}", backend.namespace, backend.service),
+        service_port: backend.port.clone(),
+        upstream,
+        rewrite: route.rewrite.clone(),
+        problem: route.problem.clone(),
+    }
+}
+
+fn upstream(key: &ServiceKey, backends: &[Backend], upstreams: &mut BTreeMap<String, Arc<[SocketAddr]>>) -> String {
+    let ServiceKey { namespace, name, port, .. } = key;
+    let key = format!("{namespace}/{name}:{port}");
+    upstreams.entry(key.clone()).or_insert_with(|| endpoints(backends));
+    key
+}
+
+/// Active backends; the terminating ones if there is none, as in a ring. Sorted, each once.
+fn endpoints(backends: &[Backend]) -> Arc<[SocketAddr]> {
+    let in_state = |state| -> BTreeSet<SocketAddr> {
+        let backends = backends.iter().filter(|backend| backend.state == state);
+        backends.map(|backend| SocketAddr::new(backend.address, backend.port)).collect()
+    };
+    let active = in_state(BackendState::Active);
+    let chosen = if active.is_empty() { in_state(BackendState::Terminating) } else { active };
+    chosen.into_iter().collect()
+}

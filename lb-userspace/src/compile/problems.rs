@@ -1,0 +1,37 @@
+//! The Problems that compilation finds. Conflicts between Services are settled before, in `translate`.
+
+use crate::model::problem::code;
+use crate::model::{FrontListener, ObjectRef, Problem, ServiceKey};
+use crate::tables::FrontendKey;
+
+/// A Service has an address and port of the node on which the front would answer.
+pub(super) fn front_address_taken(holder: &ServiceKey, key: &FrontendKey, listener: FrontListener) -> Problem {
+    let flag = match listener {
+        FrontListener::Http => "--http-port",
+        FrontListener::Https => "--https-port",
+    };
+    let what = format!("it has {key}, so the front does not answer there");
+    Problem::warning(code::FRONT_ADDRESS_TAKEN, &service(holder), what)
+        .expected(format!("another port for the Service, or for {flag} (0 switches it off)"))
+}
+
+/// There is no id left for a service.
+pub(super) fn services_exhausted(key: &ServiceKey, capacity: u32) -> Problem {
+    let usable = capacity.saturating_sub(1);
+    let what = format!("port {}/{} is not balanced: all {usable} service ids are in use", key.port, key.protocol);
+    Problem::error(code::SERVICES_EXHAUSTED, &service(key), what).expected(format!("--max-services above {capacity}"))
+}
+
+/// There is no id left for some of a service's backends.
+pub(super) fn backends_exhausted(key: &ServiceKey, missing: usize, capacity: u32) -> Problem {
+    let usable = capacity.saturating_sub(1);
+    let what = format!(
+        "port {}/{} goes without {missing} of its backends: all {usable} backend ids are in use",
+        key.port, key.protocol
+    );
+    Problem::error(code::BACKENDS_EXHAUSTED, &service(key), what).expected(format!("--max-backends above {capacity}"))
+}
+
+fn service(key: &ServiceKey) -> ObjectRef {
+    ObjectRef::new("Service", &key.namespace, &key.name)
+}

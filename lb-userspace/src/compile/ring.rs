@@ -1,0 +1,77 @@
+//! Which backends share a service's ring, and the rings themselves. A ring that is made of the same backends as before is
+//! the same ring, not a new one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use lb_common::maglev::{self, Member, Seed};
+
+use crate::model::{Backend, BackendState, Protocol};
+use crate::tables::{BackendId, BackendKey, IpFamily, Ring};
+
+/// The backends of one service and family that need an id.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// Those that take new flows, with their weights.
+    pub(super) in_ring: BTreeMap<BackendKey, u16>,
+    /// Those that only keep the flows they have.
+    pub(super) draining: BTreeSet<BackendKey>,
+}
+
+/// New flows go to the active backends of all nodes. If there is none they go to the terminating ones, which still serve
+/// (the rule of KEP-1669 for kube-proxy); never to unhealthy ones.
+pub(super) fn choose(backends: &[Backend], family: IpFamily, protocol: Protocol) -> Choice {
+    let in_state = |state| {
+        let family = backends.iter().filter(move |backend| IpFamily::of(backend.address) == family);
+        family.filter(move |backend| backend.state == state)
+    };
+    let key =
+        |backend: &Backend| BackendKey { address: backend.address, port: backend.port, protocol, local: backend.local };
+    let weighted = |state| in_state(state).map(|backend| (key(backend), backend.weight)).collect::<BTreeMap<_, _>>();
+    let active = weighted(BackendState::Active);
+    if active.is_empty() {
+        return Choice { in_ring: weighted(BackendState::Terminating), draining: BTreeSet::new() };
+    }
+    Choice { in_ring: active, draining: in_state(BackendState::Terminating).map(key).collect() }
+}
+
+/// A backend in a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct RingMember {
+    pub(super) key: BackendKey,
+    pub(super) weight: u16,
+    pub(super) id: BackendId,
+}
+
+/// Rings by what they are made of; members in the order of their keys.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cache(HashMap<Vec<RingMember>, Ring>);
+
+impl Cache {
+    /// The ring of these members: from this cache or the one before, else made now.
+    pub(super) fn ring(&mut self, before: &Cache, members: Vec<RingMember>) -> Ring {
+        if let Some(ring) = self.0.get(&members) {
+            return ring.clone();
+        }
+        let ring = before.0.get(&members).cloned().unwrap_or_else(|| build(&members));
+        self.0.insert(members, ring.clone());
+        ring
+    }
+}
+
+fn build(members: &[RingMember]) -> Ring {
+    let mut slots = vec![0; maglev::length_for(members.iter().map(|member| member.weight)) as usize];
+    let mut turns: Vec<_> =
+        members.iter().map(|member| Member::new(seed(&member.key), member.weight, member.id.0)).collect();
+    maglev::populate(&mut turns, &mut slots);
+    slots.into_iter().map(BackendId).collect()
+}
+
+/// The seed does not say whether the backend is local: every node makes the same ring.
+fn seed(key: &BackendKey) -> Seed {
+    let address = match key.address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    Seed::new(address.octets(), key.port, key.protocol.number())
+}

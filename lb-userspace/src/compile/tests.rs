@@ -1,0 +1,319 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::route::Rewrite;
+use crate::model::{BackendRef, BackendState, FrontListener, PathMatch, Protocol, Route, RouteKey};
+use crate::translate;
+use fixture::*;
+
+pub(crate) mod fixture;
+
+fn fresh(desired: &DesiredState, node: &Node) -> Compiled {
+    compile(desired, node, &Ids::default()).0
+}
+
+/// Compares with a file beside this one. `UPDATE_EXPECT=1` writes the file.
+fn assert_golden(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/compile/tests").join(name);
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text, golden, "{} differs; UPDATE_EXPECT=1 takes over what is new", path.display());
+}
+
+fn codes(compiled: &Compiled) -> Vec<&str> {
+    compiled.problems.iter().map(|problem| problem.code.as_str()).collect()
+}
+
+/// A shop: NodePorts, external IPs, two families, a drain, the front's own Service.
+fn shop() -> DesiredState {
+    let web = [backend("10.244.0.5"), backend("10.244.1.5"), in_state("10.244.1.6", BackendState::Terminating)];
+    let local = Backend { local: true, weight: 3, ..backend("10.244.0.7") };
+    let dual = [local, backend("10.244.1.7"), backend("2001:db8:1::7")];
+    desired([
+        service(
+            "web",
+            &[cluster_ip("10.96.0.1"), external("198.51.100.1", 80), node_port(30_080)],
+            Target::Backends(web.into()),
+        ),
+        service("dual", &[node_port(30_081)], Target::Backends(dual.into())),
+        service("inside", &[cluster_ip("10.96.0.2")], Target::Backends(vec![backend("10.244.0.9")])),
+        service(
+            "empty",
+            &[external("198.51.100.2", 80)],
+            Target::Backends(vec![in_state("10.244.0.8", BackendState::Unhealthy)]),
+        ),
+        service("ingress", &[external("198.51.100.3", 80), node_port(30_082)], Target::Front(FrontListener::Http)),
+    ])
+}
+
+#[test]
+fn a_shop_compiles_to_these_tables() {
+    let compiled = fresh(&shop(), &Node { http_port: 80, ..node() });
+    assert_eq!(codes(&compiled), [""; 0]);
+    assert_golden("shop.txt", &compiled.tables.to_string());
+}
+
+#[test]
+fn manifests_compile_to_these_tables_on_each_node() {
+    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/compile/tests/cluster");
+    let objects = crate::source::dir::read(&manifests).unwrap();
+    for (node_name, node_address) in [("node-a", "192.0.2.10"), ("node-b", "192.0.2.11")] {
+        let settings = translate::Settings { node_name: node_name.into(), ..translate::Settings::default() };
+        let (desired, problems) = translate::translate(&objects, &settings);
+        assert_eq!(problems, []);
+        let addresses = BTreeSet::from([address(node_address)]);
+        let on_node = Node { node_addresses: addresses.clone(), front_addresses: addresses, http_port: 80, ..node() };
+        let compiled = fresh(&desired, &on_node);
+        assert_eq!(codes(&compiled), [""; 0]);
+        assert_golden(&format!("cluster.{node_name}.txt"), &compiled.tables.to_string());
+    }
+}
+
+#[test]
+fn a_service_without_a_frontend_in_the_data_plane_has_no_id() {
+    let compiled = fresh(&shop(), &node());
+    assert!(!compiled.services.contains_key(&(key("inside"), IpFamily::V4)));
+    assert!(compiled.backends.keys().all(|(_, backend)| backend.address != address("10.244.0.9")));
+}
+
+#[test]
+fn terminating_backends_serve_when_no_other_does() {
+    let both = [in_state("10.244.0.1", BackendState::Terminating), in_state("10.244.0.2", BackendState::Unhealthy)];
+    let state = desired([service("web", &[node_port(30_080)], Target::Backends(both.into()))]);
+    let compiled = fresh(&state, &node());
+    let ring = compiled.tables.services.values().next().unwrap();
+    assert_eq!(ring.len(), 101);
+    let key = compiled.tables.backends[&(IpFamily::V4, ring[0])];
+    assert_eq!(key.address, address("10.244.0.1"));
+    assert_eq!(compiled.tables.backends.len(), 1);
+}
+
+#[test]
+fn every_node_makes_the_same_ring() {
+    let on = |local_address: &str| {
+        let pods = ["10.244.0.1", "10.244.0.2", "10.244.1.1"];
+        let pods = pods.map(|pod| Backend { local: pod == local_address, ..backend(pod) });
+        let state = desired([service("web", &[node_port(30_080)], Target::Backends(pods.into()))]);
+        let tables = fresh(&state, &node()).tables;
+        let address_of = |id: &BackendId| tables.backends[&(IpFamily::V4, *id)].address;
+        tables.services.values().next().unwrap().iter().map(address_of).collect::<Vec<_>>()
+    };
+    assert_eq!(on("10.244.0.1"), on("10.244.1.1"));
+}
+
+#[test]
+fn the_front_answers_on_the_nodes_addresses_unless_a_service_does() {
+    let node = Node { http_port: 80, ..node() };
+    let key = |address| crate::tables::FrontendKey { address, port: 80, protocol: Protocol::Tcp };
+    let own = fresh(&desired([]), &node);
+    assert_eq!(own.tables.frontends[&key(address("192.0.2.10"))].front, Some(FrontListener::Http));
+    assert_eq!(own.services.keys().map(|(key, _)| key.to_string()).collect::<Vec<_>>(), ["/weir-front:80/TCP"]);
+
+    for theirs in [external("192.0.2.10", 80), node_port(80)] {
+        let pods = Target::Backends(vec![backend("10.244.0.1")]);
+        let taken = fresh(&desired([service("web", std::slice::from_ref(&theirs), pods)]), &node);
+        assert_eq!(codes(&taken), ["front-address-taken"], "{theirs:?}");
+        assert!(taken.tables.frontends.values().all(|frontend| frontend.front.is_none()));
+
+        let same = fresh(&desired([service("ingress", &[theirs], Target::Front(FrontListener::Http))]), &node);
+        assert_eq!(codes(&same), [""; 0]);
+    }
+}
+
+#[test]
+fn where_ids_run_out_a_problem_names_the_flag() {
+    let pods = Target::Backends(vec![backend("10.244.0.1"), backend("10.244.0.2"), backend("10.244.0.3")]);
+    let state = desired(["a", "b"].map(|name| service(name, &[node_port(30_000 + name.len() as u16)], pods.clone())));
+    let mut state = state;
+    state.services.get_mut(&key("b")).unwrap().frontends = vec![node_port(30_009)];
+    let compiled = fresh(&state, &Node { limits: Limits { services: 2, backends: 3 }, ..node() });
+    assert_eq!(codes(&compiled), ["backends-exhausted", "services-exhausted"]);
+    assert_eq!(
+        compiled.problems[0].message,
+        "Service shop/a: port 80/TCP goes without 1 of its backends: all 2 backend ids are in use; \
+         expected --max-backends above 3"
+    );
+    assert_eq!(
+        compiled.problems[1].message,
+        "Service shop/b: port 80/TCP is not balanced: all 1 service ids are in use; expected --max-services above 2"
+    );
+    assert_eq!(
+        (compiled.tables.services.len(), compiled.tables.frontends.len(), compiled.tables.backends.len()),
+        (1, 1, 2)
+    );
+}
+
+#[test]
+fn a_freed_id_rests_for_one_compilation() {
+    let with = |pod: &str| desired([service("web", &[node_port(30_080)], Target::Backends(vec![backend(pod)]))]);
+    let id = |compiled: &Compiled| compiled.backends.values().next().copied().unwrap();
+    let (first, ids) = compile(&with("10.244.0.1"), &node(), &Ids::default());
+    let (second, ids) = compile(&with("10.244.0.2"), &node(), &ids);
+    let (third, _) = compile(&with("10.244.0.3"), &node(), &ids);
+    assert_eq!([id(&first), id(&second), id(&third)], [BackendId(1), BackendId(2), BackendId(1)]);
+}
+
+#[test]
+fn a_service_that_becomes_the_front_has_another_id() {
+    let as_target = |target| desired([service("web", &[node_port(30_080)], target)]);
+    let pods = as_target(Target::Backends(vec![backend("10.244.0.1")]));
+    let front = as_target(Target::Front(FrontListener::Http));
+    let (before, ids) = compile(&pods, &node(), &Ids::default());
+    for ids in [ids, Ids::restore(&before.tables)] {
+        let (after, _) = compile(&front, &node(), &ids);
+        assert_ne!(before.services, after.services);
+    }
+}
+
+#[test]
+fn split_frontends_take_no_id_from_the_maps() {
+    let [one, two] = [node_port(30_001), node_port(30_002)];
+    let pods = || Target::Backends(vec![backend("10.244.0.1")]);
+    let (before, _) = compile(&desired([service("b", &[one.clone(), two.clone()], pods())]), &node(), &Ids::default());
+    for other in [pods(), Target::Front(FrontListener::Http)] {
+        let split = desired([
+            service("a", std::slice::from_ref(&one), other),
+            service("b", std::slice::from_ref(&two), pods()),
+        ]);
+        let (after, _) = compile(&split, &node(), &Ids::restore(&before.tables));
+        assert_eq!(after.services.values().copied().collect::<Vec<_>>(), [ServiceId(2), ServiceId(3)]);
+    }
+}
+
+/// Maps that nobody of ours wrote: a backend twice. Neither id goes to another while the maps hold it.
+#[test]
+fn ids_that_the_maps_hold_go_to_nobody_else() {
+    let pods = |pod: &str| desired([service("web", &[node_port(30_080)], Target::Backends(vec![backend(pod)]))]);
+    let (before, _) = compile(&pods("10.244.0.1"), &node(), &Ids::default());
+    let mut tables = before.tables;
+    let twice = tables.backends[&(IpFamily::V4, BackendId(1))];
+    tables.backends.insert((IpFamily::V4, BackendId(2)), twice);
+    let (after, _) = compile(&pods("10.244.0.2"), &node(), &Ids::restore(&tables));
+    assert_eq!(after.backends.values().copied().collect::<Vec<_>>(), [BackendId(3)]);
+}
+
+#[test]
+fn one_change_leaves_all_other_rings_alone() {
+    let shard = |number: u16, pods: u8| {
+        let pods = (0..pods).map(|pod| backend(&format!("10.{}.{}.{pod}", number / 250, number % 250))).collect();
+        let frontend = external(&format!("198.18.{}.{}", number / 250, number % 250), 80);
+        service(&format!("s{number}"), &[frontend], Target::Backends(pods))
+    };
+    let mut state = desired((0..300).map(|number| shard(number, 10)));
+    let (before, ids) = compile(&state, &node(), &Ids::default());
+    let changed = shard(7, 9);
+    state.services.insert(changed.key.clone(), changed);
+    let (after, _) = compile(&state, &node(), &ids);
+    let other = before.tables.services.iter().filter(|(id, ring)| !Arc::ptr_eq(ring, &after.tables.services[id]));
+    assert_eq!(other.count(), 1);
+    assert_eq!(before.services, after.services);
+}
+
+fn route(host: Option<&str>, path: PathMatch, service: &str, resolved: Option<ServiceKey>) -> Route {
+    Route {
+        key: RouteKey { host: host.map(Into::into), path },
+        ingress: "shop/main".into(),
+        backend: BackendRef { namespace: "shop".into(), service: service.into(), port: "http".into(), resolved },
+        rewrite: None,
+        problem: None,
+    }
+}
+
+fn with_routes(mut desired: DesiredState, routes: impl IntoIterator<Item = Route>) -> DesiredState {
+    desired.routes = routes.into_iter().map(|route| (route.key.clone(), route)).collect();
+    desired
+}
+
+#[test]
+fn routes_stand_in_the_order_in_which_they_are_tried() {
+    let exact = |path: &str| PathMatch::Exact(path.into());
+    let prefix = |path: &str| PathMatch::Prefix(path.into());
+    let regex = |path: &str| PathMatch::Regex(path.into());
+    let specific = |path: &str| PathMatch::ImplementationSpecific(path.into());
+    let expected = [
+        exact("/shop/cart"),
+        exact("/"),
+        regex("/[a-z]+/(.*)"),
+        regex("/a(.*)"),
+        regex("/b(.*)"),
+        prefix("/shop/cart/items"),
+        prefix("/shop/care"),
+        prefix("/shop/cart"),
+        specific("/shop/cart"),
+        prefix("/shop"),
+        specific("/"),
+        PathMatch::Default,
+    ];
+    let routes = expected.iter().rev().map(|path| route(Some("example.org"), path.clone(), "web", Some(key("web"))));
+    let table = fresh(&with_routes(shop(), routes), &node()).routes;
+    let order: Vec<_> = table.hosts["example.org"].iter().map(|entry| entry.path.clone()).collect();
+    assert_eq!(order, expected);
+}
+
+#[test]
+fn upstreams_are_the_backends_that_serve() {
+    let root = || PathMatch::Prefix("/".into());
+    let rewritten = Route {
+        rewrite: Some(Rewrite::Prefix("/".into())),
+        ..route(Some("*.example.org"), root(), "dual", Some(key("dual")))
+    };
+    let missing = Route { problem: Some("no such Service".into()), ..route(None, root(), "gone", None) };
+    let routes = [
+        route(Some("example.org"), root(), "web", Some(key("web"))),
+        route(Some("empty.example.org"), root(), "empty", Some(key("empty"))),
+        route(None, PathMatch::Default, "web", Some(key("web"))),
+        rewritten,
+        missing,
+    ];
+    let table = fresh(&with_routes(shop(), routes), &node()).routes;
+    assert_golden("routes.json", &(serde_json::to_string_pretty(&table).unwrap() + "\n"));
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_input_does_not_matter(state in any_desired(), node in any_node(), turn in any::<prop::sample::Index>()) {
+        let mut turned = state.clone();
+        for service in turned.services.values_mut() {
+            service.frontends.reverse();
+            if let Target::Backends(backends) = &mut service.target && !backends.is_empty() {
+                let by = turn.index(backends.len());
+                backends.rotate_left(by);
+            }
+        }
+        prop_assert_eq!(fresh(&state, &node), fresh(&turned, &node));
+    }
+
+    #[test]
+    fn who_stays_keeps_the_id(first in any_desired(), second in any_desired(), node in any_node()) {
+        let (before, ids) = compile(&first, &node, &Ids::default());
+        let (after, _) = compile(&second, &node, &ids);
+        let front = |state: &DesiredState, key| match state.services.get(key).map(|service| &service.target) {
+            Some(Target::Backends(_)) => None,
+            Some(Target::Front(listener)) => Some(*listener),
+            None => Some(FrontListener::Http),
+        };
+        for (owner, id) in &before.services {
+            if front(&first, &owner.0) == front(&second, &owner.0) {
+                prop_assert_eq!(after.services.get(owner).unwrap_or(id), id);
+            }
+        }
+        for (owner, id) in &before.backends {
+            prop_assert_eq!(after.backends.get(owner).unwrap_or(id), id);
+        }
+        let used_before: BTreeSet<_> = before.services.values().collect();
+        let fresh = after.services.iter().filter(|(owner, id)| before.services.get(*owner) != Some(id));
+        prop_assert!(fresh.into_iter().all(|(_, id)| !used_before.contains(id)), "an id changed hands");
+    }
+
+    #[test]
+    fn restored_ids_are_the_same(state in any_desired(), node in any_node()) {
+        let (before, _) = compile(&state, &node, &Ids::default());
+        let (after, _) = compile(&state, &node, &Ids::restore(&before.tables));
+        prop_assert_eq!(before, after);
+    }
+}

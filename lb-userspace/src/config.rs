@@ -1,0 +1,212 @@
+//! Checked settings of the agent and of `weir check`: the command line, with every mistake in it told at once.
+
+mod flag;
+mod manifests;
+mod not_yet;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use crate::cli::{AgentArgs, CheckArgs, ReadArgs, SizeArgs, UnloadArgs};
+use crate::dataplane::MapSizes;
+use crate::model::Problem;
+use crate::telemetry::{LogFormat, LogLevel};
+
+pub use flag::{ConfigError, Mistake};
+pub use manifests::Manifests;
+
+use flag::Flags;
+
+/// NodePorts are allocated in here, as Kubernetes does by default; ports for source NAT must stay outside.
+const NODE_PORTS: (u16, u16) = (30_000, 32_767);
+
+/// Settings of `weir agent`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Directories of manifests.
+    pub sources: Vec<PathBuf>,
+    /// External interfaces; empty: those with a default route.
+    pub interfaces: Vec<String>,
+    /// Addresses of this node; empty: those of the external interfaces.
+    pub node_ips: Vec<IpAddr>,
+    /// Where NodePorts answer; empty: on all addresses of the node.
+    pub nodeport_addresses: Vec<IpNet>,
+    /// First and last port for source NAT.
+    pub snat_ports: (u16, u16),
+    /// Address for source NAT instead of the device's own.
+    pub snat_address: Option<Ipv4Addr>,
+    /// Mark of packets for the front.
+    pub fwmark: u32,
+    /// Routing table for packets of the front.
+    pub table: u32,
+    /// Where maps, programs and links are pinned.
+    pub pin_path: PathBuf,
+    /// Sizes of the maps.
+    pub sizes: MapSizes,
+    /// Where the admin API answers.
+    pub admin: SocketAddr,
+    /// Print the Plan, touch nothing.
+    pub dry_run: bool,
+    /// Form of the log.
+    pub log_format: LogFormat,
+    /// How much is logged at first.
+    pub log_level: LogLevel,
+    /// What the manifests mean.
+    pub manifests: Manifests,
+    /// Flags that are accepted but do nothing yet, as info Problems.
+    pub not_yet: Vec<Problem>,
+}
+
+impl TryFrom<&AgentArgs> for Config {
+    type Error = ConfigError;
+
+    fn try_from(args: &AgentArgs) -> Result<Self, ConfigError> {
+        let mut flags = Flags::default();
+        let config = Config {
+            sources: sources(&mut flags, &args.source),
+            interfaces: flags.each("--interface", &args.interface, flag::interface),
+            node_ips: flags.each("--node-ip", &args.node_ip, flag::address),
+            nodeport_addresses: flags.each("--nodeport-addresses", &args.nodeport_addresses, flag::network),
+            snat_ports: flags.one("--snat-ports", &args.snat_ports, snat_ports).unwrap_or_default(),
+            snat_address: snat_address(&mut flags, &args.snat_address),
+            fwmark: flags.one("--fwmark", &args.fwmark, fwmark).unwrap_or_default(),
+            table: flags.one("--table", &args.table, routing_table).unwrap_or_default(),
+            pin_path: pin_path(&mut flags, &args.pin_path),
+            sizes: sizes(&mut flags, &args.sizes),
+            admin: admin(&mut flags, &args.admin),
+            dry_run: args.dry_run,
+            log_format: flags.one("--log-format", &args.log_format, flag::parsed).unwrap_or_default(),
+            log_level: flags.one("--log-level", &args.log_level, flag::parsed).unwrap_or_default(),
+            manifests: Manifests::read(&mut flags, &args.manifests),
+            not_yet: not_yet::problems(args),
+        };
+        flags.finish(config)
+    }
+}
+
+impl TryFrom<&CheckArgs> for Manifests {
+    type Error = ConfigError;
+
+    fn try_from(args: &CheckArgs) -> Result<Self, ConfigError> {
+        let mut flags = Flags::default();
+        let manifests = Manifests::read(&mut flags, &args.manifests);
+        flags.finish(manifests)
+    }
+}
+
+/// Where a reading command asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reader {
+    /// The agent.
+    pub admin: SocketAddr,
+    /// The maps, if no agent answers.
+    pub pin_path: PathBuf,
+}
+
+impl TryFrom<&ReadArgs> for Reader {
+    type Error = ConfigError;
+
+    fn try_from(args: &ReadArgs) -> Result<Self, ConfigError> {
+        let mut flags = Flags::default();
+        let reader = Reader { admin: admin(&mut flags, &args.admin), pin_path: pin_path(&mut flags, &args.pin_path) };
+        flags.finish(reader)
+    }
+}
+
+/// What `weir unload` takes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unload {
+    /// Everything that is pinned here.
+    pub pin_path: PathBuf,
+    /// Even while an agent runs.
+    pub force: bool,
+}
+
+impl TryFrom<&UnloadArgs> for Unload {
+    type Error = ConfigError;
+
+    fn try_from(args: &UnloadArgs) -> Result<Self, ConfigError> {
+        let mut flags = Flags::default();
+        let unload = Unload { pin_path: pin_path(&mut flags, &args.pin_path), force: args.force };
+        flags.finish(unload)
+    }
+}
+
+/// Directories of the sources. `kube` counts as not yet built, so that one alone is a mistake.
+fn sources(flags: &mut Flags, given: &[String]) -> Vec<PathBuf> {
+    let read = |text: &str| match text.split_once(':') {
+        Some(("dir", path)) if !path.is_empty() => Ok(Some(PathBuf::from(path))),
+        _ if text == not_yet::KUBE => Ok(None),
+        _ => Err("dir:PATH, such as dir:/etc/weir/manifests, or kube".to_owned()),
+    };
+    let all = flags.each("--source", given, read);
+    if !all.is_empty() && all.iter().all(Option::is_none) {
+        flags.mistake("--source", not_yet::KUBE, "dir:PATH beside it, as long as the Kubernetes source is not built");
+    }
+    all.into_iter().flatten().collect()
+}
+
+fn sizes(flags: &mut Flags, args: &SizeArgs) -> MapSizes {
+    let mut size = |flag, text: &String| flags.one(flag, text, map_size).unwrap_or_default();
+    MapSizes {
+        services: size("--max-services", &args.max_services),
+        frontends: size("--max-frontends", &args.max_frontends),
+        backends: size("--max-backends", &args.max_backends),
+        ring_lines: size("--max-ring-lines", &args.max_ring_lines),
+        flows: size("--max-flows", &args.max_flows),
+        half_open_flows: size("--max-half-open-flows", &args.max_half_open_flows),
+    }
+}
+
+/// Id 0 means none, so one entry is nothing; at the upper end every map is below the kernel's limit of 4 GiB.
+fn map_size(text: &str) -> Result<u32, String> {
+    let size = flag::number(text).filter(|size| (2..=1 << 24).contains(size));
+    size.ok_or_else(|| "a number of entries from 2 to 16777216".to_owned())
+}
+
+fn snat_ports(text: &str) -> Result<(u16, u16), String> {
+    let expected = || "two ports A-B with 1024 <= A <= B, outside the NodePorts 30000-32767".to_owned();
+    let (first, last) = text.split_once('-').ok_or_else(expected)?;
+    let range: (u16, u16) =
+        (first.trim().parse().map_err(|_| expected())?, last.trim().parse().map_err(|_| expected())?);
+    let overlaps = range.0 <= NODE_PORTS.1 && range.1 >= NODE_PORTS.0;
+    if range.0 < 1024 || range.0 > range.1 || overlaps { Err(expected()) } else { Ok(range) }
+}
+
+/// The maps hold one IPv4 address for source NAT; more of them are told by [`not_yet`].
+fn snat_address(flags: &mut Flags, given: &[String]) -> Option<Ipv4Addr> {
+    let addresses = flags.each("--snat-address", given, flag::address);
+    addresses.into_iter().find_map(|address| match address {
+        IpAddr::V4(v4) => Some(v4),
+        IpAddr::V6(_) => None,
+    })
+}
+
+/// The mark is set and tested as `M/M`, so it is one bit.
+fn fwmark(text: &str) -> Result<u32, String> {
+    let bit = flag::number(text).filter(|mark| mark.is_power_of_two());
+    bit.ok_or_else(|| "one bit that nobody else uses, such as 0x2000".to_owned())
+}
+
+/// 253 to 255 are the kernel's own tables, 0 means none.
+fn routing_table(text: &str) -> Result<u32, String> {
+    let table = flag::number(text).filter(|table| !matches!(table, 0 | 253..=255));
+    table.ok_or_else(|| "the number of a routing table other than 0, 253, 254 and 255, such as 0x7765".to_owned())
+}
+
+fn pin_path(flags: &mut Flags, path: &std::path::Path) -> PathBuf {
+    let absolute = path.is_absolute() && path.components().all(|part| part != std::path::Component::ParentDir);
+    if !absolute {
+        flags.mistake("--pin-path", &path.display().to_string(), "an absolute path, such as /sys/fs/bpf/weir");
+    }
+    path.to_owned()
+}
+
+fn admin(flags: &mut Flags, text: &str) -> SocketAddr {
+    flags.one("--admin", text, flag::socket).unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+}

@@ -1,0 +1,52 @@
+//! Flags of the contract whose feature is not built: accepted, and told as an info Problem each.
+
+use std::net::IpAddr;
+
+use crate::cli::AgentArgs;
+use crate::model::{ObjectRef, Problem, Severity};
+
+/// The source that is not built.
+pub(super) const KUBE: &str = "kube";
+
+/// Stable code of these Problems.
+pub(super) const CODE: &str = "not-yet";
+
+/// One Problem for each flag that is given and does nothing.
+pub(super) fn problems(args: &AgentArgs) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if args.source.iter().any(|source| source == KUBE) {
+        problems.push(problem("--source", KUBE, "the Kubernetes source", "dir:PATH"));
+    }
+    for address in unused_snat_addresses(&args.snat_address) {
+        problems.push(problem("--snat-address", &address, "more than one IPv4 address", "one IPv4 address"));
+    }
+    if args.fast_local {
+        problems.push(problem("--fast-local", "true", "the way past the host's netfilter", "to leave it out"));
+    }
+    if let Some(cgroup) = &args.cgroup {
+        problems.push(problem("--cgroup", &cgroup.display().to_string(), "socket-level balancing", "to leave it out"));
+    }
+    problems
+}
+
+/// All but the first IPv4 address.
+fn unused_snat_addresses(given: &[String]) -> Vec<String> {
+    let is_v4 = |text: &String| matches!(text.parse(), Ok(IpAddr::V4(_)));
+    let used = given.iter().position(is_v4);
+    let unused = given.iter().enumerate().filter(|(index, _)| Some(*index) != used);
+    unused.map(|(_, text)| text.clone()).collect()
+}
+
+fn problem(flag: &str, value: &str, what: &str, expected: &str) -> Problem {
+    Problem {
+        code: CODE.to_owned(),
+        severity: Severity::Info,
+        object: ObjectRef::default(),
+        field: Some(flag.to_owned()),
+        value: Some(value.to_owned()),
+        expected: Some(expected.to_owned()),
+        message: format!("{flag} {value}: {what} is not built yet; the flag does nothing"),
+        file: None,
+        line: None,
+    }
+}

@@ -1,0 +1,245 @@
+//! The only place that writes maps, and beside `lb-ebpf` the only one that contains `unsafe`.
+//!
+//! [`Dataplane::start`] loads the kernel object over the pinned maps, [`Dataplane::store`] writes them, and
+//! [`Dataplane::attach`] lets packets in. Everything stays pinned: when the agent ends, packets go on.
+
+pub mod addresses;
+pub mod apply;
+mod attach;
+mod bpf_store;
+mod bpffs;
+mod config;
+mod devices;
+mod entry;
+mod error;
+pub mod fake;
+mod gc;
+mod grace;
+mod host;
+mod inspect;
+#[cfg(feature = "bpf-log")]
+mod kernel_log;
+mod listeners;
+mod loader;
+mod lock;
+mod mapped;
+mod maps;
+mod neighbours;
+mod netlink;
+pub mod object;
+mod ports;
+mod probe;
+mod record;
+mod report;
+mod ring_area;
+mod route;
+mod slices;
+mod spec;
+mod stats;
+pub mod store;
+mod sys;
+mod sysctl;
+mod tc;
+mod unload;
+mod watch;
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aya::Ebpf;
+use lb_common::conntrack;
+
+use bpf_store::BpfStore;
+use config::Pins;
+use gc::Collector;
+use lock::Lock;
+use mapped::Access;
+use maps::Maps;
+use netlink::{Link, Netlink};
+use stats::CounterReader;
+use store::MapStore;
+
+pub use config::{Config, DEFAULT_FWMARK, DEFAULT_PIN_PATH, DEFAULT_SNAT_PORTS, DEFAULT_TABLE, MapSizes, run_dir};
+pub use error::DataplaneError;
+pub use gc::GcReport;
+pub use inspect::{Inspection, inspect};
+pub use lock::LockError;
+pub use netlink::NetlinkError;
+pub use probe::{Conntrack, conntrack};
+pub use report::{Feature, InterfaceMode, InterfaceStatus, Note, ProgramStatus, StartReport};
+pub use stats::{CounterSnapshot, MapStatus};
+pub use sysctl::SysctlError;
+pub use unload::{UnloadReport, unload};
+pub use watch::AddressWatch;
+
+/// The programs, links and maps of this agent, and its lock on the pin path.
+pub struct Dataplane {
+    config: Config,
+    pins: Pins,
+    maps: Maps,
+    run_dir: PathBuf,
+    object: Ebpf,
+    counters: CounterReader,
+    /// For listing what is in use; never writes.
+    view: BpfStore,
+    collector: Collector,
+    attached: bool,
+    passed_over: Arc<AtomicU64>,
+    report: StartReport,
+    _lock: Lock,
+}
+
+impl Dataplane {
+    /// Takes the lock, mounts bpffs where it is not, compares the pinned maps, loads and pins the object, sets sysctls,
+    /// adds rule and route. Attaches nothing: first the maps are to be written.
+    pub async fn start(config: &Config) -> Result<Self, DataplaneError> {
+        let (pins, run_dir) = (Pins::new(&config.pin_path), run_dir(&config.pin_path));
+        let lock = Lock::acquire(&run_dir)?;
+        let netlink = Netlink::connect()?;
+        let uplinks = host::uplinks(&netlink, &config.interfaces)?;
+        for link in &uplinks {
+            attach::refuse_foreign_xdp(&pins, link)?;
+        }
+        let mut report =
+            StartReport { kernel: probe::kernel_release(), features: probe::features(), ..StartReport::default() };
+        report.notes = probe::warnings();
+        if let Some(path) = bpffs::ensure(&config.pin_path)? {
+            report.notes.push(Note::info("bpffs-mounted", format!("bpffs was mounted at {}", path.display())));
+        }
+        #[cfg_attr(not(feature = "bpf-log"), expect(unused_mut, reason = "only the kernel's log changes it"))]
+        let mut object = loader::load(&pins, &config.sizes, &mut report.notes)?;
+        #[cfg(feature = "bpf-log")]
+        kernel_log::follow(&mut object)?;
+        host::prepare(config, &run_dir, &netlink, &uplinks, &mut report.notes)?;
+        let maps = Maps::new(pins.clone());
+        let dataplane = Self {
+            counters: CounterReader::open(&maps)?,
+            view: BpfStore::open(&maps, Access::Read, Arc::default())?,
+            collector: Collector::open(&maps)?,
+            config: config.clone(),
+            attached: false,
+            passed_over: Arc::default(),
+            pins,
+            maps,
+            run_dir,
+            object,
+            report,
+            _lock: lock,
+        };
+        // An earlier agent's programs go on while we start: what they may do is to stay as it is.
+        let native = |link: &Link| link.xdp.is_some_and(|xdp| xdp.native);
+        let uplinks = uplinks.iter().map(|link| (link.index, native(link))).collect();
+        devices::write(&dataplane.maps, &netlink.links()?, &config.node_ips, &uplinks)?;
+        Ok(dataplane)
+    }
+
+    /// Attaches the programs to the interfaces; links that are there already are updated in place. To be called once the
+    /// maps are written.
+    pub fn attach(&mut self) -> Result<(), DataplaneError> {
+        let netlink = Netlink::connect()?;
+        let uplinks = host::uplinks(&netlink, &self.config.interfaces)?;
+        self.attach_to(&netlink, &uplinks)?;
+        self.attached = true;
+        loader::remove_other_versions(&self.pins, &mut self.report.notes)
+    }
+
+    /// Follows changes of interfaces and addresses: writes DEVICES, attaches to interfaces that are new. An interface
+    /// that is gone, or whose default route is, is no reason to let go of the others.
+    pub fn refresh(&mut self) -> Result<(), DataplaneError> {
+        let netlink = Netlink::connect()?;
+        if self.attached {
+            self.write_devices(&netlink)?;
+        }
+        let attached: Vec<u32> = self.report.interfaces.iter().map(|interface| interface.index).collect();
+        let uplinks = host::present_uplinks(&netlink, &self.config.interfaces, &attached)?;
+        for interface in &mut self.report.interfaces {
+            if uplinks.iter().all(|link| link.index != interface.index) {
+                interface.set_gone();
+            }
+        }
+        let is_new = |link: &Link| !attached.contains(&link.index);
+        if !self.attached || !uplinks.iter().any(is_new) {
+            return Ok(());
+        }
+        host::prepare(&self.config, &self.run_dir, &netlink, &uplinks, &mut self.report.notes)?;
+        self.attach_to(&netlink, &uplinks)
+    }
+
+    /// The maps, for whoever applies plans. There should be one writer at a time.
+    pub fn store(&self) -> Result<Box<dyn MapStore>, DataplaneError> {
+        Ok(Box::new(BpfStore::open(&self.maps, Access::Write, self.passed_over.clone())?))
+    }
+
+    /// How many IPv6 entries were passed over, because there are no IPv6 maps yet.
+    pub fn passed_over_ipv6(&self) -> u64 {
+        self.passed_over.load(Ordering::Relaxed)
+    }
+
+    /// Steers the front's packets to these sockets, which must be listening.
+    pub fn set_listeners(&mut self, http: &[TcpListener], https: &[TcpListener]) -> Result<(), DataplaneError> {
+        listeners::set(&self.maps, http, https)
+    }
+
+    /// The external interfaces as they were when last attached.
+    pub fn interfaces(&self) -> Vec<InterfaceStatus> {
+        self.report.interfaces.clone()
+    }
+
+    /// How full the maps are.
+    pub fn maps(&self) -> Result<Vec<MapStatus>, DataplaneError> {
+        stats::fill(&self.maps, &self.view)
+    }
+
+    /// The counters.
+    pub fn counters(&self) -> Result<CounterSnapshot, DataplaneError> {
+        self.counters.read(&self.view)
+    }
+
+    /// Has the kernel keep the next hops of the uplinks resolved (since 5.16; before, nothing is done). Gives how many were
+    /// not kept so far; call it every few seconds, since routes and backends change.
+    pub fn keep_next_hops(&self) -> Result<usize, DataplaneError> {
+        if !probe::is_at_least(5, 16) {
+            return Ok(0);
+        }
+        let uplinks = self.report.interfaces.iter().filter(|interface| interface.mode != InterfaceMode::None);
+        let uplinks = uplinks.map(|interface| interface.index).collect();
+        let backends = self.view.remote_backend_addresses();
+        Ok(neighbours::keep_resolved(&Netlink::connect()?, &uplinks, &backends)?)
+    }
+
+    /// Looks for idle flows in a part of the flow tables; call it every few seconds.
+    pub fn collect_garbage(&mut self) -> Result<GcReport, DataplaneError> {
+        self.collector.collect(conntrack::ticks(sys::monotonic_ns()))
+    }
+
+    /// What was found at start.
+    pub fn start_report(&self) -> &StartReport {
+        &self.report
+    }
+
+    /// Tells when interfaces or addresses change. Needs a tokio runtime.
+    pub fn watch(&self) -> Result<AddressWatch, DataplaneError> {
+        Ok(AddressWatch::subscribe()?)
+    }
+
+    /// The run directory of this agent.
+    pub fn run_dir(&self) -> &Path {
+        &self.run_dir
+    }
+
+    fn attach_to(&mut self, netlink: &Netlink, uplinks: &[Link]) -> Result<(), DataplaneError> {
+        self.report.interfaces = attach::attach(&mut self.object, &self.pins, uplinks, &mut self.report.notes)?;
+        self.write_devices(netlink)
+    }
+
+    fn write_devices(&self, netlink: &Netlink) -> Result<(), DataplaneError> {
+        let attached = self.report.interfaces.iter().filter(|interface| interface.mode != InterfaceMode::None);
+        let uplinks = attached.map(|interface| (interface.index, interface.mode == InterfaceMode::Native)).collect();
+        devices::write(&self.maps, &netlink.links()?, &self.config.node_ips, &uplinks)
+    }
+}
+
+#[cfg(test)]
+mod tests;

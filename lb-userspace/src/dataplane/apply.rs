@@ -1,0 +1,185 @@
+//! Runs a Plan on the maps, phase by phase.
+//!
+//! The actual Tables follow each write that succeeded. A write that fails stops only what depends on it: nothing is made
+//! to point at something missing, and nothing is deleted while something still points at it. What was put off is in the
+//! next Plan again, because the actual Tables do not have it.
+
+use std::collections::HashSet;
+
+use super::store::{MapStore, StoreError};
+use crate::plan::{Plan, Write};
+use crate::tables::{BackendId, ServiceId, Tables};
+
+/// A Plan that could not be carried out completely. The rest of it is in force.
+#[derive(Debug, thiserror::Error)]
+#[error("{failed} of {total} writes failed and {put_off} were put off because of them")]
+pub struct ApplyError {
+    /// The first failures, at most [`ApplyError::KEPT`].
+    pub failures: Vec<Failure>,
+    /// How many writes failed.
+    pub failed: usize,
+    /// How many of those because a map is full.
+    pub full: usize,
+    /// How many writes were left out because of those.
+    pub put_off: usize,
+    /// How many writes the Plan has.
+    pub total: usize,
+}
+
+impl ApplyError {
+    /// So many failures are kept in full; a broken map would give one per entry.
+    pub const KEPT: usize = 16;
+
+    /// Trying again does not help until something is removed: nothing but full maps is in the way.
+    pub fn is_full(&self) -> bool {
+        self.failed == self.full
+    }
+}
+
+/// A step that failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// The line of the Plan, or `grace period`.
+    pub step: String,
+    /// Why.
+    pub error: StoreError,
+}
+
+/// Carries out `plan`; `actual` follows each write that succeeded.
+pub fn apply(store: &mut dyn MapStore, actual: &mut Tables, plan: &Plan) -> Result<(), ApplyError> {
+    let total = plan.writes().len();
+    let mut run =
+        Run { store, actual, error: ApplyError { failures: Vec::new(), failed: 0, full: 0, put_off: 0, total } };
+    let (writes, deletions) = plan.halves();
+    run.write(writes);
+    if !plan.needs_grace() || run.grace_period() {
+        run.delete(deletions);
+    } else {
+        run.error.put_off += deletions.len();
+    }
+    if run.error.failed == 0 { Ok(()) } else { Err(run.error) }
+}
+
+struct Run<'a> {
+    store: &'a mut dyn MapStore,
+    actual: &'a mut Tables,
+    error: ApplyError,
+}
+
+impl Run<'_> {
+    fn write(&mut self, writes: &[Write]) {
+        // Both families together: a failure may put off more than it must, never less.
+        let mut missing = HashSet::new();
+        for write in writes {
+            let possible = match write {
+                Write::WriteRing { ring, .. } => missing.is_empty() || !ring.iter().any(|id| missing.contains(id)),
+                Write::UpsertFrontend { frontend, .. } => self.actual.services.contains_key(&frontend.service),
+                _ => true,
+            };
+            if !possible {
+                self.error.put_off += 1;
+            } else if !self.step(write)
+                && let Write::UpsertBackend(_, id, _) = write
+            {
+                missing.insert(*id);
+            }
+        }
+    }
+
+    /// Deletes what nothing points at. Without a failure before, the Plan itself sees to that.
+    fn delete(&mut self, deletions: &[Write]) {
+        let (mut frontends_to, mut slots_of) = (None, None);
+        for write in deletions {
+            let sound = self.error.failed == 0;
+            let in_use = !sound
+                && match write {
+                    Write::DeleteService(id) => {
+                        frontends_to.get_or_insert_with(|| services_led_to(self.actual)).contains(id)
+                    }
+                    Write::DeleteBackend(_, id) => {
+                        slots_of.get_or_insert_with(|| backends_in_rings(self.actual)).contains(id)
+                    }
+                    _ => false,
+                };
+            if in_use {
+                self.error.put_off += 1;
+            } else {
+                self.step(write);
+            }
+        }
+    }
+
+    fn step(&mut self, write: &Write) -> bool {
+        match perform(self.store, write) {
+            Ok(()) => {
+                record(self.actual, write);
+                true
+            }
+            Err(error) => {
+                self.fail(|| write.to_string(), error);
+                false
+            }
+        }
+    }
+
+    fn grace_period(&mut self) -> bool {
+        match self.store.grace_period() {
+            Ok(()) => true,
+            Err(error) => {
+                self.fail(|| "grace period".into(), error);
+                false
+            }
+        }
+    }
+
+    fn fail(&mut self, step: impl FnOnce() -> String, error: StoreError) {
+        self.error.failed += 1;
+        self.error.full += usize::from(matches!(error, StoreError::Full { .. }));
+        if self.error.failures.len() < ApplyError::KEPT {
+            self.error.failures.push(Failure { step: step(), error });
+        }
+    }
+}
+
+fn services_led_to(actual: &Tables) -> HashSet<ServiceId> {
+    actual.frontends.values().map(|frontend| frontend.service).collect()
+}
+
+fn backends_in_rings(actual: &Tables) -> HashSet<BackendId> {
+    actual.services.values().flat_map(|ring| ring.iter().copied()).collect()
+}
+
+fn perform(store: &mut dyn MapStore, write: &Write) -> Result<(), StoreError> {
+    match write {
+        Write::DeleteFrontend(key) => store.delete_frontend(key),
+        Write::DeleteNodeAddress(address) => store.delete_node_address(*address),
+        Write::DeleteVip(address) => store.delete_vip(*address),
+        Write::UpsertBackend(family, id, key) => store.upsert_backend(*family, *id, key),
+        Write::WriteRing { service, ring, .. } => store.write_ring(*service, ring),
+        Write::WriteSettings(settings) => store.write_settings(settings),
+        Write::UpsertFrontend { key, frontend, .. } => store.upsert_frontend(key, frontend),
+        Write::UpsertNodeAddress(address) => store.upsert_node_address(*address),
+        Write::UpsertVip(address) => store.upsert_vip(*address),
+        Write::DeleteService(service) => store.delete_service(*service),
+        Write::DeleteBackend(family, id) => store.delete_backend(*family, *id),
+    }
+}
+
+fn record(actual: &mut Tables, write: &Write) {
+    match write {
+        Write::DeleteFrontend(key) => drop(actual.frontends.remove(key)),
+        Write::DeleteNodeAddress(address) => drop(actual.node_addresses.remove(address)),
+        Write::DeleteVip(address) => drop(actual.vips.remove(address)),
+        Write::UpsertBackend(family, id, key) => drop(actual.backends.insert((*family, *id), *key)),
+        Write::WriteRing { service, ring, .. } => drop(actual.services.insert(*service, ring.clone())),
+        Write::WriteSettings(settings) => actual.settings = *settings,
+        Write::UpsertFrontend { key, frontend, .. } => drop(actual.frontends.insert(*key, *frontend)),
+        Write::UpsertNodeAddress(address) => drop(actual.node_addresses.insert(*address)),
+        Write::UpsertVip(address) => drop(actual.vips.insert(*address)),
+        Write::DeleteService(service) => drop(actual.services.remove(service)),
+        Write::DeleteBackend(family, id) => drop(actual.backends.remove(&(*family, *id))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! Fills DEVICES: which address SNAT takes on the way out of a device, and out of which devices XDP may send.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use lb_common::abi::{DeviceEntry, device_flag, map};
+use lb_common::be::Be32;
+
+use super::error::{DataplaneError, map_io};
+use super::maps::Maps;
+use super::netlink::Link;
+
+/// Writes what `links` say and removes devices that are gone. `uplinks`
+/// are the interfaces with our programs, and whether XDP is native there.
+pub(crate) fn write(
+    maps: &Maps,
+    links: &[Link],
+    node_ips: &[IpAddr],
+    uplinks: &BTreeMap<u32, bool>,
+) -> Result<(), DataplaneError> {
+    let failed = |error| DataplaneError::map(map::DEVICES)(map_io(error));
+    let wanted = entries(links, node_ips, uplinks);
+    let mut devices = maps.hash::<u32, DeviceEntry>(map::DEVICES)?;
+    for (&index, entry) in &wanted {
+        devices.insert(index, entry, 0).map_err(failed)?;
+    }
+    let stale: Vec<u32> = devices.keys().filter_map(Result::ok).filter(|index| !wanted.contains_key(index)).collect();
+    for index in stale {
+        match devices.remove(&index).map_err(map_io) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(DataplaneError::map(map::DEVICES)(source));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn entries(links: &[Link], node_ips: &[IpAddr], uplinks: &BTreeMap<u32, bool>) -> BTreeMap<u32, DeviceEntry> {
+    let with_address = links.iter().filter(|link| !link.loopback && !link.addresses.is_empty());
+    with_address.map(|link| (link.index, entry(link, node_ips, uplinks.get(&link.index).copied()))).collect()
+}
+
+fn entry(link: &Link, node_ips: &[IpAddr], uplink: Option<bool>) -> DeviceEntry {
+    let preferred = || link.addresses.iter().filter(|address| node_ips.contains(address)).chain(&link.addresses);
+    let address4 = preferred().find_map(|address| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    });
+    let address6 = preferred().find_map(|address| match address {
+        IpAddr::V6(address) if !address.is_unicast_link_local() => Some(*address),
+        _ => None,
+    });
+    DeviceEntry {
+        address4: Be32::from_bytes(address4.unwrap_or(Ipv4Addr::UNSPECIFIED).octets()),
+        flags: match uplink {
+            None => 0,
+            Some(false) => device_flag::UPLINK,
+            Some(true) => device_flag::UPLINK | device_flag::XDP_TRANSMIT,
+        },
+        address6: words(address6.unwrap_or(Ipv6Addr::UNSPECIFIED)),
+        mac: mac(link.mac),
+        reserved: 0,
+    }
+}
+
+/// Raw 16-bit words, as a packet holds them.
+fn mac(bytes: [u8; 6]) -> [u16; 3] {
+    let [a, b, c, d, e, f] = bytes;
+    [[a, b], [c, d], [e, f]].map(u16::from_ne_bytes)
+}
+
+fn words(address: Ipv6Addr) -> [Be32; 4] {
+    let bits = address.to_bits();
+    [96, 64, 32, 0].map(|shift| Be32::new((bits >> shift) as u32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(index: u32, addresses: &[&str]) -> Link {
+        let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        Link {
+            index,
+            name: format!("eth{index}"),
+            loopback: index == 1,
+            addresses,
+            mac: [2, 0, 0, 0, 1, index as u8],
+            xdp: None,
+        }
+    }
+
+    #[test]
+    fn prefers_node_ips_and_leaves_out_what_has_no_address() {
+        let links =
+            [link(1, &["127.0.0.1"]), link(2, &["10.0.0.1", "10.0.0.2", "fe80::1", "2001:db8::1"]), link(3, &[])];
+        let entries = entries(&links, &["10.0.0.2".parse().unwrap()], &[(2, true)].into());
+        assert_eq!(entries.keys().copied().collect::<Vec<_>>(), [2]);
+        assert_eq!(entries[&2].address4, Be32::from_bytes([10, 0, 0, 2]));
+        assert_eq!(entries[&2].flags, device_flag::UPLINK | device_flag::XDP_TRANSMIT);
+        assert_eq!(entries[&2].mac.map(u16::to_ne_bytes).as_flattened(), [2, 0, 0, 0, 1, 2]);
+        assert_eq!(entries[&2].address6[0], Be32::new(0x2001_0db8));
+        assert_eq!(entries[&2].address6[3], Be32::new(1));
+    }
+
+    #[test]
+    fn the_first_address_serves_where_none_is_preferred() {
+        let entries = entries(&[link(2, &["10.0.0.1", "10.0.0.2"])], &[], &BTreeMap::new());
+        assert_eq!(entries[&2].address4, Be32::from_bytes([10, 0, 0, 1]));
+        assert_eq!(entries[&2].flags, 0);
+    }
+}

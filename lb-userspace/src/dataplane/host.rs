@@ -1,0 +1,88 @@
+//! The host that the data plane runs on: its external interfaces, and what is set on it beside programs and maps.
+
+use std::path::Path;
+
+use super::config::Config;
+use super::error::DataplaneError;
+use super::netlink::{Link, Netlink};
+use super::ports::PortSet;
+use super::record::{Policy, Record};
+use super::report::Note;
+use super::route;
+use super::sysctl::Sysctls;
+
+/// The interfaces named, or those with a default route.
+pub(crate) fn uplinks(netlink: &Netlink, names: &[String]) -> Result<Vec<Link>, DataplaneError> {
+    let links = netlink.links()?;
+    if names.is_empty() {
+        let indices = netlink.default_route_interfaces()?;
+        let links: Vec<Link> = links.into_iter().filter(|link| indices.contains(&link.index)).collect();
+        return if links.is_empty() { Err(DataplaneError::NoInterface) } else { Ok(links) };
+    }
+    let find = |name: &String| {
+        let unknown = || DataplaneError::UnknownInterface {
+            name: name.clone(),
+            known: links.iter().map(|link| link.name.clone()).collect(),
+        };
+        links.iter().find(|link| link.name == *name).cloned().ok_or_else(unknown)
+    };
+    names.iter().map(find).collect()
+}
+
+/// Like [`uplinks`], later: what is there of them, and what was attached to before and still exists.
+pub(crate) fn present_uplinks(
+    netlink: &Netlink,
+    names: &[String],
+    attached: &[u32],
+) -> Result<Vec<Link>, DataplaneError> {
+    let defaults = netlink.default_route_interfaces()?;
+    let is_uplink = |link: &Link| match names {
+        [] => defaults.contains(&link.index) || attached.contains(&link.index),
+        names => names.contains(&link.name),
+    };
+    Ok(netlink.links()?.into_iter().filter(is_uplink).collect())
+}
+
+/// Sets sysctls, adds rule and route, and writes down what `unload` has to take back.
+pub(crate) fn prepare(
+    config: &Config,
+    run_dir: &Path,
+    netlink: &Netlink,
+    uplinks: &[Link],
+    notes: &mut Vec<Note>,
+) -> Result<(), DataplaneError> {
+    let names: Vec<String> = uplinks.iter().map(|link| link.name.clone()).collect();
+    let (sysctls, policy) = (Sysctls::default(), Policy { fwmark: config.fwmark, table: config.table });
+    let mut record = Record::read(run_dir)?;
+    if let Some(old) = record.policy.filter(|&old| old != policy) {
+        route::remove(netlink, old)?;
+    }
+    record.policy = Some(policy);
+    record.interfaces.extend(names.iter().cloned());
+    record.write(run_dir)?;
+    for change in sysctls.prepare(&names)? {
+        notes.push(Note::info("sysctl-set", change));
+    }
+    reserve_ports(&sysctls, config, &mut record)?;
+    record.write(run_dir)?;
+    for interface in sysctls.strict_reverse_path(&names) {
+        let message = format!(
+            "rp_filter of {interface} is 1, and there are several external interfaces: replies that take another way are \
+             lost; 2 would be right"
+        );
+        let note = Note::warning("rp-filter-strict", message);
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    route::add(netlink, policy, &names)?;
+    Ok(())
+}
+
+/// Reserves the ports for SNAT; what an earlier agent added remains ours to take back.
+fn reserve_ports(sysctls: &Sysctls, config: &Config, record: &mut Record) -> Result<(), DataplaneError> {
+    let before = record.reserved_ports.parse().unwrap_or_else(|_| PortSet::new());
+    let added = sysctls.reserve_ports(config.snat_ports)?;
+    record.reserved_ports = before.union(&added).to_string();
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! A read-only look at the pins, for the reading commands when no agent answers.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use aya::programs::ProgramInfo;
+use lb_common::abi::program;
+
+use super::attach;
+use super::bpf_store::BpfStore;
+use super::config::Pins;
+use super::error::DataplaneError;
+use super::mapped::Access;
+use super::maps::Maps;
+use super::netlink::Netlink;
+use super::report::{InterfaceMode, InterfaceStatus, ProgramStatus};
+use super::stats::{self, CounterReader, CounterSnapshot, MapStatus};
+use super::store::MapStore;
+use crate::tables::Tables;
+
+/// What the pins tell.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// Contents of the maps.
+    pub tables: Tables,
+    /// Counters.
+    pub counters: CounterSnapshot,
+    /// Fill of the maps.
+    pub maps: Vec<MapStatus>,
+    /// Interfaces with a program of ours.
+    pub interfaces: Vec<InterfaceStatus>,
+}
+
+/// Reads the maps and links of a pin path; changes nothing.
+pub fn inspect(pin_path: &Path) -> Result<Inspection, DataplaneError> {
+    let pins = Pins::new(pin_path);
+    match pins.maps().metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(DataplaneError::NotPinned { path: pin_path.to_owned() });
+        }
+        found => found.map_err(DataplaneError::file("read", pins.maps()))?,
+    };
+    let maps = Maps::new(pins.clone());
+    let mut store = BpfStore::open(&maps, Access::Read, Arc::default())?;
+    Ok(Inspection {
+        counters: CounterReader::open(&maps)?.read(&store)?,
+        maps: stats::fill(&maps, &store)?,
+        tables: store.load()?,
+        interfaces: interfaces(&pins)?,
+    })
+}
+
+fn interfaces(pins: &Pins) -> Result<Vec<InterfaceStatus>, DataplaneError> {
+    let links = Netlink::connect()?.links()?;
+    let ours = links.into_iter().filter(|link| pins.link(program::XDP, &link.name).exists());
+    let status = |link: super::netlink::Link| InterfaceStatus {
+        mode: link.xdp.map_or(InterfaceMode::None, |xdp| match xdp.native {
+            true => InterfaceMode::Native,
+            false => InterfaceMode::Generic,
+        }),
+        reason: None,
+        tc: pins.link(program::TC_INGRESS, &link.name).exists().then_some("tcx"),
+        programs: programs(pins),
+        index: link.index,
+        name: link.name,
+    };
+    Ok(ours.map(status).collect())
+}
+
+fn programs(pins: &Pins) -> Vec<ProgramStatus> {
+    let names = [program::XDP, program::TC_INGRESS, program::TC_EGRESS];
+    let info = |name| ProgramInfo::from_pin(pins.program(name)).ok().map(|info| attach::describe(name, &info));
+    names.into_iter().filter_map(info).collect()
+}

@@ -1,0 +1,184 @@
+//! Loads the kernel object, pins what it holds, and clears away what other versions left.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::{fs, io};
+
+use aya::maps::MapData;
+use aya::programs::{ProgramError, SchedClassifier, SkLookup, Xdp};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use lb_common::abi::{ABI_VERSION, program};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use super::config::{MapSizes, Pins};
+use super::error::{DataplaneError, map_io, pin_io};
+use super::object::OBJECT;
+use super::report::Note;
+use super::spec::{self, MapSpec, Shape};
+use super::{probe, sys};
+
+/// Loads all programs over the pinned maps and pins them. Attaches nothing.
+pub(crate) fn load(pins: &Pins, sizes: &MapSizes, notes: &mut Vec<Note>) -> Result<Ebpf, DataplaneError> {
+    if OBJECT.is_empty() {
+        return Err(DataplaneError::NoObject);
+    }
+    raise_memlock();
+    for dir in [pins.programs(), pins.links(), pins.maps()] {
+        fs::create_dir_all(&dir).map_err(DataplaneError::file("create", dir))?;
+    }
+    let specs = spec::specs(sizes);
+    remove_unfit_maps(pins, &specs, notes)?;
+    let mut object = load_object(pins, &specs)?;
+    load_programs(&mut object)?;
+    pin_programs(&mut object, pins)?;
+    Ok(object)
+}
+
+/// Removes the maps of other versions of the ABI. Called when nothing uses them any more.
+pub(crate) fn remove_other_versions(pins: &Pins, notes: &mut Vec<Note>) -> Result<(), DataplaneError> {
+    let current = format!("v{ABI_VERSION}");
+    let dir = pins.all_maps();
+    for entry in fs::read_dir(&dir).map_err(DataplaneError::file("read", &dir))? {
+        let entry = entry.map_err(DataplaneError::file("read", &dir))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name != current {
+            fs::remove_dir_all(entry.path()).map_err(DataplaneError::file("remove", entry.path()))?;
+            notes.push(Note::info(
+                "map-version-removed",
+                format!(
+                    "maps of another version ({name}) were removed; their flows are lost; this version is {current}"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The XDP program.
+pub(crate) fn xdp(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
+    typed(object, program::XDP)
+}
+
+/// One of the tc programs.
+pub(crate) fn classifier<'a>(
+    object: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut SchedClassifier, DataplaneError> {
+    typed(object, name)
+}
+
+/// The sk_lookup program.
+pub(crate) fn sk_lookup(object: &mut Ebpf) -> Result<&mut SkLookup, DataplaneError> {
+    typed(object, program::SK_LOOKUP)
+}
+
+fn typed<'a, P>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, DataplaneError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program>,
+{
+    let program = object.program_mut(name).and_then(|program| program.try_into().ok());
+    program.ok_or(DataplaneError::MissingProgram { program: name })
+}
+
+/// Before 5.11 maps count against RLIMIT_MEMLOCK instead of a memory cgroup. A refusal shows when the maps are made.
+fn raise_memlock() {
+    if !probe::is_at_least(5, 11) {
+        let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+    }
+}
+
+fn remove_unfit_maps(pins: &Pins, specs: &[MapSpec], notes: &mut Vec<Note>) -> Result<(), DataplaneError> {
+    let mut pinned = BTreeMap::new();
+    for spec in specs {
+        pinned.extend(pinned_shape(&pins.map(spec.name), spec.name)?.map(|shape| (spec.name, shape)));
+    }
+    for unfit in spec::unfit(specs, &pinned) {
+        let pin = pins.map(unfit.name());
+        fs::remove_file(&pin).map_err(DataplaneError::file("remove", pin))?;
+        notes.push(Note::warning("map-recreated", unfit.to_string()));
+    }
+    Ok(())
+}
+
+/// What is pinned; `None` if nothing is. Something that is no map is an error: it is not ours.
+fn pinned_shape(pin: &Path, name: &'static str) -> Result<Option<Shape>, DataplaneError> {
+    let failed = DataplaneError::map(name);
+    let Some(fd): Option<OwnedFd> = sys::open_pin(pin).map_err(&failed)? else { return Ok(None) };
+    let info = MapData::from_fd(fd).and_then(|data| data.info()).map_err(map_io).map_err(failed)?;
+    Ok(Some(Shape::of(&info)))
+}
+
+fn load_object(pins: &Pins, specs: &[MapSpec]) -> Result<Ebpf, DataplaneError> {
+    let mut loader = EbpfLoader::new();
+    for spec in specs {
+        loader.map_max_entries(spec.name, spec.shape.entries);
+        loader.map_pin_path(spec.name, pins.map(spec.name));
+    }
+    loader.load(OBJECT).map_err(|error| match &error {
+        EbpfError::MapError(inner) if is_refused(inner) => {
+            DataplaneError::Permission { operation: "make BPF maps".to_owned() }
+        }
+        _ => DataplaneError::Load(Box::new(error)),
+    })
+}
+
+fn is_refused(error: &aya::maps::MapError) -> bool {
+    use aya::maps::MapError;
+    let source = match error {
+        MapError::CreateError { io_error, .. } => io_error,
+        MapError::SyscallError(error) => &error.io_error,
+        MapError::PinError { error: aya::pin::PinError::SyscallError(error), .. } => &error.io_error,
+        _ => return false,
+    };
+    source.kind() == io::ErrorKind::PermissionDenied
+}
+
+fn load_programs(object: &mut Ebpf) -> Result<(), DataplaneError> {
+    let failed = |program| move |source: ProgramError| DataplaneError::Program { program, source: Box::new(source) };
+    uninterrupted(|| xdp(object)?.load().map_err(failed(program::XDP)))?;
+    for name in [program::TC_INGRESS, program::TC_EGRESS] {
+        uninterrupted(|| classifier(object, name)?.load().map_err(failed(name)))?;
+    }
+    uninterrupted(|| sk_lookup(object)?.load().map_err(failed(program::SK_LOOKUP)))
+}
+
+/// How often the verifier is called again after a signal has interrupted it.
+const ATTEMPTS: u32 = 20;
+
+/// The verifier gives up with EAGAIN when its thread has a signal pending (kernel/bpf/verifier.c, `do_check`, since 5.4)
+/// and wants to be called again.
+fn uninterrupted(mut load: impl FnMut() -> Result<(), DataplaneError>) -> Result<(), DataplaneError> {
+    for _ in 1..ATTEMPTS {
+        match load() {
+            Err(error) if was_interrupted(&error) => {}
+            result => return result,
+        }
+    }
+    load()
+}
+
+fn was_interrupted(error: &DataplaneError) -> bool {
+    let DataplaneError::Program { source, .. } = error else { return false };
+    matches!(&**source, ProgramError::LoadError { io_error, .. } if io_error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// Pins the new programs over the old. Links keep the old ones alive until they are updated.
+fn pin_programs(object: &mut Ebpf, pins: &Pins) -> Result<(), DataplaneError> {
+    for name in [program::XDP, program::TC_INGRESS, program::TC_EGRESS, program::SK_LOOKUP] {
+        let pin = pins.program(name);
+        remove_pin(&pin)?;
+        let program = object.program_mut(name).ok_or(DataplaneError::MissingProgram { program: name })?;
+        program.pin(&pin).map_err(|error| DataplaneError::file("pin a program at", &pin)(pin_io(error)))?;
+    }
+    Ok(())
+}
+
+/// Removes a pin; a missing one is success. Returns whether there was one.
+pub(crate) fn remove_pin(pin: &Path) -> Result<bool, DataplaneError> {
+    match fs::remove_file(pin) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(DataplaneError::file("remove", pin)(error)),
+    }
+}

@@ -1,0 +1,96 @@
+//! Pinned maps, opened with the definitions that the kernel holds, and entries counted.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use aya::Pod;
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SockMap};
+
+use super::config::Pins;
+use super::error::{DataplaneError, map_io};
+use super::mapped::{Access, MappedArray};
+use super::sys::{self, Batch};
+
+/// Entries per system call.
+const BATCH: u32 = 4_096;
+
+/// Opens pinned maps of one pin path.
+#[derive(Clone, Debug)]
+pub(crate) struct Maps {
+    pins: Pins,
+}
+
+impl Maps {
+    pub(crate) fn new(pins: Pins) -> Self {
+        Self { pins }
+    }
+
+    pub(crate) fn array<V: Pod>(&self, name: &'static str) -> Result<Array<MapData, V>, DataplaneError> {
+        self.open(name)
+    }
+
+    pub(crate) fn hash<K: Pod, V: Pod>(&self, name: &'static str) -> Result<HashMap<MapData, K, V>, DataplaneError> {
+        self.open(name)
+    }
+
+    pub(crate) fn per_cpu<V: Pod>(&self, name: &'static str) -> Result<PerCpuArray<MapData, V>, DataplaneError> {
+        self.open(name)
+    }
+
+    pub(crate) fn sockets(&self, name: &'static str) -> Result<SockMap<MapData>, DataplaneError> {
+        self.open(name)
+    }
+
+    /// Maps an array into memory, after comparing the size of its elements.
+    pub(crate) fn mapped<T: Pod>(&self, name: &'static str, access: Access) -> Result<MappedArray<T>, DataplaneError> {
+        let failed = DataplaneError::map(name);
+        let data = self.data(name)?;
+        let info = data.info().map_err(map_io).map_err(&failed)?;
+        let (found, expected) = (info.value_size() as usize, size_of::<T>());
+        if found != expected {
+            return Err(failed(io::Error::other(format!("values of {found} bytes, expected {expected}"))));
+        }
+        MappedArray::map(data.fd().as_fd(), info.max_entries(), access).map_err(failed)
+    }
+
+    /// The map behind a pin.
+    pub(crate) fn data(&self, name: &'static str) -> Result<MapData, DataplaneError> {
+        MapData::from_pin(self.pins.map(name)).map_err(map_io).map_err(DataplaneError::map(name))
+    }
+
+    fn open<M: TryFrom<Map, Error = MapError>>(&self, name: &'static str) -> Result<M, DataplaneError> {
+        let map = Map::from_map_data(self.data(name)?).and_then(M::try_from);
+        map.map_err(map_io).map_err(DataplaneError::map(name))
+    }
+}
+
+/// Walks over a hash map from `from` until its end or until `limit` entries were given to `visit`. Returns where to go
+/// on; `None` at the end.
+pub(crate) fn walk<K: Pod, V: Pod>(
+    map: &MapData,
+    from: Option<u32>,
+    limit: usize,
+    mut visit: impl FnMut(&[(K, V)]) -> io::Result<()>,
+) -> io::Result<Option<u32>> {
+    let mut cursor = from;
+    let mut seen = 0;
+    loop {
+        let Batch { entries, next } = sys::lookup_batch(map.fd().as_fd(), cursor, BATCH)?;
+        seen += entries.len();
+        visit(&entries)?;
+        cursor = next;
+        if cursor.is_none() || seen >= limit {
+            return Ok(cursor);
+        }
+    }
+}
+
+/// How many entries a hash map holds: one system call per 4,096.
+pub(crate) fn count<K: Pod, V: Pod>(map: &MapData) -> io::Result<u64> {
+    let mut entries = 0;
+    walk::<K, V>(map, None, usize::MAX, |batch| {
+        entries += batch.len() as u64;
+        Ok(())
+    })?;
+    Ok(entries)
+}

@@ -1,0 +1,192 @@
+//! Questions and orders to the kernel's routing netlink, one after the other on a blocking socket of the calling
+//! thread's network namespace.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteType};
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
+use rtnetlink::sys::{Socket, SocketAddr};
+
+/// A request that the kernel refused or that did not reach it.
+#[derive(Debug, thiserror::Error)]
+#[error("netlink: cannot {operation}")]
+pub struct NetlinkError {
+    /// What was tried.
+    pub operation: &'static str,
+    /// Why not.
+    #[source]
+    pub source: io::Error,
+}
+
+/// How an XDP program sits on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AttachedXdp {
+    pub(crate) program: u32,
+    pub(crate) native: bool,
+}
+
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) loopback: bool,
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Hardware address; zero if it has none of that length.
+    pub(crate) mac: [u8; 6],
+    pub(crate) xdp: Option<AttachedXdp>,
+}
+
+/// A connection to the kernel.
+pub(crate) struct Netlink {
+    socket: Socket,
+}
+
+impl Netlink {
+    pub(crate) fn connect() -> Result<Self, NetlinkError> {
+        let failed = |source| NetlinkError { operation: "connect", source };
+        let mut socket = Socket::new(NETLINK_ROUTE).map_err(failed)?;
+        socket.bind_auto().map_err(failed)?;
+        socket.connect(&SocketAddr::new(0, 0)).map_err(failed)?;
+        Ok(Self { socket })
+    }
+
+    /// All interfaces with their addresses.
+    pub(crate) fn links(&self) -> Result<Vec<Link>, NetlinkError> {
+        let links = self.dump("list interfaces", RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+        let mut links: Vec<Link> = links.iter().filter_map(link).collect();
+        let messages = self.dump("list addresses", RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+        for (index, address) in messages.iter().filter_map(address) {
+            if let Some(link) = links.iter_mut().find(|link| link.index == index) {
+                link.addresses.push(address);
+            }
+        }
+        Ok(links)
+    }
+
+    /// Indices of the interfaces that a default route of the main table leads to.
+    pub(crate) fn default_route_interfaces(&self) -> Result<BTreeSet<u32>, NetlinkError> {
+        let messages = self.dump("list routes", RouteNetlinkMessage::GetRoute(RouteMessage::default()))?;
+        Ok(messages.iter().flat_map(default_route).collect())
+    }
+
+    /// An order that is answered by an acknowledgement.
+    pub(crate) fn order(
+        &self,
+        operation: &'static str,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> Result<(), NetlinkError> {
+        self.exchange(message, NLM_F_ACK | flags).map(drop).map_err(|source| NetlinkError { operation, source })
+    }
+
+    /// A question that is answered by a list.
+    pub(crate) fn dump(
+        &self,
+        operation: &'static str,
+        message: RouteNetlinkMessage,
+    ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
+        self.exchange(message, NLM_F_DUMP).map_err(|source| NetlinkError { operation, source })
+    }
+
+    fn exchange(&self, message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
+        let mut request = NetlinkMessage::from(message);
+        request.header.flags = NLM_F_REQUEST | flags;
+        request.header.sequence_number = 1;
+        request.finalize();
+        let mut buffer = vec![0; request.buffer_len()];
+        request.serialize(&mut buffer);
+        self.socket.send(&buffer, 0)?;
+        let mut answers = Vec::new();
+        loop {
+            let (datagram, _) = self.socket.recv_from_full()?;
+            if read_datagram(&datagram, &mut answers)? {
+                return Ok(answers);
+            }
+        }
+    }
+}
+
+/// Takes the messages out of a datagram; true if it held the last one. What this build of the packet library does not
+/// understand (a new attribute of some exotic device) is passed over.
+fn read_datagram(datagram: &[u8], answers: &mut Vec<RouteNetlinkMessage>) -> io::Result<bool> {
+    let mut rest = datagram;
+    while let Some(length) = rest.first_chunk::<4>().map(|bytes| u32::from_ne_bytes(*bytes) as usize) {
+        let Some(bytes) = rest.get(..length).filter(|bytes| !bytes.is_empty()) else { break };
+        match NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes).map(|message| message.payload) {
+            Ok(NetlinkPayload::InnerMessage(message)) => answers.push(message),
+            Ok(NetlinkPayload::Done(_)) => return Ok(true),
+            Ok(NetlinkPayload::Error(error)) if error.code.is_none() => return Ok(true),
+            Ok(NetlinkPayload::Error(error)) => return Err(error.to_io()),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "netlink message passed over"),
+        }
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+    }
+    Ok(false)
+}
+
+fn link(message: &RouteNetlinkMessage) -> Option<Link> {
+    let RouteNetlinkMessage::NewLink(message) = message else { return None };
+    let mut name = None;
+    let mut mac = [0; 6];
+    let mut xdp = None;
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(text) => name = Some(text.clone()),
+            LinkAttribute::Address(bytes) => mac = bytes.as_slice().try_into().unwrap_or_default(),
+            LinkAttribute::Xdp(attributes) => xdp = attached_xdp(attributes),
+            _ => {}
+        }
+    }
+    let loopback = message.header.flags.contains(LinkFlags::Loopback);
+    Some(Link { index: message.header.index, name: name?, loopback, addresses: Vec::new(), mac, xdp })
+}
+
+fn attached_xdp(attributes: &[LinkXdp]) -> Option<AttachedXdp> {
+    let native = attributes.contains(&LinkXdp::Attached(XdpAttached::Driver));
+    let mut programs = attributes.iter().filter_map(|attribute| match attribute {
+        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id) => Some(*id),
+        _ => None,
+    });
+    programs.find(|&id| id != 0).map(|program| AttachedXdp { program, native })
+}
+
+/// On point-to-point links `Address` is the other end and `Local` our own (include/uapi/linux/if_addr.h).
+fn address(message: &RouteNetlinkMessage) -> Option<(u32, IpAddr)> {
+    let RouteNetlinkMessage::NewAddress(message) = message else { return None };
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    let address = local.or_else(|| {
+        message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })
+    });
+    Some((message.header.index, address?))
+}
+
+fn default_route(message: &RouteNetlinkMessage) -> Vec<u32> {
+    let RouteNetlinkMessage::NewRoute(message) = message else { return Vec::new() };
+    let header = &message.header;
+    let is_default = header.destination_prefix_length == 0
+        && header.kind == RouteType::Unicast
+        && header.table == RouteHeader::RT_TABLE_MAIN;
+    if !is_default {
+        return Vec::new();
+    }
+    let interfaces = message.attributes.iter().flat_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => vec![*index],
+        RouteAttribute::MultiPath(hops) => hops.iter().map(|hop| hop.interface_index).collect(),
+        _ => Vec::new(),
+    });
+    interfaces.collect()
+}

@@ -1,0 +1,98 @@
+//! The area of ring slots: who holds which lines, and which may be used again.
+
+use std::collections::BTreeMap;
+
+use lb_common::abi::{RingLine, ServiceEntry, map};
+use lb_common::limits::RING_LINE_SLOTS;
+
+use super::error::DataplaneError;
+use super::mapped::{Access, MappedArray};
+use super::maps::Maps;
+use super::slices::{Slice, Slices};
+use crate::tables::{BackendId, Ring, ServiceId};
+
+/// RINGS with its free and held lines. Which are held is found out from SERVICES.
+pub(crate) struct RingArea {
+    lines: MappedArray<RingLine>,
+    free: Slices,
+    held: BTreeMap<ServiceId, Slice>,
+    /// Lines that packets in flight may still read.
+    retired: Vec<Slice>,
+}
+
+impl RingArea {
+    /// Opens the area and takes the place of every ring out of the free lines. A place that makes no sense (nothing of
+    /// ours writes one) is not believed: the service counts as missing and is written anew.
+    pub(crate) fn open(
+        maps: &Maps,
+        access: Access,
+        services: &MappedArray<ServiceEntry>,
+    ) -> Result<Self, DataplaneError> {
+        let lines = maps.mapped::<RingLine>(map::RINGS, access)?;
+        let mut area = Self { free: Slices::new(lines.len()), lines, held: BTreeMap::new(), retired: Vec::new() };
+        for id in 1..services.len() {
+            let entry = services.read(id).filter(|entry| entry.used != 0);
+            let slice = entry.and_then(|entry| slice_of(&entry));
+            if let Some(slice) = slice.filter(|&slice| area.free.reserve(slice)) {
+                area.held.insert(ServiceId(id), slice);
+            }
+        }
+        Ok(area)
+    }
+
+    /// How many lines there are.
+    pub(crate) fn capacity(&self) -> u32 {
+        self.lines.len()
+    }
+
+    /// The ring of a service in use; `None` if its place makes no sense.
+    pub(crate) fn read(&self, id: ServiceId, entry: &ServiceEntry) -> Option<Ring> {
+        let (first, slots) = entry.ring_place();
+        if slice_of(entry) != self.held.get(&id).copied() {
+            return None;
+        }
+        let lines = first..first + slots.div_ceil(RING_LINE_SLOTS);
+        let slots_of = |line| self.lines.read(line).map_or([0; RING_LINE_SLOTS as usize], |line| line.slots);
+        Some(lines.flat_map(slots_of).take(slots as usize).map(BackendId).collect())
+    }
+
+    /// Writes a ring into free lines; `None` if there are not enough.
+    pub(crate) fn write(&mut self, ring: &Ring) -> Option<Slice> {
+        let slice = self.free.allocate((ring.len() as u32).div_ceil(RING_LINE_SLOTS))?;
+        for (line, ids) in (slice.first..).zip(ring.chunks(RING_LINE_SLOTS as usize)) {
+            let mut slots = [0; RING_LINE_SLOTS as usize];
+            for (slot, id) in slots.iter_mut().zip(ids) {
+                *slot = id.0;
+            }
+            self.lines.write(line, &RingLine { slots });
+        }
+        Some(slice)
+    }
+
+    /// Notes which lines a service holds from now on; those it held before are retired.
+    pub(crate) fn hold(&mut self, id: ServiceId, slice: Option<Slice>) {
+        let old = match slice {
+            Some(slice) => self.held.insert(id, slice),
+            None => self.held.remove(&id),
+        };
+        self.retired.extend(old);
+    }
+
+    /// Whether a grace period would give lines back.
+    pub(crate) fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
+    /// Gives retired lines back, after a grace period.
+    pub(crate) fn release_retired(&mut self) {
+        for slice in self.retired.drain(..) {
+            self.free.release(slice);
+        }
+    }
+}
+
+/// The lines of a ring; `None` if it is empty.
+fn slice_of(entry: &ServiceEntry) -> Option<Slice> {
+    let (first, slots) = entry.ring_place();
+    (slots > 0).then(|| Slice { first, lines: slots.div_ceil(RING_LINE_SLOTS) })
+}

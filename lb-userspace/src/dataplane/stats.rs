@@ -1,0 +1,189 @@
+//! Counters and the fill of maps, read for status and metrics.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use aya::Pod;
+use aya::maps::{MapData, PerCpuArray, PerCpuValues};
+use lb_common::abi::{
+    Counters, DeviceEntry, DropCounters, FlowEntry4, FlowKey4, FrontendEntry, FrontendKey4, ReplyEntry4, Stat, map,
+};
+use lb_common::addr::Addr4;
+use lb_common::drop_reason::DropReason;
+use serde::Serialize;
+
+use super::bpf_store::BpfStore;
+use super::error::{DataplaneError, map_io};
+use super::maps::{self, Maps};
+use super::spec::Group;
+use super::store::StoreError;
+use crate::tables::{BackendId, IpFamily, ServiceId};
+
+/// Counters at one moment, summed over all CPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CounterSnapshot {
+    /// By service in use.
+    pub services: BTreeMap<ServiceId, Counters>,
+    /// By backend in use.
+    pub backends: BTreeMap<(IpFamily, BackendId), Counters>,
+    /// How often the id of each backend in use was used.
+    pub generations: BTreeMap<(IpFamily, BackendId), u32>,
+    /// By reason; those that never happened are zero.
+    pub drops: BTreeMap<DropReason, DropCounters>,
+    /// By [`Stat`]; see [`CounterSnapshot::event`].
+    pub events: BTreeMap<u32, u64>,
+}
+
+impl CounterSnapshot {
+    /// How often something happened.
+    pub fn event(&self, stat: Stat) -> u64 {
+        self.events.get(&(stat as u32)).copied().unwrap_or(0)
+    }
+}
+
+/// How full a map is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MapStatus {
+    /// Name of the map.
+    pub name: &'static str,
+    /// Entries in use (for RINGS: lines); `null` for maps of fixed contents.
+    pub entries: Option<u64>,
+    /// How many fit.
+    pub capacity: u32,
+    /// The flag that raises the capacity.
+    #[serde(skip)]
+    pub flag: &'static str,
+}
+
+/// Everything that reads counters.
+pub(crate) struct CounterReader {
+    services: PerCpuArray<MapData, Counters>,
+    backends: PerCpuArray<MapData, Counters>,
+    drops: PerCpuArray<MapData, DropCounters>,
+    events: PerCpuArray<MapData, u64>,
+}
+
+impl CounterReader {
+    pub(crate) fn open(maps: &Maps) -> Result<Self, DataplaneError> {
+        Ok(Self {
+            services: maps.per_cpu(map::SERVICE_STATS)?,
+            backends: maps.per_cpu(map::BACKEND_STATS4)?,
+            drops: maps.per_cpu(map::DROP_STATS)?,
+            events: maps.per_cpu(map::EVENT_STATS)?,
+        })
+    }
+
+    /// Reads what is in use: one system call per service, backend, reason and event.
+    pub(crate) fn read(&self, store: &BpfStore) -> Result<CounterSnapshot, DataplaneError> {
+        let mut snapshot = CounterSnapshot::default();
+        for id in store.service_ids() {
+            snapshot.services.insert(id, sum(&self.services, map::SERVICE_STATS, id.0, add)?);
+        }
+        for id in store.backend_ids() {
+            snapshot.backends.insert((IpFamily::V4, id), sum(&self.backends, map::BACKEND_STATS4, id.0, add)?);
+        }
+        snapshot.generations = store.generations().map(|(id, generation)| ((IpFamily::V4, id), generation)).collect();
+        for &reason in DropReason::ALL {
+            snapshot.drops.insert(reason, sum(&self.drops, map::DROP_STATS, reason as u32, add_drops)?);
+        }
+        for index in 0..self.events.len() {
+            snapshot.events.insert(index, sum(&self.events, map::EVENT_STATS, index, |total, one| *total += one)?);
+        }
+        Ok(snapshot)
+    }
+}
+
+/// Sets the counters of an id to zero when it is used for something new.
+pub(crate) struct CounterReset {
+    services: PerCpuArray<MapData, Counters>,
+    backends: PerCpuArray<MapData, Counters>,
+    cpus: usize,
+}
+
+impl CounterReset {
+    pub(crate) fn open(maps: &Maps) -> Result<Self, DataplaneError> {
+        let unknown = |(_, source)| DataplaneError::map(map::SERVICE_STATS)(source);
+        Ok(Self {
+            services: maps.per_cpu(map::SERVICE_STATS)?,
+            backends: maps.per_cpu(map::BACKEND_STATS4)?,
+            cpus: aya::util::nr_cpus().map_err(unknown)?,
+        })
+    }
+
+    pub(crate) fn service(&mut self, id: ServiceId) -> Result<(), StoreError> {
+        Self::clear(&mut self.services, map::SERVICE_STATS, id.0, self.cpus)
+    }
+
+    pub(crate) fn backend(&mut self, id: BackendId) -> Result<(), StoreError> {
+        Self::clear(&mut self.backends, map::BACKEND_STATS4, id.0, self.cpus)
+    }
+
+    fn clear(
+        array: &mut PerCpuArray<MapData, Counters>,
+        map: &'static str,
+        index: u32,
+        cpus: usize,
+    ) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Io { map, operation: "reset counters", source };
+        let zero = PerCpuValues::try_from(vec![Counters::default(); cpus]).map_err(failed)?;
+        array.set(index, zero, 0).map_err(|error| failed(map_io(error)))
+    }
+}
+
+/// How full each map is. Hash maps are counted in batches of 4,096 entries per system call.
+pub(crate) fn fill(maps: &Maps, store: &BpfStore) -> Result<Vec<MapStatus>, DataplaneError> {
+    let specs = super::spec::specs(&super::config::MapSizes::default());
+    let mut result = Vec::new();
+    for spec in specs.iter().filter(|spec| spec.group != Group::Single || COUNTED.contains(&spec.name)) {
+        let failed = DataplaneError::map(spec.name);
+        let data = maps.data(spec.name)?;
+        let capacity = data.info().map_err(map_io).map_err(&failed)?.max_entries();
+        let entries = entries(spec.name, &data, store).map_err(failed)?;
+        result.push(MapStatus { name: spec.name, entries, capacity, flag: spec.flag });
+    }
+    Ok(result)
+}
+
+/// Maps beside services and flows whose fill says something.
+const COUNTED: [&str; 3] = [map::NODE_ADDRS4, map::VIPS4, map::DEVICES];
+
+fn entries(name: &str, data: &MapData, store: &BpfStore) -> io::Result<Option<u64>> {
+    let count = match name {
+        map::SERVICES => store.service_ids().count() as u64,
+        map::BACKENDS4 => store.backend_ids().count() as u64,
+        map::RINGS => store.ring_lines(),
+        map::FRONTENDS4 => maps::count::<FrontendKey4, FrontendEntry>(data)?,
+        map::FLOWS4 | map::HALF_FLOWS4 => maps::count::<FlowKey4, FlowEntry4>(data)?,
+        map::REPLIES4 | map::HALF_REPLIES4 => maps::count::<FlowKey4, ReplyEntry4>(data)?,
+        map::NODE_ADDRS4 | map::VIPS4 => maps::count::<Addr4, u32>(data)?,
+        map::DEVICES => maps::count::<u32, DeviceEntry>(data)?,
+        _ => return Ok(None),
+    };
+    Ok(Some(count))
+}
+
+fn sum<V: Pod + Default>(
+    array: &PerCpuArray<MapData, V>,
+    map: &'static str,
+    index: u32,
+    add: impl Fn(&mut V, &V),
+) -> Result<V, DataplaneError> {
+    let values = array.get(&index, 0).map_err(map_io).map_err(DataplaneError::map(map))?;
+    let mut total = V::default();
+    for value in values.iter() {
+        add(&mut total, value);
+    }
+    Ok(total)
+}
+
+fn add(total: &mut Counters, one: &Counters) {
+    total.packets += one.packets;
+    total.bytes += one.bytes;
+    total.new_flows += one.new_flows;
+}
+
+fn add_drops(total: &mut DropCounters, one: &DropCounters) {
+    total.packets += one.packets;
+    total.bytes += one.bytes;
+}

@@ -1,0 +1,235 @@
+//! Start, attach, reload, unload.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use aya::programs::{TcAttachType, Xdp, XdpMode};
+use aya::{Ebpf, EbpfLoader};
+use lb_common::abi::program;
+
+use super::stage::{UPLINK, run, sh, start};
+use crate::dataplane::netlink::Netlink;
+use crate::dataplane::object::OBJECT;
+use crate::dataplane::{
+    Config, DataplaneError, InterfaceMode, LockError, MapSizes, addresses, loader, sys, tc, unload,
+};
+
+#[test]
+fn attaches_natively_reloads_in_place_and_takes_everything_back() {
+    run("lifecycle", |stage| {
+        sh("echo 20000-20001 > /proc/sys/net/ipv4/ip_local_reserved_ports");
+        let mut first = stage.start().unwrap();
+        assert!(xdp_program().is_none(), "attached before the maps were written");
+        first.attach().unwrap();
+        let interface = first.interfaces().remove(0);
+        assert_eq!(
+            (interface.name.as_str(), interface.mode, interface.tc),
+            (UPLINK, InterfaceMode::Native, Some("tcx"))
+        );
+        assert!(interface.programs.iter().all(|program| program.instructions.is_some_and(|count| count > 0)));
+        assert!(first.start_report().to_string().contains("uplink XDP native and tcx"), "{}", first.start_report());
+        let link = sys::open_pin(&first.pins.link(program::XDP, UPLINK)).unwrap().unwrap();
+        let before = xdp_program().unwrap();
+
+        let held = start(&stage.config).err().unwrap();
+        assert!(matches!(held, DataplaneError::Lock(LockError::Held { .. })), "{held}");
+        assert!(matches!(unload(&stage.config.pin_path, false, |_| Ok(Vec::new())), Err(DataplaneError::Lock(_))));
+        drop(first);
+        assert_eq!(xdp_program(), Some(before), "packets go on without an agent");
+
+        let mut second = stage.start().unwrap();
+        second.attach().unwrap();
+        let after = xdp_program().unwrap();
+        assert_ne!(after, before);
+        assert_eq!(sys::link_target(link.as_fd()).unwrap().program, after, "the link that was there was not updated");
+        assert_eq!(second.interfaces()[0].mode, InterfaceMode::Native);
+        drop((second, link));
+
+        assert!(sh("ip rule").contains("fwmark 0x2000/0x2000 iif uplink lookup 30565"));
+        assert_eq!(reserved_ports(), "15000-29999");
+        let report = unload(&stage.config.pin_path, false, |_| Ok(Vec::new())).unwrap();
+        assert!(report.removed.contains(&"link weir_xdp_uplink".to_owned()), "{report:?}");
+        let map = format!("map v{}/SERVICES", lb_common::abi::ABI_VERSION);
+        assert!(report.removed.contains(&map), "{report:?}");
+        assert_eq!(xdp_program(), None);
+        assert!(!stage.config.pin_path.exists());
+        assert!(!sh("ip rule").contains("0x2000") && sh("ip route show table all").matches("30565").count() == 0);
+        assert_eq!(reserved_ports(), "20000-20001");
+        assert!(
+            unload(&stage.config.pin_path, false, |_| Ok(Vec::new())).unwrap().removed.is_empty(),
+            "nothing is left to remove"
+        );
+    });
+}
+
+#[test]
+fn unload_leaves_what_others_pinned_below_the_pin_path() {
+    run("shared-path", |stage| {
+        drop(stage.start().unwrap());
+        let (ours, other) = (stage.config.pin_path.join("map"), stage.config.pin_path.join("other"));
+        std::fs::create_dir(&other).unwrap();
+        unload(&stage.config.pin_path, false, |_| Ok(Vec::new())).unwrap();
+        assert!(!ours.exists());
+        std::fs::remove_dir(&other).expect("what others have there was removed");
+        std::fs::remove_dir(&stage.config.pin_path).unwrap();
+    });
+}
+
+#[test]
+fn refuses_a_foreign_xdp_program_and_names_it() {
+    run("foreign", |stage| {
+        let mut foreign = foreign_xdp();
+        let program: &mut Xdp = foreign.program_mut(program::XDP).unwrap().try_into().unwrap();
+        program.load().unwrap();
+        let id = program.info().unwrap().id();
+        program.attach(UPLINK, XdpMode::Driver).unwrap();
+        let error = stage.start().err().unwrap().to_string();
+        assert!(error.contains(&format!("uplink already holds XDP program weir_xdp (id {id})")), "{error}");
+        drop(foreign);
+        stage.start().unwrap().attach().unwrap();
+    });
+}
+
+#[test]
+fn a_program_that_comes_between_start_and_attach_is_refused_too() {
+    run("foreign-late", |stage| {
+        let mut dataplane = stage.start().unwrap();
+        let mut foreign = foreign_xdp();
+        let program: &mut Xdp = foreign.program_mut(program::XDP).unwrap().try_into().unwrap();
+        program.load().unwrap();
+        program.attach(UPLINK, XdpMode::Skb).unwrap();
+        assert!(matches!(dataplane.attach(), Err(DataplaneError::ForeignXdp { .. })));
+    });
+}
+
+#[test]
+fn names_interfaces_that_do_not_exist() {
+    run("interfaces", |stage| {
+        let config = Config { interfaces: vec!["eth7".into()], ..stage.config.clone() };
+        let error = start(&config).err().unwrap().to_string();
+        assert!(error.starts_with("--interface eth7: no such interface; there are: lo, "), "{error}");
+        sh("ip route del default");
+        assert!(matches!(stage.start(), Err(DataplaneError::NoInterface)));
+    });
+}
+
+#[test]
+fn maps_that_differ_are_made_anew_and_it_is_said() {
+    run("recreate", |stage| {
+        drop(stage.start().unwrap());
+        let again = stage.start().unwrap();
+        assert!(again.start_report().notes.iter().all(|note| note.code != "map-recreated"), "equal maps are kept");
+        drop(again);
+        std::fs::create_dir_all(stage.config.pin_path.join("map/v0")).unwrap();
+        let config = Config { sizes: MapSizes { flows: 2_048, ..stage.config.sizes }, ..stage.config.clone() };
+        let mut grown = start(&config).unwrap();
+        grown.attach().unwrap();
+        let notes: Vec<_> = grown.start_report().notes.iter().map(|note| note.message.as_str()).collect();
+        assert!(notes.iter().any(|note| note.starts_with("map FLOWS4 is made anew: found Hash with 1024 entries")));
+        assert!(notes.iter().any(|note| note.contains("maps of another version (v0) were removed")), "{notes:?}");
+        assert!(!notes.iter().any(|note| note.contains("SERVICES")), "{notes:?}");
+        let flows = grown.maps().unwrap().into_iter().find(|map| map.name == "FLOWS4").unwrap();
+        assert_eq!((flows.entries, flows.capacity), (Some(0), 2_048));
+    });
+}
+
+#[test]
+fn an_interface_made_anew_is_attached_to_again() {
+    run("refresh", |stage| {
+        let mut dataplane = stage.start().unwrap();
+        dataplane.attach().unwrap();
+        sh("ip link del uplink");
+        dataplane.refresh().unwrap();
+        let gone = dataplane.interfaces().remove(0);
+        assert_eq!((gone.mode, gone.reason.as_deref()), (InterfaceMode::None, Some("the interface is gone")));
+        sh("ip link add uplink type veth peer name peer && ip link set uplink up");
+        sh("ip address add 192.0.2.7/24 dev uplink && ip route add default via 192.0.2.254");
+        dataplane.refresh().unwrap();
+        assert!(xdp_program().is_some());
+        assert_eq!(dataplane.interfaces()[0].mode, InterfaceMode::Native);
+        assert_eq!(addresses::of_uplinks(&[]).unwrap()[0].to_string(), "192.0.2.7");
+    });
+}
+
+#[test]
+fn what_has_no_native_mode_runs_generically_with_the_reason() {
+    run("generic", |stage| {
+        let config = Config { interfaces: vec!["lo".into()], ..stage.config.clone() };
+        let mut dataplane = start(&config).unwrap();
+        dataplane.attach().unwrap();
+        let status = dataplane.interfaces().remove(0);
+        assert_eq!(status.mode, InterfaceMode::Generic);
+        assert!(status.reason.as_ref().is_some_and(|reason| reason.starts_with("native: ")), "{status:?}");
+    });
+}
+
+#[test]
+fn an_interface_that_is_no_longer_named_is_let_go() {
+    run("fewer", |stage| {
+        let config = Config { interfaces: vec![UPLINK.into(), "peer".into()], ..stage.config.clone() };
+        let mut both = start(&config).unwrap();
+        both.attach().unwrap();
+        assert_eq!(sh("ip rule").matches("0x2000 ").count(), 2);
+        drop(both);
+        let config = Config { interfaces: vec!["peer".into()], ..stage.config.clone() };
+        let mut one = start(&config).unwrap();
+        one.attach().unwrap();
+        assert_eq!(xdp_program(), None);
+        assert_eq!(sh("ip rule").matches("0x2000 ").count(), 1);
+        assert!(one.start_report().notes.iter().any(|note| note.code == "link-removed"));
+    });
+}
+
+#[test]
+fn changes_of_addresses_are_told() {
+    run("watch", |stage| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let dataplane = crate::dataplane::Dataplane::start(&stage.config).await.unwrap();
+            let mut watch = dataplane.watch().unwrap();
+            sh("ip address add 192.0.2.9/24 dev uplink");
+            let told = async {
+                // Waits that are cancelled again and again lose nothing.
+                while tokio::time::timeout(Duration::from_millis(5), watch.changed()).await.is_err() {}
+            };
+            tokio::time::timeout(Duration::from_secs(5), told).await.unwrap();
+            let addresses = addresses::of_node().unwrap();
+            assert!(addresses.contains(&"192.0.2.9".parse().unwrap()), "{addresses:?}");
+            assert!(!addresses.contains(&"127.0.0.1".parse().unwrap()));
+        });
+    });
+}
+
+#[test]
+fn clsact_takes_the_place_of_tcx_and_replaces_itself() {
+    run("clsact", |stage| {
+        for round in 0..2 {
+            let mut dataplane = stage.start().unwrap();
+            let egress = loader::classifier(&mut dataplane.object, program::TC_EGRESS).unwrap();
+            tc::attach_clsact(egress, UPLINK, TcAttachType::Egress).unwrap();
+            let id = egress.info().unwrap().id();
+            drop(dataplane);
+            let filters = sh("tc filter show dev uplink egress");
+            assert_eq!(filters.matches("direct-action").count(), 1, "round {round}: {filters}");
+            assert!(filters.contains(&format!(" id {id} ")), "round {round}, program {id}: {filters}");
+        }
+        let report = unload(&stage.config.pin_path, false, |_| Ok(Vec::new())).unwrap();
+        assert!(report.removed.contains(&"filter weir_tc_egress of uplink".to_owned()), "{report:?}");
+        assert_eq!(sh("tc filter show dev uplink egress"), "");
+    });
+}
+
+/// The same object without pins: a program that is not ours.
+fn foreign_xdp() -> Ebpf {
+    EbpfLoader::new().load(OBJECT).unwrap()
+}
+
+/// Id of the XDP program on the uplink.
+fn xdp_program() -> Option<u32> {
+    let links = Netlink::connect().unwrap().links().unwrap();
+    links.into_iter().find(|link| link.name == UPLINK)?.xdp.map(|xdp| xdp.program)
+}
+
+fn reserved_ports() -> String {
+    sh("cat /proc/sys/net/ipv4/ip_local_reserved_ports").trim().to_owned()
+}

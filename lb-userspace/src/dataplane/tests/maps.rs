@@ -1,0 +1,394 @@
+//! The maps: what is written is read, what is full says so, what is idle goes.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, TcpListener};
+
+use lb_common::abi::{
+    BackendEntry4, Counters, DeviceEntry, FlowEntry4, FlowKey4, ReplyEntry4, device_flag, map, setting,
+};
+use lb_common::be::{Be16, Be32};
+use lb_common::conntrack::{FlowState, TCP_CLOSED, TCP_ESTABLISHED};
+use lb_common::transport::tcp_flag;
+
+use super::stage::run;
+use crate::dataplane::apply::apply;
+use crate::dataplane::mapped::Access;
+use crate::dataplane::spec::{self, Shape};
+use crate::dataplane::store::StoreError;
+use crate::dataplane::{Dataplane, inspect};
+use crate::diff::diff;
+use crate::model::{FrontListener, Protocol};
+use crate::tables::{BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, Settings, Tables};
+
+#[test]
+fn every_map_of_the_object_is_as_specified() {
+    run("specs", |stage| {
+        let dataplane = stage.start().unwrap();
+        let specs = spec::specs(&stage.config.sizes);
+        let expected: BTreeSet<_> = specs.iter().map(|spec| spec.name).collect();
+        let found: BTreeSet<_> =
+            dataplane.object.maps().map(|(name, _)| name).filter(|name| !name.starts_with('.')).collect();
+        assert_eq!(found, expected);
+        for spec in specs {
+            assert_eq!(
+                Shape::of(&dataplane.maps.data(spec.name).unwrap().info().unwrap()),
+                spec.shape,
+                "{}",
+                spec.name
+            );
+        }
+    });
+}
+
+#[test]
+fn what_is_written_is_loaded_again() {
+    run("roundtrip", |stage| {
+        let dataplane = stage.start().unwrap();
+        let tables = tables();
+        write(&dataplane, &tables);
+        assert_eq!(dataplane.store().unwrap().load().unwrap(), tables);
+        drop(dataplane);
+        let inspection = inspect(&stage.config.pin_path).unwrap();
+        assert_eq!(inspection.tables, tables);
+        assert_eq!(inspection.counters.services.len(), 3);
+
+        let again = stage.start().unwrap();
+        let mut store = again.store().unwrap();
+        assert_eq!(store.load().unwrap(), tables, "after a restart");
+        for key in tables.frontends.keys() {
+            store.delete_frontend(key).unwrap();
+            store.delete_frontend(key).unwrap();
+        }
+        for &(family, id) in tables.backends.keys() {
+            store.delete_backend(family, id).unwrap();
+        }
+        for &id in tables.services.keys() {
+            store.delete_service(id).unwrap();
+            store.delete_service(id).unwrap();
+        }
+        for &address in &tables.node_addresses {
+            store.delete_node_address(address).unwrap();
+            store.delete_node_address(address).unwrap();
+        }
+        for &address in &tables.vips {
+            store.delete_vip(address).unwrap();
+            store.delete_vip(address).unwrap();
+        }
+        store.grace_period().unwrap();
+        assert_eq!(store.load().unwrap(), Tables { settings: tables.settings, ..Tables::default() });
+    });
+}
+
+#[test]
+fn plans_lead_the_kernel_from_tables_to_tables() {
+    run("plans", |stage| {
+        let dataplane = stage.start().unwrap();
+        let mut store = dataplane.store().unwrap();
+        let mut actual = store.load().unwrap();
+        let full = tables();
+        let mut fewer = full.clone();
+        fewer.frontends.pop_first();
+        fewer.services.insert(ServiceId(1), ring(23, 3));
+        fewer.frontends.retain(|_, frontend| frontend.service != ServiceId(2));
+        fewer.services.remove(&ServiceId(2));
+        for desired in [&full, &fewer, &full, &fewer] {
+            let plan = diff(&actual, desired);
+            assert!(!plan.is_empty());
+            apply(&mut *store, &mut actual, &plan).unwrap();
+            assert_eq!(&store.load().unwrap(), desired);
+            assert!(diff(&store.load().unwrap(), desired).is_empty());
+        }
+    });
+}
+
+#[test]
+fn a_generation_survives_and_grows_only_with_a_new_backend() {
+    run("generation", |stage| {
+        let dataplane = stage.start().unwrap();
+        let mut store = dataplane.store().unwrap();
+        let backends = dataplane.maps.mapped::<BackendEntry4>(map::BACKENDS4, Access::Read).unwrap();
+        let generation = || backends.read(5).unwrap().generation;
+        let upsert = |store: &mut Box<dyn crate::dataplane::store::MapStore>, port| {
+            store.upsert_backend(IpFamily::V4, BackendId(5), &backend("10.244.1.5", port, false)).unwrap();
+        };
+        upsert(&mut store, 80);
+        upsert(&mut store, 80);
+        assert_eq!(generation(), 1);
+        store.delete_backend(IpFamily::V4, BackendId(5)).unwrap();
+        assert_eq!((generation(), backends.read(5).unwrap().protocol), (1, 0));
+        upsert(&mut store, 81);
+        assert_eq!(generation(), 2);
+    });
+}
+
+#[test]
+fn ring_lines_are_used_again_after_a_grace_period_and_run_out_with_the_flag_named() {
+    run("rings", |stage| {
+        let dataplane = stage.start().unwrap();
+        let mut store = dataplane.store().unwrap();
+        // 16 lines of 16 slots: rings of ten lines can be swapped only because lines come back.
+        for round in 0..5 {
+            store.write_ring(ServiceId(1), &ring(160, round)).unwrap();
+            store.write_ring(ServiceId(1), &ring(90, round)).unwrap();
+            assert_eq!(store.load().unwrap().services[&ServiceId(1)], ring(90, round));
+        }
+        let full = store.write_ring(ServiceId(2), &ring(170, 0)).unwrap_err();
+        assert!(matches!(full, StoreError::Full { map: map::RINGS, capacity: 16, flag: "--max-ring-lines" }), "{full}");
+        assert!(!store.load().unwrap().services.contains_key(&ServiceId(2)), "nothing half-written");
+        let lines = dataplane.maps().unwrap().into_iter().find(|status| status.name == map::RINGS).unwrap();
+        assert_eq!((lines.entries, lines.capacity), (Some(6), 16));
+        store.write_ring(ServiceId(1), &ring(0, 0)).unwrap();
+        assert_eq!(store.load().unwrap().services[&ServiceId(1)], ring(0, 0));
+    });
+}
+
+#[test]
+fn full_maps_name_the_flag() {
+    run("full", |stage| {
+        let dataplane = stage.start().unwrap();
+        let mut store = dataplane.store().unwrap();
+        let frontend = Frontend { service: ServiceId(1), front: None };
+        let full = (0..=64).find_map(|port| store.upsert_frontend(&key("192.0.2.10", port), &frontend).err());
+        assert!(matches!(full, Some(StoreError::Full { capacity: 64, flag: "--max-frontends", .. })), "{full:?}");
+        let full = store.write_ring(ServiceId(64), &ring(1, 0)).unwrap_err();
+        assert!(matches!(full, StoreError::Full { flag: "--max-services", .. }), "{full}");
+        let backend = backend("10.0.0.1", 1, false);
+        let full = store.upsert_backend(IpFamily::V4, BackendId(64), &backend).unwrap_err();
+        assert!(matches!(full, StoreError::Full { flag: "--max-backends", .. }), "{full}");
+    });
+}
+
+#[test]
+fn ipv6_is_passed_over_and_counted() {
+    run("ipv6", |stage| {
+        let dataplane = stage.start().unwrap();
+        let mut store = dataplane.store().unwrap();
+        store.upsert_frontend(&key("2001:db8::1", 80), &Frontend { service: ServiceId(1), front: None }).unwrap();
+        store.upsert_backend(IpFamily::V6, BackendId(1), &backend("2001:db8::2", 80, false)).unwrap();
+        store.upsert_node_address("2001:db8::3".parse().unwrap()).unwrap();
+        let loaded = store.load().unwrap();
+        assert!(loaded.frontends.is_empty() && loaded.backends.is_empty() && loaded.node_addresses.is_empty());
+        assert_eq!(dataplane.passed_over_ipv6(), 3);
+    });
+}
+
+#[test]
+fn counters_of_a_reused_id_start_at_zero() {
+    run("counters", |stage| {
+        let dataplane = stage.start().unwrap();
+        write(&dataplane, &tables());
+        let mut stats = dataplane.maps.per_cpu::<Counters>(map::SERVICE_STATS).unwrap();
+        let cpus = aya::util::nr_cpus().unwrap();
+        let counted = vec![Counters { packets: 3, bytes: 300, new_flows: 1 }; cpus];
+        stats.set(2, aya::maps::PerCpuValues::try_from(counted).unwrap(), 0).unwrap();
+        let total = dataplane.counters().unwrap().services[&ServiceId(2)];
+        assert_eq!((total.packets, total.bytes, total.new_flows), (3 * cpus as u64, 300 * cpus as u64, cpus as u64));
+        let mut store = dataplane.store().unwrap();
+        store.delete_service(ServiceId(2)).unwrap();
+        store.write_ring(ServiceId(2), &ring(1, 0)).unwrap();
+        assert_eq!(dataplane.counters().unwrap().services[&ServiceId(2)], Counters::default());
+    });
+}
+
+#[test]
+fn devices_carry_address_mac_and_the_right_to_transmit() {
+    run("devices", |stage| {
+        let mut dataplane = stage.start().unwrap();
+        let links = crate::dataplane::netlink::Netlink::connect().unwrap().links().unwrap();
+        let uplink = links.into_iter().find(|link| link.name == super::stage::UPLINK).unwrap();
+        let devices = dataplane.maps.hash::<u32, DeviceEntry>(map::DEVICES).unwrap();
+        let entry = devices.get(&uplink.index, 0).unwrap();
+        assert_eq!((entry.address4, entry.flags), (Be32::from_bytes([192, 0, 2, 1]), device_flag::UPLINK));
+        assert_ne!(entry.mac, [0; 3]);
+        dataplane.attach().unwrap();
+        let both = device_flag::UPLINK | device_flag::XDP_TRANSMIT;
+        assert_eq!(devices.get(&uplink.index, 0).unwrap().flags, both);
+        drop(dataplane);
+        let _restarted = stage.start().unwrap();
+        assert_eq!(devices.get(&uplink.index, 0).unwrap().flags, both, "the programs of before go on as before");
+    });
+}
+
+#[test]
+fn idle_flows_go_with_their_replies_and_live_ones_stay() {
+    run("garbage", |stage| {
+        let mut dataplane = stage.start().unwrap();
+        let mut store = dataplane.store().unwrap();
+        store.upsert_backend(IpFamily::V4, BackendId(1), &backend("10.244.1.5", 8_080, false)).unwrap();
+        let now = 10 * TCP_ESTABLISHED;
+        let old = now - TCP_ESTABLISHED - 1;
+        let gone = now - TCP_CLOSED - 1;
+        add_flow(&dataplane, 1, FlowState::PROVEN, old, Some(old));
+        add_flow(&dataplane, 2, FlowState::PROVEN, old, Some(now));
+        add_flow(&dataplane, 3, FlowState::PROVEN, now, None);
+        add_flow(&dataplane, 4, FlowState::PROVEN.after_client(tcp_flag::RST), gone, Some(gone));
+        add_reply(&dataplane, 5, old);
+        add_flow(&dataplane, 6, FlowState::PROVEN, old, None);
+        // The tuple of flow 7's replies is flow 2's by now: not to be removed with flow 7.
+        insert_flow(&dataplane, 7, 2, FlowState::PROVEN, old);
+        // Flow 8 has moved to another tuple: its old reply entry is nobody's.
+        insert_flow(&dataplane, 8, 9, FlowState::PROVEN, now);
+        add_reply(&dataplane, 8, old);
+        let mut totals = (0, 0);
+        loop {
+            let report = dataplane.collector.collect(now).unwrap();
+            totals = (totals.0 + report.expired, totals.1 + report.orphans);
+            if report.complete {
+                break;
+            }
+        }
+        assert_eq!(totals, (4, 2));
+        let flows = dataplane.maps.hash::<FlowKey4, FlowEntry4>(map::FLOWS4).unwrap();
+        let replies = dataplane.maps.hash::<FlowKey4, ReplyEntry4>(map::REPLIES4).unwrap();
+        let mut left: Vec<u16> = flows.keys().map(|key| key.unwrap().source_port.host()).collect();
+        left.sort_unstable();
+        assert_eq!(left, [2, 3, 8]);
+        let left: Vec<u16> = replies.keys().map(|key| key.unwrap().destination_port.host()).collect();
+        assert_eq!(left, [2]);
+    });
+}
+
+#[test]
+fn garbage_of_many_flows_is_collected_in_batches() {
+    run("garbage-many", |stage| {
+        let mut dataplane = stage.start().unwrap();
+        for client in 1..=1_000 {
+            add_flow(&dataplane, client, FlowState::PROVEN, 0, None);
+        }
+        let report = dataplane.collector.collect(10 * TCP_ESTABLISHED).unwrap();
+        assert_eq!((report.examined, report.expired), (1_000, 1_000));
+    });
+}
+
+#[test]
+fn listeners_are_counted_after_they_are_there() {
+    run("listeners", |stage| {
+        let mut dataplane = stage.start().unwrap();
+        let counts = |dataplane: &Dataplane| {
+            dataplane.maps.array::<u64>(map::SETTINGS).unwrap().get(&setting::LISTENER_COUNTS, 0).unwrap()
+        };
+        let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        dataplane.set_listeners(&listeners, &listeners[..1]).unwrap();
+        assert_eq!(counts(&dataplane), 0x1_0003);
+        dataplane.set_listeners(&listeners[..2], &[]).unwrap();
+        assert_eq!(counts(&dataplane), 2);
+    });
+}
+
+fn add_flow(dataplane: &Dataplane, client: u16, state: FlowState, last_seen: u32, reply: Option<u32>) {
+    insert_flow(dataplane, client, client, state, last_seen);
+    if let Some(last_seen) = reply {
+        add_reply(dataplane, client, last_seen);
+    }
+}
+
+fn insert_flow(dataplane: &Dataplane, client: u16, seen_as: u16, state: FlowState, last_seen: u32) {
+    let mut flows = dataplane.maps.hash::<FlowKey4, FlowEntry4>(map::FLOWS4).unwrap();
+    let entry = FlowEntry4 {
+        snat_address: Be32::new(1),
+        snat_port: Be16::new(seen_as),
+        state: state.number(),
+        backend: 1,
+        generation: 1,
+        last_seen,
+        ..FlowEntry4::default()
+    };
+    flows.insert(flow_key(client), entry, 0).unwrap();
+}
+
+fn add_reply(dataplane: &Dataplane, client: u16, last_seen: u32) {
+    let mut replies = dataplane.maps.hash::<FlowKey4, ReplyEntry4>(map::REPLIES4).unwrap();
+    let flow = flow_key(client);
+    let key = FlowKey4 {
+        source: Be32::from_bytes([10, 244, 1, 5]),
+        destination: Be32::new(1),
+        source_port: Be16::new(8_080),
+        destination_port: Be16::new(client),
+        protocol: 6,
+    };
+    let entry = ReplyEntry4 {
+        frontend_address: flow.destination,
+        frontend_port: flow.destination_port,
+        client_address: flow.source,
+        client_port: flow.source_port,
+        last_seen,
+        ..ReplyEntry4::default()
+    };
+    replies.insert(key, entry, 0).unwrap();
+}
+
+fn flow_key(client: u16) -> FlowKey4 {
+    FlowKey4 {
+        source: Be32::new(2),
+        destination: Be32::new(3),
+        source_port: Be16::new(client),
+        destination_port: Be16::new(80),
+        protocol: 6,
+    }
+}
+
+fn key(address: &str, port: u16) -> FrontendKey {
+    FrontendKey { address: address.parse().unwrap(), port, protocol: Protocol::Tcp }
+}
+
+fn backend(address: &str, port: u16, local: bool) -> BackendKey {
+    BackendKey { address: address.parse().unwrap(), port, protocol: Protocol::Tcp, local }
+}
+
+fn ring(slots: u32, salt: u32) -> Ring {
+    (0..slots).map(|slot| BackendId(1 + (slot + salt) % 7)).collect::<Vec<_>>().into()
+}
+
+/// One of everything.
+fn tables() -> Tables {
+    let frontend = |service, front| Frontend { service: ServiceId(service), front };
+    let udp = FrontendKey { protocol: Protocol::Udp, ..key("192.0.2.10", 53) };
+    Tables {
+        frontends: [
+            (key("192.0.2.10", 80), frontend(1, None)),
+            (key("0.0.0.0", 30_080), frontend(1, None)),
+            (udp, frontend(2, None)),
+            (key("192.0.2.11", 80), frontend(3, Some(FrontListener::Http))),
+            (key("192.0.2.11", 443), frontend(3, Some(FrontListener::Https))),
+        ]
+        .into(),
+        services: [(ServiceId(1), ring(101, 0)), (ServiceId(2), ring(16, 1)), (ServiceId(3), ring(0, 0))].into(),
+        backends: [
+            ((IpFamily::V4, BackendId(1)), backend("10.244.1.5", 8_080, true)),
+            ((IpFamily::V4, BackendId(7)), backend("10.244.2.6", 53, false)),
+        ]
+        .into(),
+        node_addresses: [IpAddr::from([192, 0, 2, 1])].into(),
+        vips: [IpAddr::from([192, 0, 2, 10]), IpAddr::from([192, 0, 2, 11])].into(),
+        settings: Settings {
+            snat_ports: (15_000, 29_999),
+            node_ports: Some((30_000, 32_767)),
+            snat_address4: Some([192, 0, 2, 99].into()),
+            front_mark: 0x2000,
+        },
+    }
+}
+
+fn write(dataplane: &Dataplane, tables: &Tables) {
+    let mut store = dataplane.store().unwrap();
+    for (&(family, id), key) in &tables.backends {
+        store.upsert_backend(family, id, key).unwrap();
+    }
+    for (&id, ring) in &tables.services {
+        store.write_ring(id, ring).unwrap();
+    }
+    for (key, frontend) in &tables.frontends {
+        store.upsert_frontend(key, frontend).unwrap();
+    }
+    for &address in &tables.node_addresses {
+        store.upsert_node_address(address).unwrap();
+    }
+    for &address in &tables.vips {
+        store.upsert_vip(address).unwrap();
+    }
+    store.write_settings(&tables.settings).unwrap();
+}
+
+/// The agent holds it in a task: it must be possible to send it.
+const fn assert_send<T: Send>() {}
+const _: () = assert_send::<Dataplane>();

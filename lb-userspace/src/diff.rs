@@ -1,0 +1,70 @@
+//! The differ: the fewest writes from the actual Tables to the desired ones.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::plan::{Plan, Write};
+use crate::tables::Tables;
+
+/// The Plan from `actual` to `desired`. Pure.
+///
+/// An id may mean another service or backend in `desired` only if nothing in `actual` holds it; `compile` sees to that
+/// ([`crate::compile::Ids`]).
+pub fn diff(actual: &Tables, desired: &Tables) -> Plan {
+    let mut writes = Vec::new();
+    frontends(actual, desired, &mut writes);
+    services(actual, desired, &mut writes);
+    backends(actual, desired, &mut writes);
+    node_addresses(actual, desired, &mut writes);
+    vips(actual, desired, &mut writes);
+    if actual.settings != desired.settings {
+        writes.push(Write::WriteSettings(desired.settings));
+    }
+    Plan::new(writes)
+}
+
+fn frontends(actual: &Tables, desired: &Tables, writes: &mut Vec<Write>) {
+    writes.extend(gone(&actual.frontends, &desired.frontends).map(|key| Write::DeleteFrontend(*key)));
+    for (&key, &frontend) in &desired.frontends {
+        let now = actual.frontends.get(&key);
+        if now != Some(&frontend) {
+            writes.push(Write::UpsertFrontend { key, frontend, replaces: now.is_some() });
+        }
+    }
+}
+
+fn services(actual: &Tables, desired: &Tables, writes: &mut Vec<Write>) {
+    for (&service, ring) in &desired.services {
+        let now = actual.services.get(&service);
+        // Most rings are the very same, so that comparing the pointers saves comparing the slots.
+        if !now.is_some_and(|now| Arc::ptr_eq(now, ring) || now == ring) {
+            writes.push(Write::WriteRing { service, ring: ring.clone(), replaces: now.is_some() });
+        }
+    }
+    writes.extend(gone(&actual.services, &desired.services).map(|&service| Write::DeleteService(service)));
+}
+
+fn backends(actual: &Tables, desired: &Tables, writes: &mut Vec<Write>) {
+    for (&(family, id), &key) in &desired.backends {
+        if actual.backends.get(&(family, id)) != Some(&key) {
+            writes.push(Write::UpsertBackend(family, id, key));
+        }
+    }
+    writes.extend(gone(&actual.backends, &desired.backends).map(|&(family, id)| Write::DeleteBackend(family, id)));
+}
+
+fn node_addresses(actual: &Tables, desired: &Tables, writes: &mut Vec<Write>) {
+    let (now, wanted) = (&actual.node_addresses, &desired.node_addresses);
+    writes.extend(now.difference(wanted).map(|&address| Write::DeleteNodeAddress(address)));
+    writes.extend(wanted.difference(now).map(|&address| Write::UpsertNodeAddress(address)));
+}
+
+fn vips(actual: &Tables, desired: &Tables, writes: &mut Vec<Write>) {
+    writes.extend(actual.vips.difference(&desired.vips).map(|&address| Write::DeleteVip(address)));
+    writes.extend(desired.vips.difference(&actual.vips).map(|&address| Write::UpsertVip(address)));
+}
+
+/// Keys that are there and should not be.
+fn gone<'a, K: Ord, V>(actual: &'a BTreeMap<K, V>, desired: &'a BTreeMap<K, V>) -> impl Iterator<Item = &'a K> {
+    actual.keys().filter(|key| !desired.contains_key(key))
+}

@@ -1,0 +1,43 @@
+//! Layer 7: the process `weir front` and what the agent needs to start and feed it.
+//!
+//! ```text
+//! agent:  RouteTable ─supervisor─ snapshot, delta ─┐ control socket      ┌─ counters, version in force
+//! front:                                           └─> Router ─> worker (one per core) ─> backend
+//!                      client ─> guard ─> hyper ─> proxy ─(router, pick, pool)──────────────┘
+//! ```
+
+pub mod access_log;
+pub mod answer;
+pub mod body;
+pub mod connection;
+pub mod control;
+pub mod counters;
+pub mod delta;
+pub mod exchange;
+pub mod forward;
+pub mod front;
+pub mod guard;
+pub mod host;
+pub mod path;
+pub mod pattern;
+pub mod pick;
+pub mod pool;
+pub mod proxy;
+pub mod record;
+pub mod rewrite;
+pub mod router;
+pub mod rules;
+pub mod supervisor;
+pub mod table;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod tunnel;
+pub mod worker;
+
+pub use front::{FrontError, front_main};
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

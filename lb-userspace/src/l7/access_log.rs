@@ -1,0 +1,239 @@
+//! The access log: one line per request, like nginx's `combined` with what happened behind the front added.
+//!
+//! ```text
+//! CLIENT - - [TIME] "REQUEST" STATUS BYTES "REFERER" "USER-AGENT" SECONDS "HOST" [UPSTREAM] ENDPOINT
+//! ```
+//!
+//! Workers collect lines and hand them over in batches; a thread of its own writes them, so that a slow reader of the
+//! log costs lines and never requests.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hyper::header::HeaderValue;
+use hyper::{Method, Uri, Version};
+
+/// A batch is handed over when it is so long.
+const BATCH: usize = 16 * 1024;
+/// Batches that may wait for the writer.
+const QUEUE: usize = 256;
+
+/// What a line tells.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// The client.
+    pub client: IpAddr,
+    /// The request line; `None` if the request was refused unread.
+    pub request: Option<(Method, Uri, Version)>,
+    /// Status of the answer.
+    pub status: u16,
+    /// Bytes of the answer's body that were handed to the connection.
+    pub bytes: u64,
+    /// `Referer`.
+    pub referer: Option<HeaderValue>,
+    /// `User-Agent`.
+    pub user_agent: Option<HeaderValue>,
+    /// `Host`.
+    pub host: Option<HeaderValue>,
+    /// From the head of the request to the end of the answer.
+    pub duration: Duration,
+    /// `namespace/service:port`.
+    pub upstream: Option<Arc<str>>,
+    /// The endpoint that answered.
+    pub endpoint: Option<SocketAddr>,
+}
+
+impl Line {
+    /// Appends the line.
+    pub fn write(&self, now: SystemTime, out: &mut Vec<u8>) {
+        let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        // Writing to a Vec does not fail.
+        let _ = write!(out, "{} - - [{}] \"", self.client, Time(seconds));
+        match &self.request {
+            Some((method, uri, version)) => {
+                escape(method.as_str().as_bytes(), out);
+                out.push(b' ');
+                escape(uri.path_and_query().map_or(uri.path(), |target| target.as_str()).as_bytes(), out);
+                let _ = write!(out, " {version:?}");
+            }
+            None => out.push(b'-'),
+        }
+        let _ = write!(out, "\" {} {} \"", self.status, self.bytes);
+        field(self.referer.as_ref(), out);
+        out.extend_from_slice(b"\" \"");
+        field(self.user_agent.as_ref(), out);
+        let _ = write!(out, "\" {:.3} \"", self.duration.as_secs_f64());
+        field(self.host.as_ref(), out);
+        let _ = write!(out, "\" [{}] ", self.upstream.as_deref().unwrap_or("-"));
+        match self.endpoint {
+            Some(endpoint) => drop(writeln!(out, "{endpoint}")),
+            None => out.extend_from_slice(b"-\n"),
+        }
+    }
+}
+
+fn field(value: Option<&HeaderValue>, out: &mut Vec<u8>) {
+    escape(value.map_or(b"-", |value| value.as_bytes()), out);
+}
+
+/// Clients choose these bytes: nothing but printable ASCII reaches the log, and no quote that would end the field.
+fn escape(bytes: &[u8], out: &mut Vec<u8>) {
+    for &byte in bytes {
+        match byte {
+            b'"' | b'\\' | 0..0x20 | 0x7f.. => drop(write!(out, "\\x{byte:02X}")),
+            _ => out.push(byte),
+        }
+    }
+}
+
+/// Seconds since 1970 as `20/Nov/2026:18:26:19 +0000`.
+struct Time(u64);
+
+impl std::fmt::Display for Time {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let (year, month, day) = date(self.0 / 86_400);
+        let (hour, minute, second) = (self.0 / 3600 % 24, self.0 / 60 % 60, self.0 % 60);
+        write!(f, "{day:02}/{}/{year}:{hour:02}:{minute:02}:{second:02} +0000", MONTHS[month])
+    }
+}
+
+/// Year, month from 0 and day from 1 of a day since 1970.
+fn date(mut days: u64) -> (u64, usize, u64) {
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let mut year = 1970;
+    while days >= 365 + u64::from(leap(year)) {
+        days -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let lengths = [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 0;
+    while days >= lengths[month] {
+        days -= lengths[month];
+        month += 1;
+    }
+    (year, month, days + 1)
+}
+
+/// A worker's end of the log.
+#[derive(Debug)]
+pub struct Log {
+    batch: Vec<u8>,
+    lines: u64,
+    writer: Option<SyncSender<Vec<u8>>>,
+}
+
+impl Log {
+    /// Without a writer nothing is logged.
+    pub fn new(writer: Option<SyncSender<Vec<u8>>>) -> Self {
+        Log { batch: Vec::new(), lines: 0, writer }
+    }
+
+    /// Whether lines are wanted.
+    pub fn is_on(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// Adds a line; returns how many were lost.
+    pub fn add(&mut self, line: &Line, now: SystemTime) -> u64 {
+        line.write(now, &mut self.batch);
+        self.lines += 1;
+        if self.batch.len() < BATCH { 0 } else { self.flush() }
+    }
+
+    /// Hands over what there is; returns how many lines were lost because too many are waiting.
+    pub fn flush(&mut self) -> u64 {
+        let lines = std::mem::take(&mut self.lines);
+        let batch = std::mem::take(&mut self.batch);
+        match &self.writer {
+            Some(writer) if lines > 0 => match writer.try_send(batch) {
+                Ok(()) => 0,
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => lines,
+            },
+            _ => 0,
+        }
+    }
+}
+
+/// A queue for batches. The thread that calls [`write_all`] empties it.
+pub fn queue() -> (SyncSender<Vec<u8>>, Receiver<Vec<u8>>) {
+    sync_channel(QUEUE)
+}
+
+/// Writes batches until no worker is left or nobody reads the log any more.
+pub fn write_all(batches: &Receiver<Vec<u8>>, mut out: impl Write) {
+    while let Ok(batch) = batches.recv() {
+        if out.write_all(&batch).and_then(|()| out.flush()).is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line() -> Line {
+        Line {
+            client: [192, 0, 2, 1].into(),
+            request: Some((Method::GET, Uri::from_static("/a?b=c"), Version::HTTP_11)),
+            status: 200,
+            bytes: 12,
+            referer: None,
+            user_agent: Some(HeaderValue::from_bytes(b"x\"\\\xff\ty").expect("a value")),
+            host: Some(HeaderValue::from_static("a.example:80")),
+            duration: Duration::from_micros(1500),
+            upstream: Some("default/web:80".into()),
+            endpoint: Some(([10, 0, 0, 1], 8080).into()),
+        }
+    }
+
+    fn text(line: &Line) -> String {
+        let mut out = Vec::new();
+        line.write(UNIX_EPOCH + Duration::from_secs(1_795_199_179), &mut out);
+        String::from_utf8(out).expect("a line is text")
+    }
+
+    #[test]
+    fn lines() {
+        assert_eq!(
+            text(&line()),
+            "192.0.2.1 - - [20/Nov/2026:18:26:19 +0000] \"GET /a?b=c HTTP/1.1\" 200 12 \"-\" \
+             \"x\\x22\\x5C\\xFF\\x09y\" 0.002 \"a.example:80\" [default/web:80] 10.0.0.1:8080\n"
+        );
+        let refused =
+            Line { request: None, status: 400, host: None, user_agent: None, upstream: None, endpoint: None, ..line() };
+        assert_eq!(
+            text(&refused),
+            "192.0.2.1 - - [20/Nov/2026:18:26:19 +0000] \"-\" 400 12 \"-\" \"-\" 0.002 \"-\" [-] -\n"
+        );
+    }
+
+    #[test]
+    fn dates() {
+        for (seconds, expected) in [
+            (0, "01/Jan/1970:00:00:00 +0000"),
+            (951_782_400, "29/Feb/2000:00:00:00 +0000"),
+            (4_107_542_399, "28/Feb/2100:23:59:59 +0000"),
+            (4_107_542_400, "01/Mar/2100:00:00:00 +0000"),
+        ] {
+            assert_eq!(Time(seconds).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_full_queue_loses_lines_and_counts_them() {
+        let (writer, reader) = sync_channel(1);
+        let mut log = Log::new(Some(writer));
+        assert_eq!(log.add(&line(), UNIX_EPOCH), 0);
+        assert_eq!(log.flush(), 0);
+        log.add(&line(), UNIX_EPOCH);
+        log.add(&line(), UNIX_EPOCH);
+        assert_eq!(log.flush(), 2);
+        assert_eq!(reader.try_recv().map(|batch| batch.iter().filter(|&&byte| byte == b'\n').count()), Ok(1));
+        assert!(reader.try_recv().is_err());
+    }
+}

@@ -1,0 +1,157 @@
+//! The answers that the front gives itself. Plain text only: what a client sent never becomes part of a page.
+
+use bytes::Bytes;
+use hyper::StatusCode;
+
+use super::guard::Refusal;
+use super::path::PathError;
+use super::table::RouteEntry;
+
+/// Longest host or path that is repeated in an answer.
+const MAX_REPEATED: usize = 200;
+
+/// An answer without a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Status.
+    pub status: StatusCode,
+    /// Body, as `text/plain`.
+    pub text: Bytes,
+    /// The connection cannot go on after it.
+    pub close: bool,
+}
+
+impl Answer {
+    fn new(status: StatusCode, text: String) -> Self {
+        Answer { status, text: text.into(), close: false }
+    }
+
+    /// The request was refused by the guard.
+    pub fn refused(refusal: Refusal) -> Self {
+        let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
+        Answer { close: true, ..Self::new(status, format!("{status}\n\nRefused by weir: {}.\n", refusal.reason)) }
+    }
+
+    /// The path cannot be routed safely.
+    pub fn bad_path(error: PathError) -> Self {
+        let status = StatusCode::BAD_REQUEST;
+        Self::new(status, format!("{status}\n\nRefused by weir: {error}.\n"))
+    }
+
+    /// Servers read the path in ways that belong to different routes, or lead out of the target of a rewrite.
+    pub fn ambiguous_path() -> Self {
+        let status = StatusCode::BAD_REQUEST;
+        Self::new(
+            status,
+            format!(
+                "{status}\n\nRefused by weir: the path can be read as one of another route ('//', '%2F', ';'), or makes no path when rewritten.\n"
+            ),
+        )
+    }
+
+    /// No route and no default backend. Like the classic default backend, which also answers `/healthz`.
+    pub fn not_found(host: &str, path: &str) -> Self {
+        if path == "/healthz" {
+            return Self::new(StatusCode::OK, "ok\n".to_owned());
+        }
+        let (host, path) = (Repeated(host), Repeated(path));
+        Self::new(
+            StatusCode::NOT_FOUND,
+            format!("default backend - 404\n\nNo Ingress has a rule for host \"{host}\" and path \"{path}\".\n"),
+        )
+    }
+
+    /// The route leads to a Service or port that does not exist, or has no endpoint.
+    pub fn unavailable(entry: &RouteEntry, host: &str, path: &str) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let what = match entry.upstream {
+            None => "this Service or port does not exist",
+            Some(_) => "this Service port has no ready endpoint",
+        };
+        let RouteEntry { ingress, service, service_port, .. } = entry;
+        let (host, path) = (Repeated(host), Repeated(path));
+        Self::new(
+            status,
+            format!(
+                "{status}\n\nHost \"{host}\" and path \"{path}\" lead to Service {service}, port {service_port} ({ingress}): {what}.\n"
+            ),
+        )
+    }
+
+    /// No endpoint gave an answer that can be passed on.
+    pub fn bad_gateway(entry: &RouteEntry, what: &str) -> Self {
+        let status = StatusCode::BAD_GATEWAY;
+        Self::new(status, format!("{status}\n\nService {}, port {}: {what}.\n", entry.service, entry.service_port))
+    }
+
+    /// The backend took too long.
+    pub fn timeout(entry: &RouteEntry) -> Self {
+        let status = StatusCode::GATEWAY_TIMEOUT;
+        Self::new(
+            status,
+            format!("{status}\n\nService {}, port {}: no answer in time.\n", entry.service, entry.service_port),
+        )
+    }
+
+    /// `OPTIONS *` is a question to the front itself (RFC 9110 section 9.3.7).
+    pub fn options() -> Self {
+        Self::new(StatusCode::NO_CONTENT, String::new())
+    }
+}
+
+/// Text from a client, shortened and without anything but printable ASCII.
+struct Repeated<'a>(&'a str);
+
+impl std::fmt::Display for Repeated<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for character in self.0.chars().take(MAX_REPEATED) {
+            match character {
+                '"' | '<' | '>' | '&' => f.write_str("?")?,
+                ' '..='~' => std::fmt::Write::write_char(f, character)?,
+                _ => f.write_str("?")?,
+            }
+        }
+        if self.0.chars().nth(MAX_REPEATED).is_some() { f.write_str("...") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::l7::testing::entry;
+    use crate::model::PathMatch;
+
+    fn text(answer: &Answer) -> &str {
+        std::str::from_utf8(&answer.text).expect("text")
+    }
+
+    #[test]
+    fn nothing_of_the_client_becomes_markup() {
+        let answer = Answer::not_found("<script>", "/\"&\u{7}ä");
+        assert_eq!(
+            text(&answer),
+            "default backend - 404\n\nNo Ingress has a rule for host \"?script?\" and path \"/????\".\n"
+        );
+        assert!(text(&Answer::not_found("a", &"/x".repeat(1000))).len() < 400);
+    }
+
+    #[test]
+    fn missing_services_are_named() {
+        let answer = Answer::unavailable(&entry(PathMatch::Default, None), "a.example", "/x");
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(
+            text(&answer),
+            "503 Service Unavailable\n\nHost \"a.example\" and path \"/x\" lead to Service default/web, port 80 (default/web): this Service or port does not exist.\n"
+        );
+        assert!(
+            text(&Answer::unavailable(&entry(PathMatch::Default, Some("u")), "a", "/"))
+                .contains("has no ready endpoint")
+        );
+    }
+
+    #[test]
+    fn the_built_in_default_backend_is_healthy() {
+        assert_eq!(Answer::not_found("a", "/healthz").status, StatusCode::OK);
+        assert_eq!(Answer::not_found("a", "/").status, StatusCode::NOT_FOUND);
+    }
+}

@@ -1,0 +1,162 @@
+//! Bodies on their way through: streamed frame by frame, never gathered.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use super::pool::{Lease, SharedPool};
+use super::record::Record;
+
+/// Why a body broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The connection it came from broke.
+    #[error("the body broke off")]
+    Broken(#[from] hyper::Error),
+    /// Its sender stalled.
+    #[error("no part of the body came in time")]
+    Stalled,
+}
+
+/// When a request's body last moved; the time for the answer counts from there.
+pub type Progress = Rc<Cell<Instant>>;
+
+/// The body of a request on its way to a backend.
+#[derive(Debug)]
+pub struct RequestBody {
+    inner: Option<Incoming>,
+    progress: Progress,
+}
+
+impl RequestBody {
+    /// A body from a client; `None`: there is none.
+    pub fn new(inner: Option<Incoming>, progress: Progress) -> Self {
+        RequestBody { inner, progress }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let frame = Pin::new(inner).poll_frame(cx);
+        if frame.is_ready() {
+            self.progress.set(Instant::now());
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// The body of an answer on its way to the client.
+#[derive(Debug)]
+pub struct ResponseBody {
+    source: Source,
+    record: Record,
+}
+
+#[derive(Debug)]
+enum Source {
+    Text(Option<Bytes>),
+    Relay(Relay),
+}
+
+#[derive(Debug)]
+struct Relay {
+    inner: Incoming,
+    /// The connection it comes from, which can be used again after its end.
+    lease: Option<(Lease, SharedPool)>,
+    /// The last frame has come.
+    ended: bool,
+    stall: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl ResponseBody {
+    /// A text of our own.
+    pub fn text(text: Bytes, record: Record) -> Self {
+        ResponseBody { source: Source::Text(Some(text)), record }
+    }
+
+    /// What a backend sends. The connection goes back to the pool after the last frame.
+    pub fn relay(inner: Incoming, lease: Option<(Lease, SharedPool)>, stall: Duration, record: Record) -> Self {
+        ResponseBody { source: Source::Relay(Relay { inner, lease, ended: false, stall, timer: None }), record }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let frame = match &mut this.source {
+            Source::Text(text) => {
+                Poll::Ready(text.take().filter(|text| !text.is_empty()).map(|text| Ok(Frame::data(text))))
+            }
+            Source::Relay(relay) => relay.poll_frame(cx),
+        };
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => this.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Poll::Ready(Some(Err(_))) => this.record.upstream_failed(),
+            _ => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Text(text) => text.as_ref().is_none_or(Bytes::is_empty),
+            Source::Relay(relay) => relay.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Source::Relay(relay) => relay.inner.size_hint(),
+        }
+    }
+}
+
+impl Relay {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.timer = None;
+                self.ended = frame.is_none();
+                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
+            }
+            Poll::Pending => {
+                let stall = self.stall;
+                let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+                timer.as_mut().poll(cx).map(|()| Some(Err(BodyError::Stalled)))
+            }
+        }
+    }
+}
+
+impl Drop for Relay {
+    /// The body is over when there is no other frame, or after the last byte of a known length: hyper does not ask then.
+    fn drop(&mut self) {
+        if let Some((lease, pool)) = self.lease.take().filter(|_| self.ended || self.inner.is_end_stream()) {
+            pool.give(lease);
+        }
+    }
+}

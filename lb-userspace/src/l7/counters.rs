@@ -1,0 +1,122 @@
+//! What the front counts. Each worker has its own counters and is the only one that writes them.
+
+use std::ops::AddAssign;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+/// Counters of one worker.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections accepted.
+    pub connections: Counter,
+    /// Of those, ended.
+    pub connections_ended: Counter,
+    /// Requests by the first digit of their status, from 1 to 5.
+    pub requests: [Counter; 5],
+    /// Requests refused by the guard; they are in `requests` too.
+    pub refused: Counter,
+    /// Connections to backends opened.
+    pub upstream_connections: Counter,
+    /// Requests sent on a connection that an earlier request had opened.
+    pub upstream_reuses: Counter,
+    /// Backends that could not be reached, broke off or answered in a doubtful way.
+    pub upstream_failures: Counter,
+    /// Requests sent again, to the same or another endpoint.
+    pub upstream_retries: Counter,
+    /// Lines of the access log that were lost because nobody read it fast enough.
+    pub log_lines_lost: Counter,
+}
+
+/// A number that one thread raises and another reads.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Adds a number.
+    pub fn add(&self, number: u64) {
+        // One writer: no locked instruction is needed.
+        self.0.store(self.get().wrapping_add(number), Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Counters {
+    /// Counts an answer by its status.
+    pub fn count_status(&self, status: u16) {
+        if let Some(counter) = usize::from(status / 100).checked_sub(1).and_then(|class| self.requests.get(class)) {
+            counter.increment();
+        }
+    }
+
+    /// The numbers now.
+    pub fn read(&self) -> FrontCounters {
+        FrontCounters {
+            connections: self.connections.get(),
+            active_connections: self.connections.get().saturating_sub(self.connections_ended.get()),
+            requests: self.requests.each_ref().map(Counter::get),
+            refused: self.refused.get(),
+            upstream_connections: self.upstream_connections.get(),
+            upstream_reuses: self.upstream_reuses.get(),
+            upstream_failures: self.upstream_failures.get(),
+            upstream_retries: self.upstream_retries.get(),
+            log_lines_lost: self.log_lines_lost.get(),
+        }
+    }
+}
+
+/// The counters of a front, summed over its workers. They begin at 0 with each process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FrontCounters {
+    /// Connections accepted.
+    pub connections: u64,
+    /// Connections open now.
+    pub active_connections: u64,
+    /// Requests by the first digit of their status, from 1 to 5.
+    pub requests: [u64; 5],
+    /// Requests refused because their framing or Host is doubtful; they are in `requests` too.
+    pub refused: u64,
+    /// Connections to backends opened.
+    pub upstream_connections: u64,
+    /// Requests sent on a connection that an earlier request had opened.
+    pub upstream_reuses: u64,
+    /// Backends that could not be reached, broke off or answered in a doubtful way.
+    pub upstream_failures: u64,
+    /// Requests sent again, to the same or another endpoint.
+    pub upstream_retries: u64,
+    /// Lines of the access log that were lost.
+    pub log_lines_lost: u64,
+}
+
+impl FrontCounters {
+    /// All requests.
+    pub fn total_requests(&self) -> u64 {
+        self.requests.iter().sum()
+    }
+}
+
+impl AddAssign for FrontCounters {
+    fn add_assign(&mut self, other: Self) {
+        self.connections += other.connections;
+        self.active_connections += other.active_connections;
+        for (sum, part) in self.requests.iter_mut().zip(other.requests) {
+            *sum += part;
+        }
+        self.refused += other.refused;
+        self.upstream_connections += other.upstream_connections;
+        self.upstream_reuses += other.upstream_reuses;
+        self.upstream_failures += other.upstream_failures;
+        self.upstream_retries += other.upstream_retries;
+        self.log_lines_lost += other.log_lines_lost;
+    }
+}

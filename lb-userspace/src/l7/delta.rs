@@ -1,0 +1,118 @@
+//! What changed between two route tables, by host and by upstream.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::table::{RouteEntry, RouteTable};
+
+/// The writes that turn one table into another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableDelta {
+    /// Hosts that are new or changed; `None`: removed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<String, Option<Arc<[RouteEntry]>>>,
+    /// Upstreams that are new or changed; `None`: removed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub upstreams: BTreeMap<String, Option<Arc<[SocketAddr]>>>,
+    /// The table's default, if it changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<DefaultChange>,
+}
+
+/// A change of the table's default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DefaultChange {
+    /// It is this now.
+    Set(RouteEntry),
+    /// There is none any more.
+    Remove,
+}
+
+impl TableDelta {
+    /// Nothing changed.
+    pub fn is_empty(&self) -> bool {
+        *self == TableDelta::default()
+    }
+}
+
+/// What changes `old` into `new`.
+pub fn delta(old: &RouteTable, new: &RouteTable) -> TableDelta {
+    let default = (old.default != new.default).then(|| match &new.default {
+        Some(entry) => DefaultChange::Set(entry.clone()),
+        None => DefaultChange::Remove,
+    });
+    TableDelta {
+        hosts: map_delta(&old.hosts, &new.hosts),
+        upstreams: map_delta(&old.upstreams, &new.upstreams),
+        default,
+    }
+}
+
+/// Applies what [`delta`] found.
+pub fn apply(table: &mut RouteTable, delta: TableDelta) {
+    map_apply(&mut table.hosts, delta.hosts);
+    map_apply(&mut table.upstreams, delta.upstreams);
+    match delta.default {
+        Some(DefaultChange::Set(entry)) => table.default = Some(entry),
+        Some(DefaultChange::Remove) => table.default = None,
+        None => {}
+    }
+}
+
+fn map_delta<V: Clone + PartialEq>(
+    old: &BTreeMap<String, V>,
+    new: &BTreeMap<String, V>,
+) -> BTreeMap<String, Option<V>> {
+    let removed = old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), None));
+    let written = new
+        .iter()
+        .filter(|(key, value)| old.get(*key) != Some(value))
+        .map(|(key, value)| (key.clone(), Some(value.clone())));
+    removed.chain(written).collect()
+}
+
+fn map_apply<V>(map: &mut BTreeMap<String, V>, changes: BTreeMap<String, Option<V>>) {
+    for (key, change) in changes {
+        match change {
+            Some(value) => map.insert(key, value),
+            None => map.remove(&key),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::l7::testing::tables;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn apply_undoes_delta(old in tables(), new in tables()) {
+            let change = delta(&old, &new);
+            let text = serde_json::to_string(&change).expect("a delta is JSON");
+            let change: TableDelta = serde_json::from_str(&text).expect("and back");
+            let mut table = old.clone();
+            apply(&mut table, change);
+            prop_assert_eq!(table, new);
+        }
+
+        #[test]
+        fn equal_tables_have_an_empty_delta(table in tables()) {
+            prop_assert!(delta(&table, &table.clone()).is_empty());
+        }
+
+        #[test]
+        fn a_change_of_one_host_is_a_delta_of_one_host(table in tables()) {
+            let mut new = table.clone();
+            new.hosts.insert("only.this".into(), Arc::from([]));
+            let change = delta(&table, &new);
+            prop_assert_eq!(change.hosts.len(), 1);
+            prop_assert!(change.upstreams.is_empty() && change.default.is_none());
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Heads on their way through: what a proxy takes out (RFC 9110 section 7.6.1) and what it adds.
+//!
+//! What clients send in `X-Forwarded-*`, `X-Real-IP` and `Forwarded` is thrown away: there are no trusted proxies yet,
+//! so the front is the first one and the only one to believe.
+
+use std::net::SocketAddr;
+
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::http::request::Parts;
+use hyper::{Request, Uri, Version};
+
+/// Both ends of a client's connection, as headers tell them.
+#[derive(Clone, Debug)]
+pub struct Ends {
+    /// The client.
+    pub client: SocketAddr,
+    client_address: HeaderValue,
+    front_authority: HeaderValue,
+    front_port: HeaderValue,
+}
+
+impl Ends {
+    /// `front` is the VIP and port that the client connected to.
+    pub fn new(client: SocketAddr, front: SocketAddr) -> Self {
+        // Digits, dots and colons are always valid in a header.
+        let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown"));
+        let authority = if front.port() == 80 && front.is_ipv4() { front.ip().to_string() } else { front.to_string() };
+        Ends {
+            client,
+            client_address: value(client.ip().to_canonical().to_string()),
+            front_authority: value(authority),
+            front_port: HeaderValue::from(front.port()),
+        }
+    }
+}
+
+/// What follows the head to the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// Nothing, or a body whose length the head tells.
+    Known,
+    /// A body of unknown length.
+    Chunks,
+    /// Another protocol, if the backend agrees (RFC 9110 section 7.8).
+    WebSocket,
+}
+
+/// The head that the backend gets.
+pub fn request(head: &Parts, target: Uri, follows: Follows, ends: &Ends) -> Request<()> {
+    let mut headers = HeaderMap::with_capacity(head.headers.len() + 6);
+    let named = named_by_connection(&head.headers);
+    for (name, value) in &head.headers {
+        if !(is_hop_by_hop(name) || is_ours_to_tell(name) || named.iter().any(|other| other == name)) {
+            headers.append(name, value.clone());
+        }
+    }
+    let host = headers.entry(HOST).or_insert_with(|| missing_host(head, ends)).clone();
+    headers.insert(X_FORWARDED_HOST, host);
+    headers.insert(X_FORWARDED_FOR, ends.client_address.clone());
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.insert(X_FORWARDED_PORT, ends.front_port.clone());
+    headers.insert(X_REAL_IP, ends.client_address.clone());
+    match follows {
+        Follows::Known => {}
+        // hyper would send no body at all with GET if nobody said so.
+        Follows::Chunks => drop(headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
+        Follows::WebSocket => {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        }
+    }
+    let mut request = Request::new(());
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = target;
+    *request.headers_mut() = headers;
+    request
+}
+
+/// HTTP/1.0 may leave the Host out; the backend is spoken to in 1.1 and needs one (RFC 9112 section 3.3).
+fn missing_host(head: &Parts, ends: &Ends) -> HeaderValue {
+    let named = head.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    named.unwrap_or_else(|| ends.front_authority.clone())
+}
+
+/// The client wants to speak WebSocket. No other protocol is let through: a tunnel of `h2c` would carry requests past the
+/// routes.
+pub fn wants_websocket(head: &Parts) -> bool {
+    let mut upgrades = head.headers.get_all(UPGRADE).iter();
+    let websocket = upgrades.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && upgrades.next().is_none();
+    websocket && head.version == Version::HTTP_11 && named_by_connection(&head.headers).contains(&UPGRADE)
+}
+
+/// Why a backend's answer is not passed on: servers and clients would not agree where it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the backend's framing is doubtful: {0}")]
+pub struct DoubtfulAnswer(&'static str);
+
+/// Checks the headers of an answer and takes out what concerns only the connection to the backend.
+pub fn response(headers: &mut HeaderMap) -> Result<(), DoubtfulAnswer> {
+    check_framing(headers)?;
+    for name in named_by_connection(headers) {
+        headers.remove(name);
+    }
+    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+    Ok(())
+}
+
+fn check_framing(headers: &HeaderMap) -> Result<(), DoubtfulAnswer> {
+    let (mut codings, mut lengths) =
+        (headers.get_all(TRANSFER_ENCODING).iter(), headers.get_all(CONTENT_LENGTH).iter());
+    match (codings.next(), lengths.next()) {
+        (Some(_), Some(_)) => Err(DoubtfulAnswer("both Transfer-Encoding and Content-Length")),
+        (Some(coding), None) if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            Err(DoubtfulAnswer("a Transfer-Encoding that is not just 'chunked'"))
+        }
+        (None, Some(length)) if lengths.next().is_some() || !length.as_bytes().iter().all(u8::is_ascii_digit) => {
+            Err(DoubtfulAnswer("a Content-Length that is not one plain number"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Headers that `Connection` declares to concern only this connection. A client cannot take away what frames or routes
+/// the request.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let options = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    let names = options.map(<[u8]>::trim_ascii).filter(|option| !matches!(*option, b"keep-alive" | b"close" | b""));
+    names
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+        .collect()
+}
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// `Expect` is here because the front itself says 100 when it begins to read the body; `Trailer` because trailers of
+/// requests are not passed on.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    [CONNECTION, EXPECT, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION].contains(name)
+}
+
+/// Headers in which only proxies may speak, in every spelling that CGI-like interfaces take for them; and `Proxy`, which
+/// such interfaces turn into a setting of HTTP clients (CVE-2016-5385).
+fn is_ours_to_tell(name: &HeaderName) -> bool {
+    let ours = |name: &str| {
+        name.starts_with("x-forwarded-") || name == "x-real-ip" || name == "proxy" || name == FORWARDED.as_str()
+    };
+    let name = name.as_str();
+    ours(name) || (name.contains('_') && ours(&name.replace('_', "-")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends() -> Ends {
+        Ends::new(([192, 0, 2, 7], 40000).into(), ([203, 0, 113, 1], 80).into())
+    }
+
+    fn head(headers: &[(&str, &str)]) -> Parts {
+        let mut request = Request::builder().uri("/");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).expect("a request").into_parts().0
+    }
+
+    fn forwarded(headers: &[(&str, &str)], follows: Follows) -> Vec<String> {
+        let request = request(&head(headers), Uri::from_static("/x"), follows, &ends());
+        let mut lines: Vec<String> = request
+            .headers()
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().expect("text")))
+            .collect();
+        lines.sort();
+        lines
+    }
+
+    const ADDED: [&str; 4] =
+        ["x-forwarded-for: 192.0.2.7", "x-forwarded-host: a", "x-forwarded-port: 80", "x-forwarded-proto: http"];
+
+    #[test]
+    fn hop_by_hop_headers_end_here() {
+        let lines = forwarded(
+            &[
+                ("Host", "a"),
+                ("Connection", "close, X-Mine, host"),
+                ("Connection", "Content-Length"),
+                ("X-Mine", "1"),
+                ("Keep-Alive", "5"),
+                ("Proxy-Connection", "x"),
+                ("TE", "trailers"),
+                ("Trailer", "x"),
+                ("Upgrade", "h2c"),
+                ("Expect", "100-continue"),
+                ("Transfer-Encoding", "chunked"),
+                ("Accept", "b"),
+                ("Accept", "c"),
+                ("Content-Length", "3"),
+            ],
+            Follows::Known,
+        );
+        let mut expected = vec!["accept: b", "accept: c", "content-length: 3", "host: a"];
+        expected.extend(ADDED);
+        expected.push("x-real-ip: 192.0.2.7");
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn clients_cannot_speak_for_proxies() {
+        let lines = forwarded(
+            &[
+                ("Host", "a"),
+                ("X-Forwarded-For", "1.1.1.1"),
+                ("x_forwarded_for", "1.1.1.1"),
+                ("X-Forwarded-Proto", "https"),
+                ("X-Forwarded-Prefix", "/x"),
+                ("X-Real-IP", "1.1.1.1"),
+                ("X_Real_IP", "1.1.1.1"),
+                ("Forwarded", "for=1.1.1.1"),
+                ("Proxy", "http://evil"),
+                ("Connection", "x-forwarded-for, x-real-ip"),
+            ],
+            Follows::Known,
+        );
+        let mut expected = vec!["host: a"];
+        expected.extend(ADDED);
+        expected.push("x-real-ip: 192.0.2.7");
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn what_follows_is_told() {
+        assert!(forwarded(&[("Host", "a")], Follows::Chunks).contains(&"transfer-encoding: chunked".to_owned()));
+        let websocket = forwarded(&[("Host", "a")], Follows::WebSocket);
+        assert!(
+            websocket.contains(&"connection: upgrade".to_owned())
+                && websocket.contains(&"upgrade: websocket".to_owned())
+        );
+        assert!(forwarded(&[], Follows::Known).contains(&"host: 203.0.113.1".to_owned()));
+    }
+
+    #[test]
+    fn only_websocket_is_an_upgrade() {
+        assert!(wants_websocket(&head(&[("Connection", "keep-alive, Upgrade"), ("Upgrade", "WebSocket")])));
+        assert!(!wants_websocket(&head(&[("Upgrade", "websocket")])));
+        assert!(!wants_websocket(&head(&[("Connection", "upgrade")])));
+        assert!(!wants_websocket(&head(&[("Connection", "upgrade"), ("Upgrade", "h2c")])));
+        assert!(!wants_websocket(&head(&[("Connection", "upgrade"), ("Upgrade", "websocket, h2c")])));
+        assert!(!wants_websocket(&head(&[("Connection", "upgrade"), ("Upgrade", "websocket"), ("Upgrade", "h2c")])));
+    }
+
+    #[test]
+    fn doubtful_answers() {
+        for (headers, fine) in [
+            (&[("Content-Length", "5")][..], true),
+            (&[("Transfer-Encoding", "chunked")], true),
+            (&[], true),
+            (&[("Content-Length", "5"), ("Transfer-Encoding", "chunked")], false),
+            (&[("Content-Length", "5"), ("Content-Length", "5")], false),
+            (&[("Content-Length", "5, 5")], false),
+            (&[("Transfer-Encoding", "gzip, chunked")], false),
+            (&[("Transfer-Encoding", "identity")], false),
+            (&[("Transfer-Encoding", "chunked"), ("Transfer-Encoding", "chunked")], false),
+        ] {
+            assert_eq!(response(&mut head(headers).headers).is_ok(), fine, "{headers:?}");
+        }
+        let mut headers =
+            head(&[("Connection", "X-Mine"), ("X-Mine", "1"), ("Keep-Alive", "5"), ("Server", "s"), ("Trailer", "T")])
+                .headers;
+        response(&mut headers).expect("fine");
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["server", "trailer"]);
+    }
+}

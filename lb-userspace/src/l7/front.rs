@@ -1,0 +1,225 @@
+//! The process `weir front`: gets listeners and route tables from the agent and serves until it is told to end.
+//!
+//! It goes on with what it has when the agent dies: the control socket closes, and a later agent ends it by SIGTERM when
+//! that agent's own front is ready.
+
+mod descriptors;
+mod workers;
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::DumpableBehavior;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::control::{self, ControlError, FromFront, Hello, ToFront};
+use super::counters::FrontCounters;
+use super::delta;
+use super::router::Router;
+use super::table::RouteTable;
+use super::worker::Limits;
+use workers::Workers;
+
+/// Why the front cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontError {
+    /// Somebody typed `weir front`.
+    #[error("standard input is not a control socket; `weir front` is started by `weir agent`")]
+    NotStartedByAgent,
+    /// The agent's first message is missing or wrong.
+    #[error("the agent's first message could not be taken")]
+    Hello(#[source] ControlError),
+    /// The kernel refused something at the start.
+    #[error("could not {action}")]
+    Start {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A worker ended by itself.
+    #[error("worker {worker} ended: {reason}")]
+    Worker {
+        /// Its number.
+        worker: usize,
+        /// Why.
+        reason: String,
+    },
+}
+
+fn start_error(action: &'static str) -> impl FnOnce(io::Error) -> FrontError {
+    move |source| FrontError::Start { action, source }
+}
+
+/// The body of `weir front`: serves until drained.
+pub fn front_main() -> Result<(), FrontError> {
+    // Fails if there is a log already, which is as good.
+    let _ = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).try_init();
+    confine().map_err(start_error("give up privileges"))?;
+    let control = control_socket()?;
+    let (hello, listeners) = control::receive_hello(&control).map_err(FrontError::Hello)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(start_error("start the runtime"))?;
+    runtime.block_on(run(control, &hello, listeners))
+}
+
+/// Nothing that this process could execute may raise its privileges again, and no other process of the user `nobody`
+/// may look into it.
+fn confine() -> io::Result<()> {
+    rustix::thread::set_no_new_privs(true)?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
+/// The control socket is standard input.
+fn control_socket() -> Result<UnixStream, FrontError> {
+    let stdin = io::stdin();
+    let descriptor = stdin.as_fd();
+    if rustix::net::sockopt::socket_domain(descriptor) != Ok(rustix::net::AddressFamily::UNIX) {
+        return Err(FrontError::NotStartedByAgent);
+    }
+    descriptor.try_clone_to_owned().map(UnixStream::from).map_err(start_error("copy the control socket"))
+}
+
+async fn run(control: UnixStream, hello: &Hello, listeners: Vec<TcpListener>) -> Result<(), FrontError> {
+    control.set_nonblocking(true).map_err(start_error("set up the control socket"))?;
+    let control = tokio::net::UnixStream::from_std(control).map_err(start_error("set up the control socket"))?;
+    let terminate = signal(SignalKind::terminate()).map_err(start_error("listen for SIGTERM"))?;
+    let (from_agent, to_agent) = control.into_split();
+    let descriptors = descriptors::raise().map_err(start_error("raise the limit of open descriptors"))?;
+    let clients = descriptors::clients_per_worker(descriptors, listeners.len());
+    let limits = Limits { clients, ..Limits::default() };
+    let (workers, log_written) = Workers::start(listeners, hello.access_log, limits)?;
+    let mut front =
+        Front { to_agent: Some(to_agent), workers, table: RouteTable::default(), version: 0, acknowledged: 0 };
+    let result = front.serve(listen(from_agent), terminate).await;
+    drop(front);
+    // The last lines; but not if nobody reads them.
+    if let Some(written) = log_written {
+        let _ = written.recv_timeout(Duration::from_secs(1));
+    }
+    result
+}
+
+/// Reads messages on a task of its own, as reading one is not something to break off half-way.
+fn listen(mut from_agent: OwnedReadHalf) -> mpsc::Receiver<ToFront> {
+    let (sender, receiver) = mpsc::channel(4);
+    tokio::spawn(async move {
+        loop {
+            match control::read(&mut from_agent, control::MAX_FRAME).await {
+                Ok(Some(message)) => {
+                    if sender.send(message).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::error!(error = %crate::l7::chain(&error), "no more messages from the agent");
+                    return;
+                }
+            }
+        }
+    });
+    receiver
+}
+
+struct Front {
+    /// `None`: the agent is gone.
+    to_agent: Option<OwnedWriteHalf>,
+    workers: Workers,
+    table: RouteTable,
+    version: u64,
+    acknowledged: u64,
+}
+
+impl Front {
+    async fn serve(&mut self, mut messages: mpsc::Receiver<ToFront>, mut terminate: Signal) -> Result<(), FrontError> {
+        let mut ticks = interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut agent_lives = true;
+        loop {
+            tokio::select! {
+                message = messages.recv(), if agent_lives => match message {
+                    Some(message) => self.handle(message).await,
+                    None => {
+                        agent_lives = false;
+                        self.lose_agent();
+                    }
+                },
+                () = self.workers.in_force.notified() => self.acknowledge().await,
+                _ = ticks.tick() => self.report().await,
+                _ = terminate.recv() => self.workers.drain(),
+                ended = self.workers.ended.recv() => {
+                    if self.workers.note_end(ended)? {
+                        self.report().await;
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn lose_agent(&mut self) {
+        self.to_agent = None;
+        if self.version == 0 {
+            // It has never served and never will.
+            self.workers.drain();
+        } else if !self.workers.is_draining() {
+            tracing::warn!("the agent is gone; the front goes on with the routes it has");
+        }
+    }
+
+    async fn handle(&mut self, message: ToFront) {
+        match message {
+            ToFront::Snapshot { version, table } => {
+                self.table = table;
+                self.put_in_force(version);
+            }
+            ToFront::Delta { version, base, delta } if base == self.version => {
+                delta::apply(&mut self.table, delta);
+                self.put_in_force(version);
+            }
+            ToFront::Delta { .. } => self.tell(&FromFront::Mismatch { version: self.version }).await,
+            ToFront::Report => self.report().await,
+            ToFront::Drain => self.workers.drain(),
+        }
+    }
+
+    fn put_in_force(&mut self, version: u64) {
+        self.version = version;
+        self.workers.routes.send_replace(Arc::new(Router::new(version, &self.table)));
+    }
+
+    /// A version is in force when the last worker serves from it.
+    async fn acknowledge(&mut self) {
+        let version = self.workers.shared.iter().map(|worker| worker.version()).min().unwrap_or(0);
+        if version > self.acknowledged {
+            self.acknowledged = version;
+            self.tell(&FromFront::InForce { version }).await;
+        }
+    }
+
+    async fn report(&mut self) {
+        let mut sum = FrontCounters::default();
+        for worker in &self.workers.shared {
+            sum += worker.counters.read();
+        }
+        self.tell(&FromFront::Counters(sum)).await;
+    }
+
+    async fn tell(&mut self, message: &FromFront) {
+        if let Some(to_agent) = &mut self.to_agent
+            && control::write(to_agent, message).await.is_err()
+        {
+            self.to_agent = None;
+        }
+    }
+}

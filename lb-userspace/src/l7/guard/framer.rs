@@ -1,0 +1,195 @@
+//! Where the messages of a connection begin and end, as a pure state machine over its bytes.
+
+use super::chunked::Chunked;
+use super::{Refusal, head, refuse};
+
+/// Longest head of a request.
+pub const MAX_HEAD: usize = 64 * 1024;
+
+/// The body that follows a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// So many bytes are left.
+    Length(u64),
+    /// Chunks.
+    Chunked(Chunked),
+}
+
+/// What to do with the bytes that were shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// So many bytes are checked and may be passed on.
+    Release(usize),
+    /// So many bytes mean nothing and are thrown away.
+    Skip(usize),
+    /// More bytes are needed; show these again then.
+    More,
+}
+
+/// Position in the stream of requests.
+#[derive(Debug, Default)]
+pub struct Framer {
+    body: Option<Body>,
+    /// Bytes of the unfinished head that were looked at.
+    scanned: usize,
+}
+
+impl Framer {
+    /// Between two messages, as far as was shown.
+    pub fn at_head(&self) -> bool {
+        self.body.is_none()
+    }
+
+    /// Looks at the bytes that were not released yet; never past the end of the current message.
+    pub fn step(&mut self, bytes: &[u8]) -> Result<Step, Refusal> {
+        match &mut self.body {
+            None => self.head(bytes),
+            Some(Body::Length(left)) => {
+                let count = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                *left -= count as u64;
+                if *left == 0 {
+                    self.body = None;
+                }
+                Ok(release(count))
+            }
+            Some(Body::Chunked(chunked)) => {
+                let count = chunked.advance(bytes)?;
+                if chunked.is_complete() {
+                    self.body = None;
+                }
+                Ok(release(count))
+            }
+        }
+    }
+
+    fn head(&mut self, bytes: &[u8]) -> Result<Step, Refusal> {
+        // An empty line before the request line is ignored (RFC 9112 section 2.2).
+        match bytes {
+            [b'\r', b'\n', ..] => return Ok(Step::Skip(2)),
+            [b'\r'] | [] => return Ok(Step::More),
+            _ => {}
+        }
+        let Some(end) = self.find_end(bytes)? else { return Ok(Step::More) };
+        self.scanned = 0;
+        self.body = match head::check(&bytes[..end])? {
+            Body::Length(0) => None,
+            body => Some(body),
+        };
+        Ok(Step::Release(end))
+    }
+
+    /// Finds the end of the head and refuses on the way what httparse lets pass: a line that ends without CR, and
+    /// control characters.
+    fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+        for position in self.scanned..bytes.len().min(MAX_HEAD) {
+            let byte = bytes[position];
+            let after_cr = position > 0 && bytes[position - 1] == b'\r';
+            match byte {
+                b'\n' if after_cr => {
+                    if bytes[..=position].ends_with(b"\r\n\r\n") {
+                        return Ok(Some(position + 1));
+                    }
+                }
+                b'\n' => return Err(refuse(400, "a line ends with LF without CR")),
+                _ if after_cr => return Err(refuse(400, "a CR is not followed by LF")),
+                b'\t' | b'\r' | 0x20..=0x7e | 0x80.. => {}
+                _ => return Err(refuse(400, "the request head has a control character")),
+            }
+        }
+        if bytes.len() >= MAX_HEAD {
+            return Err(refuse(431, "the request head is longer than 64 KiB"));
+        }
+        self.scanned = bytes.len();
+        Ok(None)
+    }
+}
+
+fn release(count: usize) -> Step {
+    if count == 0 { Step::More } else { Step::Release(count) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What comes out if the stream arrives cut at these places.
+    fn run(stream: &[u8], cuts: &[usize]) -> (Vec<u8>, Vec<usize>, Option<Refusal>) {
+        let (mut framer, mut pending, mut out, mut heads) = (Framer::default(), Vec::new(), Vec::new(), Vec::new());
+        let mut start = 0;
+        for &cut in cuts.iter().chain([&stream.len()]) {
+            pending.extend_from_slice(&stream[start..cut.max(start)]);
+            start = start.max(cut);
+            loop {
+                let at_head = framer.at_head();
+                match framer.step(&pending) {
+                    Err(refusal) => return (out, heads, Some(refusal)),
+                    Ok(Step::More) => break,
+                    Ok(Step::Skip(count)) => drop(pending.drain(..count)),
+                    Ok(Step::Release(count)) => {
+                        if at_head {
+                            heads.push(out.len());
+                        }
+                        out.extend(pending.drain(..count));
+                    }
+                }
+            }
+        }
+        (out, heads, None)
+    }
+
+    const STREAMS: &[&str] = &[
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: b\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\nHost: a\n\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n\nGET /evil HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloGET",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGARBAGE\r\n\r\n",
+    ];
+
+    #[test]
+    fn cut_at_every_byte_it_is_the_same() {
+        for stream in STREAMS {
+            let bytes = stream.as_bytes();
+            let whole = run(bytes, &[]);
+            for cut in 0..bytes.len() {
+                assert_eq!(run(bytes, &[cut]), whole, "{stream:?} cut at {cut}");
+            }
+            let every: Vec<usize> = (0..bytes.len()).collect();
+            assert_eq!(run(bytes, &every), whole, "{stream:?} byte by byte");
+        }
+    }
+
+    #[test]
+    fn requests_are_told_apart() {
+        let heads = |index: usize| run(STREAMS[index].as_bytes(), &[]).1.len();
+        assert_eq!((heads(0), heads(1), heads(2), heads(3)), (1, 2, 2, 2));
+        for stream in &STREAMS[4..] {
+            let (_, _, refusal) = run(stream.as_bytes(), &[]);
+            assert_eq!(refusal.map(|refusal| refusal.status), Some(400), "{stream:?}");
+        }
+    }
+
+    #[test]
+    fn long_heads_are_refused() {
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(MAX_HEAD));
+        assert_eq!(run(head.as_bytes(), &[100]).2.map(|refusal| refusal.status), Some(431));
+        let line = "A".repeat(MAX_HEAD);
+        assert_eq!(run(line.as_bytes(), &[]).2.map(|refusal| refusal.status), Some(431));
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_do_not_matter(stream in "(GET / HTTP/1.1\r\nHost: a\r\n|\r\n|POST /x HTTP/1.1\r\n|Host: b\r\n|Content-Length: [0-9]\r\n|Transfer-Encoding: chunked\r\n|[0-3]\r\n|abc|\n|\r){0,12}",
+                              cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
+            let bytes = stream.as_bytes();
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+            cuts.sort_unstable();
+            prop_assert_eq!(run(bytes, &cuts), run(bytes, &[]));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! One request: route it, pick an endpoint, send it on, pass the answer back.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode, Uri};
+
+use super::answer::Answer;
+use super::body::ResponseBody;
+use super::exchange::{Exchange, Relayed};
+use super::forward::Ends;
+use super::guard::Handle;
+use super::host;
+use super::pick;
+use super::record::Record;
+use super::router::Decision;
+use super::rules::Rule;
+use super::worker::{View, Worker};
+
+/// Endpoints that one request tries.
+const MAX_ATTEMPTS: usize = 3;
+
+/// What a client's connection is to its requests.
+#[derive(Debug)]
+pub struct Client {
+    /// Both ends.
+    pub ends: Ends,
+    /// The guard in front of hyper.
+    pub guard: Handle,
+    served: Cell<bool>,
+}
+
+impl Client {
+    /// Before the first request.
+    pub fn new(ends: Ends, guard: Handle) -> Self {
+        Client { ends, guard, served: Cell::new(false) }
+    }
+
+    /// It has had a request.
+    pub fn has_been_served(&self) -> bool {
+        self.served.get()
+    }
+}
+
+/// Answers a request. Never fails: what goes wrong becomes an answer.
+pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
+    let mut record = Record::new(&worker, &client.ends, &request);
+    client.served.set(true);
+    let result = match client.guard.refusal() {
+        Some(refusal) => {
+            record.refused();
+            Err(Answer::refused(refusal))
+        }
+        None => forward(&worker, &client, request, &mut record).await,
+    };
+    let mut response = match result {
+        Ok(relayed) => {
+            record.answered(relayed.response.status().as_u16());
+            relayed.into_response(&worker, record)
+        }
+        Err(answer) => own(answer, record),
+    };
+    if worker.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// An answer of our own as a response.
+fn own(answer: Answer, mut record: Record) -> Response<ResponseBody> {
+    record.answered(answer.status.as_u16());
+    let empty = answer.text.is_empty();
+    let mut response = Response::new(ResponseBody::text(answer.text, record));
+    *response.status_mut() = answer.status;
+    if !empty {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    }
+    if answer.close {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn forward(
+    worker: &Rc<Worker>,
+    client: &Client,
+    request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<Relayed, Answer> {
+    let view = worker.view();
+    let (head, body) = request.into_parts();
+    let (rule, target) = route(&view, &head)?;
+    let upstream = rule.upstream.and_then(|index| view.upstream(index));
+    let Some((upstream, start)) = upstream.filter(|(upstream, _)| !upstream.endpoints.is_empty()) else {
+        return Err(Answer::unavailable(&rule.entry, host_of(&head), head.uri.path()));
+    };
+    record.upstream(&upstream.name);
+    let mut exchange = Exchange::new(worker, client, rule, head, body, target);
+    for endpoint in pick::order(&upstream.endpoints, start, |endpoint| worker.avoids(endpoint)).take(MAX_ATTEMPTS) {
+        record.endpoint(endpoint);
+        if let Some(result) = exchange.attempt(endpoint).await {
+            return result;
+        }
+    }
+    Err(Answer::bad_gateway(&rule.entry, "no endpoint could be reached"))
+}
+
+/// The guard has seen to it that a target in absolute form names the same host.
+fn host_of(head: &Parts) -> &str {
+    let target = || head.uri.authority().map_or("", |authority| authority.as_str());
+    head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_else(target)
+}
+
+/// The rule, and the target to send.
+fn route<'a>(view: &'a View, head: &Parts) -> Result<(&'a Rule, Uri), Answer> {
+    let path = head.uri.path();
+    if path == "*" && head.method == Method::OPTIONS {
+        return Err(Answer::options());
+    }
+    let host = host_of(head);
+    // HTTP/1.0 without a Host is matched like an unknown one.
+    let normalised = host::normalise(host).unwrap_or_default();
+    match view.router.route(&normalised, path) {
+        Err(error) => Err(Answer::bad_path(error)),
+        Ok(Decision::Ambiguous) => Err(Answer::ambiguous_path()),
+        Ok(Decision::NotFound) => Err(Answer::not_found(host, path)),
+        Ok(Decision::Forward { rule, mut path }) => {
+            if let Some(query) = head.uri.query() {
+                path.push('?');
+                path.push_str(query);
+            }
+            let target = Uri::try_from(path).map_err(|_| Answer::bad_path(super::path::PathError::Control))?;
+            Ok((rule, target))
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! From host and path to a rule: pure matching over one immutable table.
+//!
+//! An exact host beats a wildcard, which stands for exactly one label, and that beats `*`. A host that has an entry of
+//! its own is never served by the rules of `*`: if none of its paths match, its default backend answers, else the
+//! table's, else the front itself (404).
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::path::{CanonicalPath, PathError};
+use super::rules::{HostRules, Rule};
+use super::table::RouteTable;
+
+/// A route table prepared for matching.
+#[derive(Debug, Default)]
+pub struct Router {
+    /// Version of the table, as the agent numbers it; 0 before the first.
+    pub version: u64,
+    /// All upstreams; [`Rule::upstream`] is an index.
+    pub upstreams: Vec<Upstream>,
+    exact: HashMap<Box<str>, HostRules>,
+    /// By what follows the first label, without its dot.
+    wildcard: HashMap<Box<str>, HostRules>,
+    any: Option<HostRules>,
+    default: Option<Rule>,
+}
+
+/// The endpoints behind a Service port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// `namespace/service:port`.
+    pub name: Arc<str>,
+    /// Where it is served.
+    pub endpoints: Arc<[SocketAddr]>,
+}
+
+/// What becomes of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decision<'a> {
+    /// A rule matches; the path is the one to forward.
+    Forward {
+        /// The rule.
+        rule: &'a Rule,
+        /// The path after canonical form and rewrite.
+        path: String,
+    },
+    /// No rule matches and there is no default.
+    NotFound,
+    /// A backend may take the path for one that another rule serves, or that lies outside the target of a rewrite.
+    Ambiguous,
+}
+
+impl Router {
+    /// Prepares a table.
+    pub fn new(version: u64, table: &RouteTable) -> Self {
+        let upstreams: Vec<Upstream> = table
+            .upstreams
+            .iter()
+            .map(|(name, endpoints)| Upstream { name: name.as_str().into(), endpoints: endpoints.clone() })
+            .collect();
+        let indexes: HashMap<&str, usize> =
+            table.upstreams.keys().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
+        let mut router = Router { version, upstreams, ..Router::default() };
+        router.default = table.default.as_ref().map(|entry| Rule::new(entry, &indexes));
+        for (host, entries) in &table.hosts {
+            let rules = HostRules::new(entries, &indexes);
+            match host.strip_prefix("*.") {
+                _ if host == "*" => router.any = Some(rules),
+                Some(suffix) => drop(router.wildcard.insert(suffix.into(), rules)),
+                None => drop(router.exact.insert(host.as_str().into(), rules)),
+            }
+        }
+        router
+    }
+
+    /// Decides about a request. The host is in the form of [`super::host::normalise`], the path as sent, without the query.
+    pub fn route(&self, host: &str, raw_path: &str) -> Result<Decision<'_>, PathError> {
+        let path = CanonicalPath::new(raw_path)?;
+        let found = match self.rules_of(host) {
+            Some(rules) => match rules.find(&path) {
+                Ok(rule) => rule.or(self.default.as_ref()),
+                Err(_) => return Ok(Decision::Ambiguous),
+            },
+            None => self.default.as_ref(),
+        };
+        let Some(rule) = found else { return Ok(Decision::NotFound) };
+        Ok(match rule.forwarded(path) {
+            Ok(path) => Decision::Forward { rule, path },
+            Err(_) => Decision::Ambiguous,
+        })
+    }
+
+    /// Number of rules.
+    pub fn len(&self) -> usize {
+        let hosts = self.exact.values().chain(self.wildcard.values()).chain(self.any.as_ref());
+        hosts.map(HostRules::count).sum::<usize>() + usize::from(self.default.is_some())
+    }
+
+    /// There is no rule.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn rules_of(&self, host: &str) -> Option<&HostRules> {
+        let wildcard = || {
+            host.split_once('.')
+                .filter(|(label, _)| !label.is_empty())
+                .and_then(|(_, suffix)| self.wildcard.get(suffix))
+        };
+        self.exact.get(host).or_else(wildcard).or(self.any.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! Starting the process.
+
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use tokio::process::Child;
+
+use super::{FrontConfig, SupervisorError};
+use crate::l7::control;
+
+/// What the process calls itself.
+pub(super) const NAME: &str = "weir";
+/// `nobody` and `nogroup`: owns no files.
+const NOBODY: u32 = 65534;
+
+/// Starts a front and hands it the listeners.
+pub(super) fn spawn(
+    config: &FrontConfig,
+    listeners: &[TcpListener],
+) -> Result<(Child, tokio::net::UnixStream), SupervisorError> {
+    let error = |source| SupervisorError::Spawn { program: config.program.clone(), source };
+    let (ours, theirs) = UnixStream::pair().map_err(error)?;
+    let mut command = Command::new(&config.program);
+    command
+        .arg0(NAME)
+        .arg("front")
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        // Ctrl-C in a terminal is for the agent, which drains the front in its own order.
+        .process_group(0);
+    if rustix::process::geteuid().is_root() {
+        // The standard library gives up the supplementary groups as well.
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let child = tokio::process::Command::from(command).spawn().map_err(error)?;
+    control::send_hello(&ours, config.access_log, listeners)?;
+    ours.set_nonblocking(true).map_err(error)?;
+    Ok((child, tokio::net::UnixStream::from_std(ours).map_err(error)?))
+}

@@ -1,0 +1,294 @@
+//! The life of the front's processes, one after the other.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::process::Child;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::backoff::Backoff;
+use super::pid_file::{PidFile, RunningFront};
+use super::{FrontConfig, FrontStatus, SupervisorError, process};
+use crate::l7::control::{self, ControlError, FromFront, ToFront};
+use crate::l7::counters::FrontCounters;
+use crate::l7::delta::delta;
+use crate::l7::table::RouteTable;
+
+/// A front that says nothing for so long (it reports every second) is replaced.
+const SILENCE: Duration = Duration::from_secs(30);
+/// A front that drains is given so long: its own limits, and a little more.
+pub(super) const DRAIN: Duration = Duration::from_secs(40);
+
+/// The table that the front should serve from.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Published {
+    /// 0: none yet.
+    pub(super) version: u64,
+    table: Arc<RouteTable>,
+}
+
+impl Published {
+    /// Takes a table if it differs; tells whether it does.
+    pub(super) fn replace(&mut self, table: RouteTable) -> bool {
+        let changed = self.version == 0 || *self.table != table;
+        if changed {
+            *self = Published { version: self.version + 1, table: Arc::new(table) };
+        }
+        changed
+    }
+
+    /// Number of routes.
+    pub(super) fn routes(&self) -> usize {
+        self.table.hosts.values().map(|routes| routes.len()).sum::<usize>() + usize::from(self.table.default.is_some())
+    }
+}
+
+/// Keeps one front running.
+pub(super) struct Supervisor {
+    config: FrontConfig,
+    listeners: Arc<[TcpListener]>,
+    published: watch::Receiver<Published>,
+    status: watch::Sender<FrontStatus>,
+    shutdown: watch::Receiver<bool>,
+    pid_file: PidFile,
+    /// Fronts of earlier agents, until they are told to end.
+    predecessors: Vec<RunningFront>,
+    /// What processes that have ended had counted.
+    past: FrontCounters,
+    first: Option<(Child, UnixStream)>,
+}
+
+/// How a process ended.
+enum End {
+    /// On request.
+    Shutdown,
+    /// It has not: nobody supervises it any more.
+    Abandoned,
+    /// By itself, or because it was not well.
+    Failure(String),
+}
+
+impl Supervisor {
+    /// Starts the first process.
+    pub(super) fn start(
+        config: FrontConfig,
+        listeners: Arc<[TcpListener]>,
+        published: watch::Receiver<Published>,
+        status: watch::Sender<FrontStatus>,
+        shutdown: watch::Receiver<bool>,
+    ) -> Result<Self, SupervisorError> {
+        let run_dir = &config.run_dir;
+        std::fs::create_dir_all(run_dir).map_err(|source| SupervisorError::RunDir {
+            path: run_dir.clone(),
+            action: "create it",
+            source,
+        })?;
+        let pid_file = PidFile::new(run_dir);
+        let predecessors = pid_file.running();
+        let first = Some(process::spawn(&config, &listeners)?);
+        let past = FrontCounters::default();
+        Ok(Supervisor { config, listeners, published, status, shutdown, pid_file, predecessors, past, first })
+    }
+
+    /// Runs until shutdown.
+    pub(super) async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        loop {
+            let started = Instant::now();
+            let end = match self.next_process() {
+                Ok((child, control)) => self.accompany(child, control).await,
+                Err(error) => End::Failure(crate::l7::chain(&error)),
+            };
+            self.note_end();
+            let reason = match end {
+                End::Failure(reason) => reason,
+                End::Shutdown => break,
+                End::Abandoned => return,
+            };
+            let wait = backoff.after(started.elapsed());
+            tracing::warn!(reason, wait_ms = wait.as_millis() as u64, "the front ended and is started again");
+            self.status.send_modify(|status| {
+                status.restarts += 1;
+                status.last_failure = Some(reason);
+            });
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = requested(&mut self.shutdown) => break,
+            }
+        }
+        self.remember(None);
+    }
+
+    fn next_process(&mut self) -> Result<(Child, UnixStream), SupervisorError> {
+        match self.first.take() {
+            Some(first) => Ok(first),
+            None => process::spawn(&self.config, &self.listeners),
+        }
+    }
+
+    fn note_end(&mut self) {
+        self.status.send_modify(|status| {
+            (status.pid, status.version) = (None, None);
+            status.counters.active_connections = 0;
+            self.past = status.counters;
+        });
+    }
+
+    /// Feeds and watches a process until its end.
+    async fn accompany(&mut self, mut child: Child, control: UnixStream) -> End {
+        self.status.send_modify(|status| status.pid = child.id());
+        self.remember(child.id());
+        let (from_front, to_front) = control.into_split();
+        let mut session = Session { to_front, sent: Published::default(), heard: Instant::now() };
+        let mut messages = listen(from_front);
+        self.published.mark_changed();
+        loop {
+            let silent = session.heard + SILENCE;
+            let result = tokio::select! {
+                exit = child.wait() => return End::Failure(exit.map_or_else(|error| error.to_string(), |exit| exit.to_string())),
+                () = requested(&mut self.shutdown) => {
+                    self.listeners = Arc::new([]);
+                    return session.drain(child).await;
+                }
+                message = messages.recv() => match message {
+                    Some(message) => {
+                        if matches!(message, FromFront::InForce { .. }) && !self.predecessors.is_empty() {
+                            self.take_over(&child);
+                        }
+                        self.hear(&mut session, message).await
+                    }
+                    None => Err("it closed its control socket".to_owned()),
+                },
+                changed = self.published.changed() => match changed {
+                    Ok(()) => {
+                        let published = self.published.borrow_and_update().clone();
+                        session.send(published).await
+                    }
+                    // The agent's end was dropped without a shutdown: the process goes on alone.
+                    Err(_) => return End::Abandoned,
+                },
+                () = sleep_until(silent) => Err(format!("it said nothing for {} s", SILENCE.as_secs())),
+            };
+            if let Err(reason) = result {
+                return end_badly(child, reason).await;
+            }
+        }
+    }
+
+    /// The process serves: earlier ones may go.
+    fn take_over(&mut self, child: &Child) {
+        for predecessor in self.predecessors.drain(..) {
+            match predecessor.drain() {
+                Ok(()) => tracing::info!(pid = predecessor.pid, "the front of an earlier agent drains"),
+                Err(error) => {
+                    tracing::error!(pid = predecessor.pid, %error, "the front of an earlier agent could not be told to end");
+                }
+            }
+        }
+        self.remember(child.id());
+    }
+
+    /// Writes down which fronts a later agent has to end.
+    fn remember(&self, pid: Option<u32>) {
+        let pids = pid.into_iter().chain(self.predecessors.iter().map(|predecessor| predecessor.pid));
+        if let Err(error) = self.pid_file.write(pids) {
+            tracing::error!(path = %self.pid_file.path().display(), %error, "the front's pid file could not be written");
+        }
+    }
+
+    async fn hear(&mut self, session: &mut Session, message: FromFront) -> Result<(), String> {
+        session.heard = Instant::now();
+        match message {
+            FromFront::InForce { version } => self.status.send_modify(|status| status.version = Some(version)),
+            FromFront::Counters(counters) => {
+                let mut sum = self.past;
+                sum += counters;
+                self.status.send_if_modified(|status| std::mem::replace(&mut status.counters, sum) != sum);
+            }
+            FromFront::Mismatch { .. } => {
+                let published = std::mem::take(&mut session.sent);
+                return session.send(published).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What was said between the agent and one process.
+struct Session {
+    to_front: OwnedWriteHalf,
+    sent: Published,
+    heard: Instant,
+}
+
+impl Session {
+    /// Sends a table: whole the first time, then what changed.
+    async fn send(&mut self, published: Published) -> Result<(), String> {
+        let Published { version, table } = &published;
+        if *version == self.sent.version {
+            return Ok(());
+        }
+        let message = match self.sent.version {
+            0 => ToFront::Snapshot { version: *version, table: RouteTable::clone(table) },
+            base => ToFront::Delta { version: *version, base, delta: delta(&self.sent.table, table) },
+        };
+        self.tell(&message).await?;
+        self.sent = published;
+        Ok(())
+    }
+
+    async fn tell(&mut self, message: &ToFront) -> Result<(), String> {
+        match timeout(SILENCE, control::write(&mut self.to_front, message)).await {
+            Ok(Ok(())) => Ok(()),
+            // Restarting the front would not help; it keeps what it has.
+            Ok(Err(error @ ControlError::TooLong { .. })) => {
+                tracing::error!(%error, "the route table is too large for the front and was not sent");
+                Ok(())
+            }
+            Ok(Err(error)) => Err(crate::l7::chain(&error)),
+            Err(_) => Err("it did not take a route table in time".to_owned()),
+        }
+    }
+
+    async fn drain(mut self, mut child: Child) -> End {
+        let told = self.tell(&ToFront::Drain).await;
+        if told.is_err() || timeout(DRAIN, child.wait()).await.is_err() {
+            let _ = child.kill().await;
+        }
+        End::Shutdown
+    }
+}
+
+/// Waits for the request to shut down; for ever if nobody is left to make it.
+async fn requested(shutdown: &mut watch::Receiver<bool>) {
+    if shutdown.wait_for(|shutdown| *shutdown).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Ends a process that is not well; its exit status tells more, if it has ended by itself.
+async fn end_badly(mut child: Child, reason: String) -> End {
+    let reason = match timeout(Duration::from_millis(100), child.wait()).await {
+        Ok(Ok(exit)) => exit.to_string(),
+        _ => reason,
+    };
+    // Fails only if it has ended already.
+    let _ = child.kill().await;
+    End::Failure(reason)
+}
+
+fn listen(mut from_front: OwnedReadHalf) -> mpsc::Receiver<FromFront> {
+    let (sender, receiver) = mpsc::channel(16);
+    tokio::spawn(async move {
+        while let Ok(Some(message)) = control::read(&mut from_front, control::MAX_REPORT).await {
+            if sender.send(message).await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}

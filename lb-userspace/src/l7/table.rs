@@ -1,0 +1,44 @@
+//! The route table of the front: what the agent compiles and the process `weir front` serves from.
+//!
+//! Plain data that travels over the control socket. None of these types mentions the data plane.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::PathMatch;
+use crate::model::route::Rewrite;
+
+/// All of layer 7 that the front needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteTable {
+    /// Routes of each host, in the order in which they are tried. Keys: a lower-case host, `*.suffix` (exactly one label
+    /// more), or `*` for every host that has no entry of its own.
+    pub hosts: BTreeMap<String, Arc<[RouteEntry]>>,
+    /// Endpoints of each upstream that a route names; the key is `namespace/service:port`.
+    pub upstreams: BTreeMap<String, Arc<[SocketAddr]>>,
+    /// Where requests go that no route wants; without one the front answers 404 itself.
+    pub default: Option<RouteEntry>,
+}
+
+/// One route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteEntry {
+    /// Which paths it matches.
+    pub path: PathMatch,
+    /// `namespace/name` of the Ingress.
+    pub ingress: String,
+    /// `namespace/name` of the Service as the Ingress names it.
+    pub service: String,
+    /// The port as the Ingress names it.
+    pub service_port: String,
+    /// Key in [`RouteTable::upstreams`]; `None` if Service or port do not exist: the answer is 503.
+    pub upstream: Option<String>,
+    /// How the path changes.
+    pub rewrite: Option<Rewrite>,
+    /// What is wrong with the route, in a few words.
+    pub problem: Option<String>,
+}

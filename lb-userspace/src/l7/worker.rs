@@ -1,0 +1,273 @@
+//! One worker per core: a single-threaded runtime with its own listener, its own connections to backends and its own
+//! view of the routes. Workers share nothing that a request would have to wait for.
+
+mod limits;
+mod view;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::LocalSet;
+use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
+
+use super::access_log::Log;
+use super::connection;
+use super::control::BACKLOG;
+use super::counters::Counters;
+use super::pool::{Pool, SharedPool};
+use super::router::Router;
+pub use limits::Limits;
+pub use view::View;
+
+/// What the main thread sees of a worker.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// What it counts.
+    pub counters: Counters,
+    /// Version of the table that it serves from.
+    version: AtomicU64,
+}
+
+impl Shared {
+    /// Version of the table that it serves from.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+}
+
+/// What a worker is given to start.
+#[derive(Debug)]
+pub struct Start {
+    /// Its listener.
+    pub listener: std::net::TcpListener,
+    /// The routes, as they change.
+    pub routes: watch::Receiver<Arc<Router>>,
+    /// Turns true when the worker is to drain.
+    pub drain: watch::Receiver<bool>,
+    /// What it tells the main thread.
+    pub shared: Arc<Shared>,
+    /// Told when a new table is in force.
+    pub in_force: Arc<Notify>,
+    /// Its end of the access log.
+    pub log: Log,
+    /// Its limits.
+    pub limits: Limits,
+}
+
+/// Runs a worker on this thread until it is drained.
+pub fn run(start: Start) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, serve(start))
+}
+
+/// How far a worker is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Not at all.
+    Serving,
+    /// Still accepting; connections end with their next answer.
+    Draining,
+    /// The listener is closed; connections end as soon as no request is in flight.
+    Closing,
+}
+
+/// The state of a worker. Lives on one thread.
+#[derive(Debug)]
+pub struct Worker {
+    /// Limits.
+    pub limits: Limits,
+    /// Idle connections to backends.
+    pub pool: SharedPool,
+    /// Its end of the access log.
+    pub log: RefCell<Log>,
+    /// What it counts.
+    pub counters: SharedCounters,
+    /// How far it is on its way out.
+    pub stage: watch::Sender<Stage>,
+    view: RefCell<Rc<View>>,
+    avoided: RefCell<HashMap<SocketAddr, Instant>>,
+    open: watch::Sender<usize>,
+}
+
+/// Counters behind a worker's part of the shared state.
+#[derive(Clone, Debug)]
+pub struct SharedCounters(Arc<Shared>);
+
+impl std::ops::Deref for SharedCounters {
+    type Target = Counters;
+
+    fn deref(&self) -> &Counters {
+        &self.0.counters
+    }
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>, log: Log, limits: Limits) -> Self {
+        Worker {
+            limits,
+            pool: Rc::new(Pool::default()),
+            log: RefCell::new(log),
+            counters: SharedCounters(shared),
+            stage: watch::Sender::new(Stage::Serving),
+            view: RefCell::new(Rc::new(View::new(Arc::default()))),
+            avoided: RefCell::default(),
+            open: watch::Sender::new(0),
+        }
+    }
+
+    /// The routes now. A request keeps the view it began with.
+    pub fn view(&self) -> Rc<View> {
+        Rc::clone(&self.view.borrow())
+    }
+
+    /// Connections are to end.
+    pub fn is_draining(&self) -> bool {
+        *self.stage.borrow() > Stage::Serving
+    }
+
+    /// The endpoint could not be reached.
+    pub fn avoid(&self, endpoint: SocketAddr) {
+        self.avoided.borrow_mut().insert(endpoint, Instant::now() + self.limits.avoid);
+    }
+
+    /// The endpoint could not be reached a moment ago.
+    pub fn avoids(&self, endpoint: SocketAddr) -> bool {
+        let avoided = self.avoided.borrow();
+        !avoided.is_empty() && avoided.get(&endpoint).is_some_and(|until| *until > Instant::now())
+    }
+
+    /// Counts as an open connection until it is dropped.
+    pub fn opened(self: &Rc<Self>) -> Open {
+        self.open.send_modify(|open| *open += 1);
+        Open(Rc::clone(self))
+    }
+
+    fn replace_view(&self, router: Arc<Router>) {
+        let version = router.version;
+        self.view.replace(Rc::new(View::new(router)));
+        self.counters.0.version.store(version, Ordering::Release);
+    }
+
+    fn sweep(&self) {
+        let now = Instant::now();
+        self.avoided.borrow_mut().retain(|_, until| *until > now);
+        let view = self.view();
+        let wanted: std::collections::HashSet<_> =
+            view.router.upstreams.iter().flat_map(|upstream| upstream.endpoints.iter().copied()).collect();
+        self.pool.sweep(|endpoint| wanted.contains(&endpoint));
+    }
+
+    fn flush_log(&self) {
+        let lost = self.log.borrow_mut().flush();
+        self.counters.log_lines_lost.add(lost);
+    }
+}
+
+/// A connection that a draining worker waits for.
+#[derive(Debug)]
+pub struct Open(Rc<Worker>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.send_modify(|open| *open -= 1);
+    }
+}
+
+async fn serve(start: Start) -> io::Result<()> {
+    let Start { listener, routes, drain, shared, in_force, log, limits } = start;
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    let worker = Rc::new(Worker::new(shared, log, limits));
+    if has_first_table(routes.clone(), drain.clone()).await {
+        tokio::task::spawn_local(follow_routes(Rc::clone(&worker), routes, in_force));
+        tokio::task::spawn_local(keep_house(Rc::clone(&worker)));
+        accept_until_drained(&worker, listener, drain).await;
+    }
+    let mut open = worker.open.subscribe();
+    // Whatever is still open after that is cut off.
+    let _ = timeout(limits.finish, open.wait_for(|open| *open == 0)).await;
+    worker.flush_log();
+    Ok(())
+}
+
+/// Connections wait in the kernel until there is a table to serve them from; false if there will be none.
+async fn has_first_table(mut routes: watch::Receiver<Arc<Router>>, mut drain: watch::Receiver<bool>) -> bool {
+    tokio::select! {
+        first = routes.wait_for(|router| router.version > 0) => first.is_ok(),
+        _ = drain.wait_for(|drain| *drain) => false,
+    }
+}
+
+/// Its first step, before anything is accepted, puts the first table in force.
+async fn follow_routes(worker: Rc<Worker>, mut routes: watch::Receiver<Arc<Router>>, in_force: Arc<Notify>) {
+    loop {
+        let router = Arc::clone(&routes.borrow_and_update());
+        worker.replace_view(router);
+        in_force.notify_one();
+        if routes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Hands over lines of the access log, closes idle connections.
+async fn keep_house(worker: Rc<Worker>) {
+    let mut ticks = interval(Duration::from_millis(200));
+    for tick in 0u64.. {
+        ticks.tick().await;
+        worker.flush_log();
+        if tick.is_multiple_of(25) {
+            worker.sweep();
+        }
+    }
+}
+
+async fn accept_until_drained(worker: &Rc<Worker>, listener: TcpListener, mut drain: watch::Receiver<bool>) {
+    tokio::select! {
+        () = accept(worker, &listener) => {}
+        _ = drain.wait_for(|drain| *drain) => {}
+    }
+    worker.stage.send_replace(Stage::Draining);
+    // Half-open handshakes stay with this socket until they are done.
+    let _ = timeout_at(Instant::now() + worker.limits.hand_over, accept(worker, &listener)).await;
+    empty_queue(worker, &listener).await;
+    drop(listener);
+    worker.stage.send_replace(Stage::Closing);
+}
+
+/// Accepts what the kernel has already connected: closing the socket would reset it. Without a successor more keeps
+/// coming, so there is an end to it.
+async fn empty_queue(worker: &Rc<Worker>, listener: &TcpListener) {
+    for _ in 0..BACKLOG {
+        match poll_fn(|cx| Poll::Ready(listener.poll_accept(cx))).await {
+            Poll::Ready(Ok((stream, peer))) => connection::spawn(worker, stream, peer),
+            Poll::Ready(Err(_)) | Poll::Pending => return,
+        }
+    }
+}
+
+async fn accept(worker: &Rc<Worker>, listener: &TcpListener) {
+    let mut open = worker.open.subscribe();
+    loop {
+        // The worker holds the sender, so this ends only when there is room.
+        let _ = open.wait_for(|open| *open < worker.limits.clients).await;
+        match listener.accept().await {
+            Ok((stream, peer)) => connection::spawn(worker, stream, peer),
+            // Out of descriptors or memory: the connections wait in the kernel.
+            Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

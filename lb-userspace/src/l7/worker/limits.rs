@@ -1,0 +1,39 @@
+//! How long anything may take, and how many there may be.
+
+use std::time::Duration;
+
+use crate::l7::guard;
+
+/// Limits of a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open connections of clients; more wait in the kernel.
+    pub clients: usize,
+    /// Of clients' connections.
+    pub client: guard::Limits,
+    /// To connect to an endpoint.
+    pub connect: Duration,
+    /// For the head of an answer after the request's last byte, and between two parts of its body.
+    pub answer: Duration,
+    /// An endpoint that could not be reached is tried last for so long.
+    pub avoid: Duration,
+    /// A draining worker accepts for at least so long: its successor takes over meanwhile.
+    pub hand_over: Duration,
+    /// Requests in flight may take so long after that.
+    pub finish: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Limits {
+            clients: usize::MAX,
+            client: guard::Limits::default(),
+            connect: seconds(5),
+            answer: seconds(60),
+            avoid: seconds(2),
+            hand_over: seconds(3),
+            finish: seconds(30),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use super::harness::*;
+use crate::l7::worker::Limits;
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[test]
+fn requests_in_flight_are_finished() {
+    let (release, held) = channel::<()>();
+    let held = Mutex::new(held);
+    let backend = Backend::start(move |mut client, heads| {
+        let head = client.head();
+        heads.lock().expect("no panic").push(head);
+        held.lock().expect("no panic").recv().expect("the test releases it");
+        client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+    let front = Front::start(&all_to(&[backend.address]), limits());
+    let mut client = front.connect();
+    client.send(GET);
+    wait_for("the request to arrive", || backend.requests() == 1);
+    front.drain();
+    wait_for("the listener to close", || TcpStream::connect(front.address).is_err());
+    assert!(!front.is_finished());
+    release.send(()).expect("the backend waits");
+    let reply = client.reply(false);
+    assert_eq!((reply.text().as_str(), reply.header("connection").as_deref()), ("ok", Some("close")));
+    assert!(client.is_at_end());
+    wait_for("the worker to end", || front.is_finished());
+}
+
+#[test]
+fn idle_connections_are_closed_and_new_ones_still_served_while_the_successor_takes_over() {
+    let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let front = Front::start(&all_to(&[backend.address]), Limits { hand_over: Duration::from_secs(1), ..limits() });
+    let mut idle = front.connect();
+    idle.send(GET);
+    assert_eq!(idle.reply(false).text(), "ok");
+    let mut silent = front.connect();
+    front.drain();
+    assert!(idle.is_at_end());
+    let reply = front.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((reply.text().as_str(), reply.header("connection").as_deref()), ("ok", Some("close")));
+    silent.send(GET);
+    assert_eq!(silent.reply(false).text(), "ok");
+    wait_for("the worker to end", || front.is_finished());
+}
+
+#[test]
+fn what_does_not_finish_is_cut_off() {
+    let backend = Backend::start(|mut client, heads| {
+        let head = client.head();
+        heads.lock().expect("no panic").push(head);
+        client.is_at_end();
+    });
+    let front = Front::start(&all_to(&[backend.address]), Limits { finish: Duration::from_millis(100), ..limits() });
+    let mut client = front.connect();
+    client.send(GET);
+    wait_for("the request to arrive", || backend.requests() == 1);
+    front.drain();
+    wait_for("the worker to end", || front.is_finished());
+    assert!(client.is_at_end());
+}

@@ -1,0 +1,33 @@
+//! weir: the agent, the layer 7 front and the command line.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! source ─> Objects ─translate─> DesiredState ─compile─> Tables ─diff─> Plan ─> dataplane ─> maps
+//!                      (pure)                  (pure)  └> RouteTable ─────────> front
+//! ```
+
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests wait with deadlines and measure"))]
+
+pub mod admin;
+pub mod agent;
+pub mod check;
+pub mod cli;
+pub mod clock;
+pub mod commands;
+pub mod compile;
+pub mod config;
+pub mod dataplane;
+pub mod diff;
+pub mod l7;
+pub mod metrics;
+pub mod model;
+pub mod plan;
+pub mod reconcile;
+pub mod sink;
+pub mod sockets;
+pub mod source;
+pub mod status;
+pub mod tables;
+pub mod telemetry;
+pub mod translate;

@@ -1,0 +1,75 @@
+//! Label sets.
+
+use prometheus_client::encoding::EncodeLabelSet;
+
+use crate::model::{Problem, ServiceKey, Severity};
+use crate::tables::BackendKey;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ProblemLabels {
+    severity: &'static str,
+    code: String,
+}
+
+impl ProblemLabels {
+    pub(super) fn of(problem: &Problem) -> Self {
+        let severity = match problem.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Info => "info",
+        };
+        Self { severity, code: problem.code.clone() }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ServiceLabels {
+    namespace: String,
+    name: String,
+    port: u16,
+    protocol: String,
+}
+
+impl ServiceLabels {
+    pub(super) fn of(key: &ServiceKey) -> Self {
+        Self {
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            port: key.port,
+            protocol: key.protocol.to_string(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct BackendLabels {
+    address: String,
+    port: u16,
+    protocol: String,
+}
+
+impl BackendLabels {
+    pub(super) fn of(key: &BackendKey) -> Self {
+        Self { address: key.address.to_string(), port: key.port, protocol: key.protocol.to_string() }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct DropLabels {
+    pub(super) reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct EventLabels {
+    pub(super) event: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct MapLabels {
+    pub(super) map: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ClassLabels {
+    pub(super) class: &'static str,
+}

@@ -1,0 +1,179 @@
+//! Metrics that are read from the maps and the front at the moment somebody asks.
+
+use lb_common::abi::{self, Stat};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use super::labels::{BackendLabels, ClassLabels, DropLabels, EventLabels, MapLabels, ServiceLabels};
+use super::{counter_at, weir};
+use crate::dataplane::{Conntrack, CounterSnapshot};
+use crate::l7::counters::FrontCounters;
+use crate::status::View;
+use crate::status::row::FrontRow;
+use crate::tables::{IpFamily, ServiceId};
+
+type Counters<L> = Family<L, Counter>;
+type Gauges<L> = Family<L, Gauge>;
+
+/// What a scrape shows.
+#[derive(Clone, Debug, Default)]
+pub struct Scrape {
+    /// What the agent knows.
+    pub view: View,
+    /// What the front counts.
+    pub front: Option<FrontCounters>,
+    /// The kernel's connection tracking.
+    pub conntrack: Option<Conntrack>,
+}
+
+impl Scrape {
+    pub(super) fn registry(&self) -> Registry {
+        let mut registry = weir();
+        self.agent(&mut registry);
+        self.maps(&mut registry);
+        if let Some(counts) = &self.view.counts {
+            self.services(&mut registry, counts);
+            self.backends(&mut registry, counts);
+            drops(&mut registry, counts);
+            events(&mut registry, counts);
+        }
+        if let Some(front_row) = &self.view.front {
+            front(&mut registry, front_row);
+        }
+        if let Some(counters) = &self.front {
+            requests(&mut registry, counters);
+        }
+        registry
+    }
+
+    fn agent(&self, registry: &mut Registry) {
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "Version of weir", build);
+        gauge(registry, "ready", "1 if /readyz answers 200", u64::from(self.view.missing.is_empty()));
+        if let Some(conntrack) = self.conntrack {
+            gauge(registry, "conntrack_entries", "Connections that the kernel tracks", conntrack.entries);
+            gauge(registry, "conntrack_capacity", "Connections that the kernel can track", conntrack.capacity);
+        }
+    }
+
+    fn maps(&self, registry: &mut Registry) {
+        let (entries, capacity) = (Gauges::<MapLabels>::default(), Gauges::<MapLabels>::default());
+        for map in &self.view.maps {
+            let labels = MapLabels { map: map.name.clone() };
+            capacity.get_or_create(&labels).set(signed(map.capacity));
+            if let Some(used) = map.entries {
+                entries.get_or_create(&labels).set(signed(used));
+            }
+        }
+        registry.register("map_entries", "Entries in use of a map", entries);
+        registry.register("map_capacity", "Most entries of a map", capacity);
+    }
+
+    /// A dual-stack service has an id per family; its counters are their sum.
+    fn services(&self, registry: &mut Registry, counts: &CounterSnapshot) {
+        let rows = self.view.service_ids.iter().map(|((key, _), id): (_, &ServiceId)| {
+            (ServiceLabels::of(key), counts.services.get(id).copied().unwrap_or_default())
+        });
+        traffic(registry, ["service_packets", "service_bytes", "service_flows"], "a service", rows);
+    }
+
+    fn backends(&self, registry: &mut Registry, counts: &CounterSnapshot) {
+        let rows = self.view.backend_ids.iter().map(|((family, key), id): (&(IpFamily, _), _)| {
+            (BackendLabels::of(key), counts.backends.get(&(*family, *id)).copied().unwrap_or_default())
+        });
+        traffic(registry, ["backend_packets", "backend_bytes", "backend_flows"], "a backend", rows);
+    }
+}
+
+/// Packets, bytes and flows of services or backends.
+fn traffic<L>(
+    registry: &mut Registry,
+    names: [&'static str; 3],
+    of: &str,
+    rows: impl Iterator<Item = (L, abi::Counters)>,
+) where
+    L: Clone + std::hash::Hash + Eq + std::fmt::Debug + Send + Sync + 'static,
+    L: prometheus_client::encoding::EncodeLabelSet,
+{
+    let (packets, bytes, flows) = (Counters::<L>::default(), Counters::<L>::default(), Counters::<L>::default());
+    for (labels, counters) in rows {
+        packets.get_or_create(&labels).inc_by(counters.packets);
+        bytes.get_or_create(&labels).inc_by(counters.bytes);
+        flows.get_or_create(&labels).inc_by(counters.new_flows);
+    }
+    registry.register(names[0], format!("Packets from clients to {of}"), packets);
+    registry.register(names[1], format!("Bytes from clients to {of}"), bytes);
+    registry.register(names[2], format!("Flows that clients began to {of}"), flows);
+}
+
+fn drops(registry: &mut Registry, counts: &CounterSnapshot) {
+    let (packets, bytes) = (Counters::<DropLabels>::default(), Counters::<DropLabels>::default());
+    for (reason, counted) in &counts.drops {
+        let labels = DropLabels { reason: reason.label() };
+        packets.get_or_create(&labels).inc_by(counted.packets);
+        bytes.get_or_create(&labels).inc_by(counted.bytes);
+    }
+    registry.register("drops", "Packets dropped, by reason", packets);
+    registry.register("drop_bytes", "Bytes of packets dropped, by reason", bytes);
+}
+
+fn events(registry: &mut Registry, counts: &CounterSnapshot) {
+    let events = Counters::<EventLabels>::default();
+    for (stat, event) in EVENTS {
+        events.get_or_create(&EventLabels { event }).inc_by(counts.event(stat));
+    }
+    registry.register("packet_events", "What else happened to packets", events);
+}
+
+/// Labels of what is counted beside services, backends and drops.
+const EVENTS: [(Stat, &str); 9] = [
+    (Stat::FragmentsPassed, "fragments_passed"),
+    (Stat::HandedOver, "handed_over"),
+    (Stat::FlowTableFull, "flow_table_full"),
+    (Stat::Replies, "replies"),
+    (Stat::NotOurs, "not_ours"),
+    (Stat::FlowsMoved, "flows_moved"),
+    (Stat::IcmpErrors, "icmp_errors"),
+    (Stat::EchoReplies, "echo_replies"),
+    (Stat::FragmentsFollowed, "fragments_followed"),
+];
+
+fn front(registry: &mut Registry, front: &FrontRow) {
+    gauge(registry, "front_listeners", "Sockets of the front that listen", front.listeners as u64);
+    gauge(registry, "front_routes", "Routes that the front has in force", front.routes as u64);
+    registry.register("front_restarts", "How often the front was started again", counter_at(front.restarts));
+}
+
+fn requests(registry: &mut Registry, front: &FrontCounters) {
+    let requests = Counters::<ClassLabels>::default();
+    for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(front.requests) {
+        requests.get_or_create(&ClassLabels { class }).inc_by(count);
+    }
+    registry.register("front_requests", "Requests that the front answered, by class of the status", requests);
+    gauge(registry, "front_active_connections", "Connections to the front that are open", front.active_connections);
+    let counters = [
+        ("front_connections", "Connections that the front accepted", front.connections),
+        ("front_refused_requests", "Requests refused for doubtful framing or Host", front.refused),
+        ("front_upstream_connections", "Connections that the front opened to backends", front.upstream_connections),
+        ("front_upstream_reuses", "Requests sent on a connection of an earlier one", front.upstream_reuses),
+        ("front_upstream_failures", "Backends that could not be reached or broke off", front.upstream_failures),
+        ("front_upstream_retries", "Requests sent again to a backend", front.upstream_retries),
+        ("front_log_lines_lost", "Lines of the access log that nobody read fast enough", front.log_lines_lost),
+    ];
+    for (name, help, value) in counters {
+        registry.register(name, help, counter_at(value));
+    }
+}
+
+fn gauge(registry: &mut Registry, name: &'static str, help: &str, value: u64) {
+    let gauge: Gauge = Gauge::default();
+    gauge.set(signed(value));
+    registry.register(name, help, gauge);
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,115 @@
+use std::sync::Arc;
+
+use lb_common::abi;
+use lb_common::drop_reason::DropReason;
+
+use super::*;
+use crate::dataplane::{Conntrack, CounterSnapshot};
+use crate::l7::counters::FrontCounters;
+use crate::model::{ObjectRef, Problem, Protocol, ServiceKey, Severity};
+use crate::sink::Sinks;
+use crate::status::View;
+use crate::status::row::{FrontRow, MapRow};
+use crate::tables::{IpFamily, ServiceId};
+
+fn lines(scrape: &Scrape) -> Vec<String> {
+    Metrics::default().render(scrape).lines().map(str::to_owned).collect()
+}
+
+fn scrape() -> Scrape {
+    let key = ServiceKey { namespace: "default".into(), name: "web".into(), port: 80, protocol: Protocol::Tcp };
+    let counted = abi::Counters { packets: 3, bytes: 300, new_flows: 1 };
+    let counts = CounterSnapshot {
+        services: [(ServiceId(3), counted), (ServiceId(4), counted)].into(),
+        drops: [(DropReason::NoBackend, abi::DropCounters { packets: 7, bytes: 70 })].into(),
+        events: [(abi::Stat::Replies as u32, 9)].into(),
+        ..CounterSnapshot::default()
+    };
+    let view = View {
+        service_ids: Arc::new(
+            [((key.clone(), IpFamily::V4), ServiceId(3)), ((key, IpFamily::V6), ServiceId(4))].into(),
+        ),
+        counts: Some(Arc::new(counts)),
+        maps: vec![MapRow { name: "FLOWS4".into(), entries: Some(5), capacity: 10 }],
+        front: Some(FrontRow { listeners: 2, routes: 1, pid: None, restarts: 4, requests: Some(8) }),
+        ..View::default()
+    };
+    let front = FrontCounters { requests: [0, 7, 0, 1, 0], ..FrontCounters::default() };
+    Scrape { view, front: Some(front), conntrack: Some(Conntrack { entries: 11, capacity: 12 }) }
+}
+
+#[test]
+fn what_is_read_stands_in_the_text() {
+    let lines = lines(&scrape());
+    let expected = [
+        // Both families of a dual-stack service.
+        "weir_service_packets_total{namespace=\"default\",name=\"web\",port=\"80\",protocol=\"TCP\"} 6",
+        "weir_drops_total{reason=\"no_backend\"} 7",
+        "weir_drop_bytes_total{reason=\"no_backend\"} 70",
+        "weir_packet_events_total{event=\"replies\"} 9",
+        "weir_map_entries{map=\"FLOWS4\"} 5",
+        "weir_map_capacity{map=\"FLOWS4\"} 10",
+        "weir_front_restarts_total 4",
+        "weir_front_requests_total{class=\"2xx\"} 7",
+        "weir_front_refused_requests_total 0",
+        "weir_conntrack_entries 11",
+        "weir_ready 1",
+    ];
+    for line in expected {
+        assert!(lines.iter().any(|found| found == line), "{line} is not in\n{}", lines.join("\n"));
+    }
+    assert!(lines.iter().any(|line| line.starts_with("weir_build_info{version=")));
+    assert_eq!(lines.last().map(String::as_str), Some("# EOF"));
+}
+
+#[test]
+fn every_metric_has_our_prefix_and_help() {
+    let lines = lines(&scrape());
+    let help: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("# HELP ")).collect();
+    assert!(help.len() > 15, "{help:?}");
+    for line in &help {
+        let (name, text) = line.split_once(' ').unwrap();
+        assert!(name.starts_with("weir_") && text.len() > 10, "{line}");
+    }
+    let mut names: Vec<_> = help.iter().filter_map(|line| line.split(' ').next()).collect();
+    names.sort_unstable();
+    let all = names.len();
+    names.dedup();
+    assert_eq!(names.len(), all, "a name stands twice");
+}
+
+#[test]
+fn problems_are_counted_and_go_away() {
+    let metrics = Metrics::default();
+    let mut sinks = Sinks::new(vec![Box::new(metrics.problem_sink())]);
+    let problem = |name: &str| Problem {
+        code: "x".into(),
+        severity: Severity::Warning,
+        object: ObjectRef { name: Some(name.into()), ..ObjectRef::default() },
+        field: None,
+        value: None,
+        expected: None,
+        message: String::new(),
+        file: None,
+        line: None,
+    };
+    sinks.publish(vec![problem("a"), problem("b")]);
+    assert!(metrics.render(&Scrape::default()).contains("weir_problems{severity=\"warning\",code=\"x\"} 2\n"));
+    sinks.publish(vec![]);
+    assert!(!metrics.render(&Scrape::default()).contains("weir_problems{"));
+}
+
+#[test]
+fn passes_are_counted() {
+    let metrics = Metrics::default();
+    metrics.reconciled(Duration::from_millis(3), 5, false);
+    metrics.reconciled(Duration::from_millis(3), 2, true);
+    let text = metrics.render(&Scrape::default());
+    for line in [
+        "weir_reconcile_writes_total 7\n",
+        "weir_reconcile_failures_total 1\n",
+        "weir_reconcile_duration_seconds_count 2\n",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+}

@@ -1,0 +1,18 @@
+//! The vocabulary between sources and sinks: what should be, free of Kubernetes types.
+//!
+//! Everything here is plain data with `Eq` and a defined order, so that "has it changed?" is `==`.
+
+pub mod backend;
+pub mod desired;
+pub mod name;
+pub mod problem;
+pub mod protocol;
+pub mod route;
+pub mod service;
+
+pub use backend::{Backend, BackendState};
+pub use desired::DesiredState;
+pub use problem::{ObjectRef, Problem, Severity};
+pub use protocol::Protocol;
+pub use route::{BackendRef, PathMatch, Route, RouteKey};
+pub use service::{Forwarding, FrontListener, Frontend, FrontendKind, Service, ServiceKey, ServiceType, Target};

@@ -1,0 +1,23 @@
+//! The validated picture of what should be.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::{Route, RouteKey, Service, ServiceKey};
+
+/// What should be, as `translate` made it from the objects. A pure function of the objects and the settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DesiredState {
+    /// Balanced ports. No two share a frontend that reaches the data plane.
+    pub services: BTreeMap<ServiceKey, Service>,
+    /// Layer 7 routes; conflicts are resolved (the oldest Ingress wins).
+    pub routes: BTreeMap<RouteKey, Route>,
+}
+
+/// One line per service, frontend, backend and route: for `--dry-run`, for golden files, for people.
+impl fmt::Display for DesiredState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.services.values().try_for_each(|service| write!(f, "{service}"))?;
+        self.routes.values().try_for_each(|route| writeln!(f, "{route}"))
+    }
+}

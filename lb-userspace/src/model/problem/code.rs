@@ -1,0 +1,160 @@
+//! Every code of a Problem. Codes are part of the contract with scripts: they may be added to, never renamed.
+
+/// A file or directory cannot be read.
+pub const FILE_UNREADABLE: &str = "file-unreadable";
+/// A file is larger than what is read.
+pub const FILE_TOO_LARGE: &str = "file-too-large";
+/// A file is not YAML or JSON.
+pub const YAML_INVALID: &str = "yaml-invalid";
+/// A document has no `apiVersion` and `kind`.
+pub const KIND_MISSING: &str = "kind-missing";
+/// A known kind under a version that is not known.
+pub const API_VERSION_UNKNOWN: &str = "api-version-unknown";
+/// A field has a value of the wrong type.
+pub const FIELD_INVALID: &str = "field-invalid";
+/// The name or namespace of an object is not one.
+pub const NAME_INVALID: &str = "name-invalid";
+/// The same object is given twice.
+pub const OBJECT_DUPLICATE: &str = "object-duplicate";
+
+/// A Service's type is not known.
+pub const SERVICE_TYPE_UNKNOWN: &str = "service-type-unknown";
+/// A Service has no port.
+pub const SERVICE_PORTS_MISSING: &str = "service-ports-missing";
+/// A port number is not one.
+pub const PORT_INVALID: &str = "port-invalid";
+/// A port is given twice in one Service.
+pub const PORT_DUPLICATE: &str = "port-duplicate";
+/// A Service with several ports leaves one without a name, or uses a name twice.
+pub const PORT_NAME_INVALID: &str = "port-name-invalid";
+/// A protocol is not known.
+pub const PROTOCOL_UNKNOWN: &str = "protocol-unknown";
+/// An address is not one, or not one that can be a VIP or a backend.
+pub const ADDRESS_INVALID: &str = "address-invalid";
+/// `nodePort` on a Service that is neither NodePort nor LoadBalancer.
+pub const NODE_PORT_UNUSED: &str = "node-port-unused";
+/// A `nodePort` outside of the range for node ports.
+pub const NODE_PORT_OUT_OF_RANGE: &str = "node-port-out-of-range";
+/// Two Services ask for the same node port.
+pub const NODE_PORT_CONFLICT: &str = "node-port-conflict";
+/// There is no free node port left.
+pub const NODE_PORTS_EXHAUSTED: &str = "node-ports-exhausted";
+/// An allocated node port is another than before.
+pub const NODE_PORT_MOVED: &str = "node-port-moved";
+/// Two Services ask for the same address, port and protocol.
+pub const FRONTEND_CONFLICT: &str = "frontend-conflict";
+/// A Service of type LoadBalancer has no address, and there is no pool to give one.
+pub const LOAD_BALANCER_NO_POOL: &str = "load-balancer-no-pool";
+/// A Service of the front leads to a port that the front does not have.
+pub const FRONT_PORT_UNKNOWN: &str = "front-port-unknown";
+/// `loadBalancerSourceRanges` is not enforced yet.
+pub const SOURCE_RANGES_IGNORED: &str = "source-ranges-ignored";
+
+/// An Ingress is of a class that is not ours.
+pub const INGRESS_CLASS_FOREIGN: &str = "ingress-class-foreign";
+/// An Ingress has neither rules nor a default backend.
+pub const INGRESS_EMPTY: &str = "ingress-empty";
+/// A host is not one.
+pub const HOST_INVALID: &str = "host-invalid";
+/// A path is not one.
+pub const PATH_INVALID: &str = "path-invalid";
+/// A `pathType` is missing or not known.
+pub const PATH_TYPE_INVALID: &str = "path-type-invalid";
+/// Host and path are taken by an older Ingress.
+pub const ROUTE_CONFLICT: &str = "route-conflict";
+/// A backend names no Service.
+pub const BACKEND_INVALID: &str = "backend-invalid";
+/// A backend is a resource other than a Service.
+pub const BACKEND_RESOURCE: &str = "backend-resource-unsupported";
+/// The front would be its own backend.
+pub const BACKEND_LOOP: &str = "backend-loop";
+/// The Service does not exist.
+pub const SERVICE_MISSING: &str = "service-missing";
+/// The Service has no such port.
+pub const SERVICE_PORT_MISSING: &str = "service-port-missing";
+/// A rewrite target cannot be used.
+pub const REWRITE_INVALID: &str = "rewrite-invalid";
+/// A rewrite means one thing here and another for ingress-nginx since 0.22.
+pub const REWRITE_AMBIGUOUS: &str = "rewrite-ambiguous";
+/// A path is taken as written although its host has regular expressions; ingress-nginx takes it for one too.
+pub const LITERAL_BESIDE_REGEX: &str = "literal-beside-regex";
+/// Annotations that are not honoured yet.
+pub const ANNOTATIONS_IGNORED: &str = "annotations-ignored";
+
+/// A ConfigMap that a flag names does not exist.
+pub const CONFIGMAP_MISSING: &str = "configmap-missing";
+/// A key or value of a ConfigMap cannot be used.
+pub const CONFIGMAP_INVALID: &str = "configmap-invalid";
+
+/// A Service has an address and port of the node on which the front would answer.
+pub const FRONT_ADDRESS_TAKEN: &str = "front-address-taken";
+/// There is no id left for a service.
+pub const SERVICES_EXHAUSTED: &str = "services-exhausted";
+/// There is no id left for a backend.
+pub const BACKENDS_EXHAUSTED: &str = "backends-exhausted";
+/// A map has no room for an entry.
+pub const MAP_FULL: &str = "map-full";
+/// A write to a map failed.
+pub const MAP_WRITE_FAILED: &str = "map-write-failed";
+/// Some writes were put off because others failed.
+pub const PLAN_INCOMPLETE: &str = "plan-incomplete";
+
+/// Something valid that weir does not do yet.
+pub const NOT_YET: &str = "not-yet";
+
+/// Another socket of the host listens where the front would answer.
+pub const FRONT_PORT_TAKEN: &str = "front-port-taken";
+/// A source has not delivered a complete picture in time.
+pub const SOURCE_INCOMPLETE: &str = "source-incomplete";
+/// Services found in the maps at start are kept, because a file that may ask for them was never read well.
+pub const SERVICES_KEPT: &str = "services-kept";
+/// Somebody else changed the maps; they are put right.
+pub const MAPS_CHANGED: &str = "maps-changed";
+/// Programs or addresses could not follow a change of the node's interfaces.
+pub const INTERFACES_NOT_FOLLOWED: &str = "interfaces-not-followed";
+/// The front cannot answer for VIPs that are on no interface.
+pub const FRONT_NOT_TRANSPARENT: &str = "front-not-transparent";
+/// The front ended and was started again.
+pub const FRONT_RESTARTED: &str = "front-restarted";
+
+#[cfg(test)]
+mod tests {
+    /// Codes and what their documentation says.
+    fn documented() -> Vec<(String, String)> {
+        let mut codes = Vec::new();
+        let mut said = String::new();
+        for line in include_str!("code.rs").lines().take_while(|line| !line.starts_with("#[cfg(test)]")) {
+            if let Some(doc) = line.strip_prefix("/// ") {
+                said = format!("{said} {doc}").trim().to_owned();
+            } else if let Some(value) = line.strip_prefix("pub const").and_then(|line| line.split('"').nth(1)) {
+                codes.push((value.to_owned(), std::mem::take(&mut said)));
+            }
+        }
+        codes
+    }
+
+    #[test]
+    fn codes_are_unique_and_in_kebab_case() {
+        let codes = documented();
+        assert!(codes.len() > 30);
+        for (index, (code, _)) in codes.iter().enumerate() {
+            assert!(code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{code}");
+            assert!(codes[..index].iter().all(|(other, _)| other != code), "{code} twice");
+        }
+    }
+
+    /// `UPDATE_EXPECT=1` writes the table anew.
+    #[test]
+    fn the_table_in_the_docs_is_this_list() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/problems.md");
+        let text = std::fs::read_to_string(path).expect("docs/problems.md");
+        let (before, _) = text.split_once("## Codes\n").expect("a heading");
+        let rows: String = documented().iter().map(|(code, said)| format!("| `{code}` | {said} |\n")).collect();
+        let updated = format!("{before}## Codes\n\n| code | means |\n|---|---|\n{rows}");
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(path, &updated).expect("written");
+        } else {
+            assert_eq!(text, updated, "UPDATE_EXPECT=1 accepts this");
+        }
+    }
+}

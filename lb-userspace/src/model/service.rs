@@ -1,0 +1,132 @@
+//! Services and frontends.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Backend, Protocol};
+
+/// Names one balanced port of a Kubernetes Service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceKey {
+    /// Namespace.
+    pub namespace: String,
+    /// Name of the Service.
+    pub name: String,
+    /// The Service's port.
+    pub port: u16,
+    /// Protocol.
+    pub protocol: Protocol,
+}
+
+impl std::fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}:{}/{}", self.namespace, self.name, self.port, self.protocol)
+    }
+}
+
+/// The `type` of a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names, reason = "these are the field's terms")]
+pub enum ServiceType {
+    /// Inside the cluster only (but external IPs count).
+    ClusterIP,
+    /// A port on every node.
+    NodePort,
+    /// An address of its own.
+    LoadBalancer,
+    /// A DNS alias; never balanced at layer 4.
+    ExternalName,
+}
+
+/// How packets reach backends on other nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Forwarding {
+    /// Source and destination are replaced; replies come back through this node.
+    Snat,
+}
+
+/// What kind of address a frontend is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum FrontendKind {
+    /// Address inside the cluster; listed, not reachable from outside.
+    ClusterIP,
+    /// A port on the addresses of every node.
+    NodePort,
+    /// `spec.externalIPs`.
+    ExternalIP,
+    /// `status.loadBalancer.ingress` or `spec.loadBalancerIP`.
+    LoadBalancer,
+    /// A container's `hostPort`.
+    HostPort,
+}
+
+/// An address and port at which clients arrive. The protocol is the service's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Frontend {
+    /// Kind.
+    pub kind: FrontendKind,
+    /// The VIP; `None` for a NodePort: every NodePort address of the node.
+    pub address: Option<IpAddr>,
+    /// Port.
+    pub port: u16,
+}
+
+/// Which listener of the front a service leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FrontListener {
+    /// `--http-port`.
+    Http,
+    /// `--https-port`.
+    Https,
+}
+
+/// Who answers a service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Target {
+    /// Backends, as the endpoint slices say; sorted by address and port, no duplicates.
+    Backends(Vec<Backend>),
+    /// The node's own front (`--front-label`).
+    Front(FrontListener),
+}
+
+/// One balanced port of a Kubernetes Service, with everything that layer 4 needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub key: ServiceKey,
+    /// Name of the port, where it has one.
+    pub port_name: Option<String>,
+    /// Its type.
+    pub service_type: ServiceType,
+    /// Where clients arrive; sorted, no duplicates.
+    pub frontends: Vec<Frontend>,
+    /// Who answers.
+    pub target: Target,
+    /// How packets reach other nodes.
+    pub forwarding: Forwarding,
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.port_name.as_deref().unwrap_or("-");
+        writeln!(f, "service {} {name} {:?}", self.key, self.service_type)?;
+        self.frontends.iter().try_for_each(|frontend| writeln!(f, "  frontend {frontend}"))?;
+        match &self.target {
+            Target::Backends(backends) => backends.iter().try_for_each(|backend| writeln!(f, "  backend {backend}")),
+            Target::Front(listener) => writeln!(f, "  front {listener:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Frontend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(address) => write!(f, "{:?} {}", self.kind, SocketAddr::new(address, self.port)),
+            None => write!(f, "{:?} *:{}", self.kind, self.port),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! One step of control: compile the desired state, find the difference to the maps, write it.
+
+mod found;
+
+use std::sync::Arc;
+
+pub use found::Found;
+
+use crate::compile::{Compiled, Ids, Node, compile};
+use crate::dataplane::apply::{ApplyError, Failure, apply};
+use crate::dataplane::store::{MapStore, StoreError};
+use crate::diff::diff;
+use crate::model::problem::code;
+use crate::model::{DesiredState, ObjectRef, Problem};
+use crate::plan::{Plan, Write};
+use crate::tables::{IpFamily, Tables};
+
+/// Keeps the maps in step with the desired state. Knows what they hold and which ids are given out.
+pub struct Reconciler {
+    store: Box<dyn MapStore>,
+    actual: Tables,
+    ids: Ids,
+    found: Found,
+}
+
+/// What a run may delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prune {
+    /// Nothing, and change nothing either: a source is not complete.
+    Nothing,
+    /// All but what was in the maps at start and was not desired since: a manifest was never read well.
+    Known,
+    /// Whatever is not desired.
+    All,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was compiled.
+    pub compiled: Compiled,
+    /// The Problems of the compilation, and those of the writes.
+    pub problems: Vec<Problem>,
+    /// How many writes were due.
+    pub writes: usize,
+    /// Some were not made: run again after a while. How long is for the caller to say.
+    pub needs_retry: bool,
+    /// All were made that there is room for.
+    pub written: bool,
+    /// Services that are in the maps, wholly or with their backends, only because they were at start.
+    pub kept: usize,
+}
+
+impl Reconciler {
+    /// Reads what the maps hold: ids and rings from before a restart stay.
+    pub fn new(mut store: Box<dyn MapStore>) -> Result<Self, StoreError> {
+        let actual = store.load()?;
+        let (ids, found) = (Ids::restore(&actual), Found::new(&actual));
+        Ok(Self { store, actual, ids, found })
+    }
+
+    /// What the maps hold, as far as known.
+    pub fn actual(&self) -> &Tables {
+        &self.actual
+    }
+
+    /// Brings the maps into step.
+    pub fn run_once(&mut self, desired: &DesiredState, node: &Node, prune: Prune) -> Outcome {
+        let Step { compiled, ids, plan, kept } = self.prepare(desired, node, prune);
+        let result = apply(self.store.as_mut(), &mut self.actual, &plan);
+        self.ids = ids;
+        if result.is_err() || prune != Prune::All {
+            self.ids.hold(&self.actual);
+        }
+        match prune {
+            Prune::All => self.found = Found::default(),
+            Prune::Nothing | Prune::Known => self.found.know(&compiled.tables),
+        }
+        let needs_retry = result.is_err();
+        let written = result.as_ref().err().is_none_or(ApplyError::is_full);
+        let mut problems = compiled.problems.clone();
+        problems.extend(result.err().into_iter().flat_map(write_problems));
+        self.adopt_rings(&compiled.tables);
+        Outcome { compiled, problems, writes: plan.writes().len(), needs_retry, written, kept }
+    }
+
+    /// What [`Reconciler::run_once`] would do, without doing it.
+    pub fn plan(&self, desired: &DesiredState, node: &Node, prune: Prune) -> (Compiled, Plan) {
+        let Step { compiled, plan, .. } = self.prepare(desired, node, prune);
+        (compiled, plan)
+    }
+
+    /// Reads the maps again, in case somebody else wrote to them. The next run repairs what differs: so many entries.
+    pub fn reload(&mut self) -> Result<usize, StoreError> {
+        let held = self.store.load()?;
+        let lost = diff(&held, &self.actual);
+        let differ = lost.writes().iter().filter(|write| !has_no_map(write)).count();
+        if differ > 0 {
+            self.actual = held;
+            self.ids.hold(&self.actual);
+        }
+        Ok(differ)
+    }
+
+    fn prepare(&self, desired: &DesiredState, node: &Node, prune: Prune) -> Step {
+        let (compiled, ids) = compile(desired, node, &self.ids);
+        let (plan, kept) = match prune {
+            Prune::Nothing => (diff(&self.actual, &with_additions(&self.actual, &compiled.tables)), 0),
+            Prune::Known => {
+                let (tables, kept) = self.found.keep(&self.actual, &compiled.tables);
+                (diff(&self.actual, &tables), kept)
+            }
+            Prune::All => (diff(&self.actual, &compiled.tables), 0),
+        };
+        Step { compiled, ids, plan, kept }
+    }
+
+    /// Lets equal rings be the same in memory, so that they need no room twice and compare by pointer.
+    fn adopt_rings(&mut self, compiled: &Tables) {
+        for (id, ring) in &mut self.actual.services {
+            if let Some(same) = compiled.services.get(id).filter(|same| !Arc::ptr_eq(same, ring) && *same == ring) {
+                *ring = same.clone();
+            }
+        }
+    }
+}
+
+/// The kernel has no maps for IPv6 yet: such entries count as written and are not found again.
+fn has_no_map(write: &Write) -> bool {
+    match write {
+        Write::UpsertFrontend { key, .. } => key.address.is_ipv6(),
+        Write::UpsertBackend(family, ..) => *family == IpFamily::V6,
+        Write::UpsertNodeAddress(address) => address.is_ipv6(),
+        _ => false,
+    }
+}
+
+/// What a run is about to do.
+struct Step {
+    compiled: Compiled,
+    ids: Ids,
+    plan: Plan,
+    kept: usize,
+}
+
+/// What exists, and what is new in `desired`. Settings are the node's own and not the source's, but the range of NodePorts
+/// covers both.
+fn with_additions(actual: &Tables, desired: &Tables) -> Tables {
+    let mut merged = desired.clone();
+    merged.frontends.extend(actual.frontends.iter().map(|(key, frontend)| (*key, *frontend)));
+    merged.services.extend(actual.services.iter().map(|(id, ring)| (*id, ring.clone())));
+    merged.backends.extend(&actual.backends);
+    merged.node_addresses.extend(&actual.node_addresses);
+    merged.vips.extend(&actual.vips);
+    let ranges = [actual.settings.node_ports, desired.settings.node_ports];
+    merged.settings.node_ports =
+        ranges.into_iter().flatten().reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
+    merged
+}
+
+/// One Problem per failure that is kept, and the whole in one more where some were put off or not kept.
+fn write_problems(error: ApplyError) -> Vec<Problem> {
+    let incomplete = (error.put_off > 0 || error.failed > error.failures.len()).then(|| {
+        Problem::warning(code::PLAN_INCOMPLETE, &ObjectRef::default(), format!("{error}; they are tried again"))
+    });
+    error.failures.iter().map(write_problem).chain(incomplete).collect()
+}
+
+fn write_problem(Failure { step, error }: &Failure) -> Problem {
+    let nobody = ObjectRef::default();
+    match error {
+        StoreError::Full { .. } => Problem::error(code::MAP_FULL, &nobody, format!("{step}: {error}")),
+        StoreError::Io { source, .. } => {
+            Problem::error(code::MAP_WRITE_FAILED, &nobody, format!("{step}: {error}: {source}; it is tried again"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! What a run found in the maps at its start and cannot tell yet whether it is still wanted.
+//!
+//! While a manifest was never read well, nobody knows what it asks for, but an earlier run did: what that one left stays
+//! until the manifest is mended or removed.
+
+use std::collections::BTreeSet;
+
+use crate::tables::{FrontendKey, IpFamily, ServiceId, Tables};
+
+/// Entries from before the start that nothing has asked for since.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    frontends: BTreeSet<FrontendKey>,
+    /// Services for which no backend is known since.
+    services: BTreeSet<ServiceId>,
+}
+
+impl Found {
+    /// Everything that the maps hold at start.
+    pub fn new(actual: &Tables) -> Self {
+        Self {
+            frontends: actual.frontends.keys().copied().collect(),
+            services: actual.services.keys().copied().collect(),
+        }
+    }
+
+    /// Takes note of what is desired: if it goes away later, it is known to be gone.
+    pub(super) fn know(&mut self, desired: &Tables) {
+        self.frontends.retain(|key| !desired.frontends.contains_key(key));
+        self.services.retain(|id| desired.services.get(id).is_none_or(|ring| ring.is_empty()));
+    }
+
+    /// What is desired together with what was found and is there still: frontends, and the rings of services that have
+    /// no backend without them. Also tells how many services that concerns.
+    pub fn keep(&self, actual: &Tables, desired: &Tables) -> (Tables, usize) {
+        let mut tables = desired.clone();
+        for key in &self.frontends {
+            let Some(frontend) = actual.frontends.get(key).filter(|_| !desired.frontends.contains_key(key)) else {
+                continue;
+            };
+            // Of a service that was known and is gone, nothing stays.
+            if desired.services.contains_key(&frontend.service) || self.services.contains(&frontend.service) {
+                tables.frontends.insert(*key, *frontend);
+                tables.settings.node_ports = with_node_port(tables.settings.node_ports, key);
+            }
+        }
+        self.keep_rings(actual, &mut tables);
+        let kept = tables.frontends.iter().filter(|(key, frontend)| {
+            let ring = |tables: &Tables| tables.services.get(&frontend.service).is_some_and(|ring| !ring.is_empty());
+            !desired.frontends.contains_key(key) || ring(&tables) != ring(desired)
+        });
+        let services: BTreeSet<_> = kept.map(|(_, frontend)| frontend.service).collect();
+        (tables, services.len())
+    }
+
+    fn keep_rings(&self, actual: &Tables, tables: &mut Tables) {
+        for (key, frontend) in &tables.frontends {
+            let (family, id) = (IpFamily::of(key.address), frontend.service);
+            if !self.services.contains(&id) || tables.services.get(&id).is_some_and(|ring| !ring.is_empty()) {
+                continue;
+            }
+            let Some(ring) = actual.services.get(&id) else { continue };
+            let slots = ring.iter().map(|backend| (family, *backend));
+            tables.backends.extend(slots.filter_map(|slot| Some((slot, *actual.backends.get(&slot)?))));
+            tables.services.insert(id, ring.clone());
+        }
+    }
+}
+
+/// The range of NodePorts, widened for a frontend that is one.
+fn with_node_port(range: Option<(u16, u16)>, key: &FrontendKey) -> Option<(u16, u16)> {
+    match range {
+        _ if !key.address.is_unspecified() => range,
+        Some((first, last)) => Some((first.min(key.port), last.max(key.port))),
+        None => Some((key.port, key.port)),
+    }
+}

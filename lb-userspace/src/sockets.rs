@@ -1,0 +1,86 @@
+//! Listening TCP sockets of this network namespace, and who holds them.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use procfs::net::{TcpNetEntry, TcpState};
+use procfs::process::FDTarget;
+
+/// A listening socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// What it is bound to.
+    pub address: SocketAddr,
+    /// Its inode, by which its holder is found.
+    pub inode: u64,
+}
+
+impl Listening {
+    /// Whether a connection to `address` on this port arrives here. A socket on `[::]` is taken to listen on IPv4 too,
+    /// as `net.ipv6.bindv6only` is 0 nearly everywhere.
+    pub fn answers(&self, address: IpAddr) -> bool {
+        let bound = self.address.ip().to_canonical();
+        match (bound, address) {
+            (IpAddr::V4(bound), IpAddr::V4(_)) if bound.is_unspecified() => true,
+            (IpAddr::V6(bound), _) if bound.is_unspecified() => true,
+            _ => bound == address,
+        }
+    }
+}
+
+/// All sockets that listen on a port, IPv4 and IPv6.
+pub fn listening_on(port: u16) -> Result<Vec<Listening>, procfs::ProcError> {
+    // A kernel without IPv6 has no tcp6.
+    let v6 = procfs::net::tcp6().unwrap_or_default();
+    let listens = |entry: &TcpNetEntry| entry.state == TcpState::Listen && entry.local_address.port() == port;
+    let all = procfs::net::tcp()?.into_iter().chain(v6).filter(listens);
+    Ok(all.map(|entry| Listening { address: entry.local_address, inode: entry.inode }).collect())
+}
+
+/// Who holds one of these sockets, such as `process 812 (nginx)`; `None` if it cannot be seen.
+pub fn holder(sockets: &[Listening]) -> Option<String> {
+    let inodes: BTreeSet<u64> = sockets.iter().map(|socket| socket.inode).collect();
+    let holds = |process: &procfs::process::Process| {
+        let socket = |target: FDTarget| matches!(target, FDTarget::Socket(inode) if inodes.contains(&inode));
+        process.fd().is_ok_and(|fds| fds.flatten().any(|fd| socket(fd.target)))
+    };
+    let process = procfs::process::all_processes().ok()?.flatten().find(holds)?;
+    let name = process.stat().map(|stat| stat.comm).unwrap_or_default();
+    Some(format!("process {} ({name})", process.pid()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listening(address: &str) -> Listening {
+        Listening { address: address.parse().unwrap(), inode: 0 }
+    }
+
+    #[test]
+    fn a_wildcard_answers_every_address_of_its_family() {
+        let table = [
+            ("0.0.0.0:80", "192.0.2.1", true),
+            ("0.0.0.0:80", "2001:db8::1", false),
+            ("[::]:80", "192.0.2.1", true),
+            ("[::]:80", "2001:db8::1", true),
+            ("192.0.2.1:80", "192.0.2.1", true),
+            ("192.0.2.1:80", "192.0.2.2", false),
+            ("[::ffff:192.0.2.1]:80", "192.0.2.1", true),
+            ("127.0.0.1:80", "192.0.2.1", false),
+        ];
+        for (bound, address, expected) in table {
+            assert_eq!(listening(bound).answers(address.parse().unwrap()), expected, "{bound} {address}");
+        }
+    }
+
+    #[test]
+    fn our_own_listener_is_found_with_its_holder() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let sockets = listening_on(address.port()).unwrap();
+        assert!(sockets.iter().any(|socket| socket.address == address), "{sockets:?}");
+        let holder = holder(&sockets).unwrap();
+        assert!(holder.starts_with(&format!("process {} (", std::process::id())), "{holder}");
+    }
+}

@@ -1,0 +1,62 @@
+//! The kinds that are read, each with just the fields that are used, the same for every source.
+//!
+//! Field names are those of the Kubernetes API; what a field means is said here only where weir adds to it. Values that
+//! the API restricts (types, ports, addresses) are kept as written: `translate` judges them, so that one bad value costs
+//! one port or path and not the object.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+mod cluster;
+mod endpoints;
+mod ingress;
+mod int_or_string;
+mod pod;
+mod service;
+
+pub use cluster::{ConfigMap, Namespace, Node, NodeSpec, Secret};
+pub use endpoints::{
+    Endpoint, EndpointAddress, EndpointConditions, EndpointPort, EndpointSlice, EndpointSubset, Endpoints,
+    ObjectReference, SERVICE_NAME_LABEL,
+};
+pub use ingress::{
+    HttpIngressPath, HttpIngressRuleValue, Ingress, IngressBackend, IngressClass, IngressClassSpec, IngressRule,
+    IngressServiceBackend, IngressSpec, IngressTls, ServiceBackendPort, TypedReference,
+};
+pub use int_or_string::IntOrString;
+pub use pod::{Container, ContainerPort, Pod, PodCondition, PodIp, PodSpec, PodStatus};
+pub use service::{LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus};
+
+/// What every object has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+#[allow(missing_docs, reason = "fields of the Kubernetes API")]
+pub struct Metadata {
+    pub name: String,
+    /// Empty for kinds that have none; filled with `default` where a kind has one and none was written.
+    pub namespace: String,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    /// RFC 3339 in UTC, so the order of the text is that of time.
+    pub creation_timestamp: Option<String>,
+    pub deletion_timestamp: Option<String>,
+}
+
+/// An object of any kind that is read.
+pub trait Named {
+    /// The metadata, to be completed.
+    fn metadata_mut(&mut self) -> &mut Metadata;
+}
+
+macro_rules! named {
+    ($($kind:ident),*) => {
+        $(impl Named for $kind {
+            fn metadata_mut(&mut self) -> &mut Metadata {
+                &mut self.metadata
+            }
+        })*
+    };
+}
+
+named!(Service, EndpointSlice, Endpoints, Pod, Node, Ingress, IngressClass, Secret, ConfigMap, Namespace);

@@ -1,0 +1,46 @@
+//! Node, ConfigMap, Secret and Namespace (v1).
+#![allow(missing_docs, reason = "fields of the Kubernetes API")]
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::Metadata;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Node {
+    pub metadata: Metadata,
+    pub spec: NodeSpec,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct NodeSpec {
+    #[serde(rename = "podCIDR")]
+    pub pod_cidr: Option<String>,
+    #[serde(rename = "podCIDRs")]
+    pub pod_cidrs: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ConfigMap {
+    pub metadata: Metadata,
+    pub data: BTreeMap<String, String>,
+}
+
+/// Only that it exists: what a Secret holds is not kept before something needs it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Secret {
+    pub metadata: Metadata,
+    #[serde(rename = "type")]
+    pub secret_type: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Namespace {
+    pub metadata: Metadata,
+}

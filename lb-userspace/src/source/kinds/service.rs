@@ -1,0 +1,93 @@
+//! Service (v1).
+#![allow(missing_docs, reason = "fields of the Kubernetes API")]
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{IntOrString, Metadata};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Service {
+    pub metadata: Metadata,
+    pub spec: ServiceSpec,
+    pub status: ServiceStatus,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ServiceSpec {
+    #[serde(rename = "type")]
+    pub service_type: Option<String>,
+    pub ports: Vec<ServicePort>,
+    pub selector: BTreeMap<String, String>,
+    #[serde(rename = "clusterIP")]
+    pub cluster_ip: Option<String>,
+    #[serde(rename = "clusterIPs")]
+    pub cluster_ips: Vec<String>,
+    #[serde(rename = "externalIPs")]
+    pub external_ips: Vec<String>,
+    #[serde(rename = "loadBalancerIP")]
+    pub load_balancer_ip: Option<String>,
+    pub load_balancer_source_ranges: Vec<String>,
+    pub allocate_load_balancer_node_ports: Option<bool>,
+    pub external_traffic_policy: Option<String>,
+    pub internal_traffic_policy: Option<String>,
+    pub session_affinity: Option<String>,
+    pub publish_not_ready_addresses: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ServicePort {
+    pub name: Option<String>,
+    pub port: Option<i64>,
+    pub protocol: Option<String>,
+    pub target_port: Option<IntOrString>,
+    pub node_port: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ServiceStatus {
+    pub load_balancer: LoadBalancerStatus,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct LoadBalancerStatus {
+    pub ingress: Vec<LoadBalancerIngress>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct LoadBalancerIngress {
+    pub ip: Option<String>,
+    pub hostname: Option<String>,
+    /// `Proxy`: packets to the address go through an outer balancer, so nodes do not answer for it.
+    pub ip_mode: Option<String>,
+}
+
+impl ServicePort {
+    /// The port on the pods, if it is another than the port itself: 0 and "" count as absent, as they do for the API.
+    pub fn target(&self) -> Option<&IntOrString> {
+        let absent = |target: &IntOrString| match target {
+            IntOrString::Int(number) => *number == 0,
+            IntOrString::Name(name) => name.is_empty(),
+        };
+        self.target_port.as_ref().filter(|target| !absent(target))
+    }
+}
+
+impl Service {
+    /// Neither balanced at layer 4 nor given endpoints: a DNS alias.
+    pub fn is_external_name(&self) -> bool {
+        self.spec.service_type.as_deref() == Some("ExternalName")
+    }
+
+    /// `clusterIP: None`: clients find the pods by DNS.
+    pub fn is_headless(&self) -> bool {
+        self.spec.cluster_ip.as_deref() == Some("None") || self.spec.cluster_ips.iter().any(|ip| ip == "None")
+    }
+}

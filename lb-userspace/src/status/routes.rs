@@ -1,0 +1,50 @@
+//! Rows of `weir routes`.
+
+use super::row::RouteRow;
+use crate::l7::table::{RouteEntry, RouteTable};
+use crate::model::PathMatch;
+use crate::model::route::Rewrite;
+
+/// Any host, any path.
+const ANY: &str = "*";
+
+/// One row for each route, hosts sorted, paths in the order in which they are tried, the front's default last.
+pub(super) fn rows(table: &RouteTable) -> Vec<RouteRow> {
+    let of_hosts = table.hosts.iter().flat_map(|(host, routes)| routes.iter().map(move |route| (host.as_str(), route)));
+    let of_default = table.default.iter().map(|route| (ANY, route));
+    of_hosts.chain(of_default).map(|(host, route)| row(table, host, route)).collect()
+}
+
+fn row(table: &RouteTable, host: &str, route: &RouteEntry) -> RouteRow {
+    let (path, path_type) = path(&route.path);
+    let endpoints = route.upstream.as_ref().and_then(|upstream| table.upstreams.get(upstream));
+    RouteRow {
+        host: host.to_owned(),
+        path: path.to_owned(),
+        path_type: path_type.map(str::to_owned),
+        ingress: route.ingress.clone(),
+        service: route.service.clone(),
+        service_port: route.service_port.clone(),
+        endpoints: endpoints.map_or(0, |endpoints| endpoints.len()),
+        filters: route.rewrite.iter().map(filter).collect(),
+        tls: None,
+        problem: route.problem.clone(),
+    }
+}
+
+fn path(path: &PathMatch) -> (&str, Option<&'static str>) {
+    match path {
+        PathMatch::Exact(path) => (path, Some("Exact")),
+        PathMatch::Prefix(path) => (path, Some("Prefix")),
+        PathMatch::ImplementationSpecific(path) => (path, Some("ImplementationSpecific")),
+        PathMatch::Regex(path) => (path, Some("Regex")),
+        PathMatch::Default => (ANY, None),
+    }
+}
+
+fn filter(rewrite: &Rewrite) -> String {
+    match rewrite {
+        Rewrite::Prefix(target) => format!("rewrite-target {target}"),
+        Rewrite::Regex(target) => format!("rewrite-target {target} (regex)"),
+    }
+}

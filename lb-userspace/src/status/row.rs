@@ -1,0 +1,259 @@
+//! The rows of the JSON: names and meaning are the contract with scripts. Unknown is null.
+
+use std::net::IpAddr;
+
+use lb_common::abi;
+use serde::{Deserialize, Serialize};
+
+use crate::dataplane::{InterfaceMode, InterfaceStatus, MapStatus, ProgramStatus};
+use crate::model::{BackendState, Forwarding, FrontendKind, Problem, Protocol, ServiceType};
+
+/// What is counted of a service or backend, from the client's side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counters {
+    /// Packets from clients.
+    pub packets: u64,
+    /// Bytes from clients.
+    pub bytes: u64,
+    /// Flows begun.
+    pub new_flows: u64,
+}
+
+impl From<&abi::Counters> for Counters {
+    fn from(counters: &abi::Counters) -> Self {
+        Self { packets: counters.packets, bytes: counters.bytes, new_flows: counters.new_flows }
+    }
+}
+
+/// A row of `weir services`. Names are null where only the maps were read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceRow {
+    /// Namespace.
+    pub namespace: Option<String>,
+    /// Name of the Service.
+    pub name: Option<String>,
+    /// Name of the port.
+    pub port_name: Option<String>,
+    /// The Service's port.
+    pub port: Option<u16>,
+    /// Protocol.
+    pub protocol: Option<Protocol>,
+    /// Type of the Service.
+    #[serde(rename = "type")]
+    pub service_type: Option<ServiceType>,
+    /// Id in the maps; null if it is not there.
+    pub id: Option<u32>,
+    /// Where clients arrive.
+    pub frontends: Vec<FrontendRow>,
+    /// How many backends there are.
+    pub backends: BackendCounts,
+    /// How a backend is chosen.
+    pub algorithm: Option<String>,
+    /// How packets reach other nodes; null if the front answers.
+    pub forwarding: Option<Forwarding>,
+    /// Whether a client stays with its backend.
+    pub affinity: Option<String>,
+    /// Length of the ring.
+    pub ring_slots: Option<usize>,
+    /// Counters.
+    pub counters: Option<Counters>,
+}
+
+/// A frontend of a service. The address of a NodePort is null: it answers on the node's addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FrontendRow {
+    /// Kind.
+    pub kind: Option<FrontendKind>,
+    /// The VIP.
+    pub address: Option<IpAddr>,
+    /// Port.
+    pub port: u16,
+}
+
+/// Backends of a service by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendCounts {
+    /// Take new flows.
+    pub active: usize,
+    /// Keep the flows they have.
+    pub terminating: usize,
+    /// Take nothing.
+    pub unhealthy: usize,
+}
+
+/// A row of `weir backends`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendRow {
+    /// Id in the maps; null if it is not there.
+    pub id: Option<u32>,
+    /// How often the id was used.
+    pub generation: Option<u32>,
+    /// Address.
+    pub address: IpAddr,
+    /// Port.
+    pub port: u16,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Node it runs on.
+    pub node: Option<String>,
+    /// It runs on this node.
+    pub local: bool,
+    /// Whether it takes traffic.
+    pub state: Option<BackendState>,
+    /// Relative share of new flows.
+    pub weight: Option<u16>,
+    /// `namespace/name` of the pod.
+    pub pod: Option<String>,
+    /// `namespace/name:port` of each service it belongs to.
+    pub services: Vec<String>,
+    /// Counters.
+    pub counters: Option<Counters>,
+}
+
+/// A row of `weir routes`; host and path are `*` where any will do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteRow {
+    /// Host.
+    pub host: String,
+    /// Path.
+    pub path: String,
+    /// How the path matches: the type of the rule, or `Regex`; null for a default backend.
+    pub path_type: Option<String>,
+    /// `namespace/name` of the Ingress.
+    pub ingress: String,
+    /// `namespace/name` of the Service.
+    pub service: String,
+    /// Port of the Service as the Ingress names it.
+    pub service_port: String,
+    /// How many endpoints take requests.
+    pub endpoints: usize,
+    /// What happens to a request on the way, such as `rewrite-target /`.
+    pub filters: Vec<String>,
+    /// Whether TLS ends here; null: not known.
+    pub tls: Option<bool>,
+    /// What is wrong with the route.
+    pub problem: Option<String>,
+}
+
+/// `weir status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusRow {
+    /// Version of the agent.
+    pub version: String,
+    /// Name of the node.
+    pub node: Option<String>,
+    /// `/readyz` answers 200.
+    pub ready: bool,
+    /// What is missing until then.
+    pub missing: Vec<String>,
+    /// Where objects come from.
+    pub sources: Vec<SourceRow>,
+    /// Where programs are attached.
+    pub interfaces: Vec<InterfaceRow>,
+    /// How full the maps are.
+    pub maps: Vec<MapRow>,
+    /// The layer 7 process; null if there is none.
+    pub front: Option<FrontRow>,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+}
+
+/// A source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceRow {
+    /// `dir` or `kube`.
+    pub kind: String,
+    /// The directory.
+    pub target: String,
+    /// Everything it holds has been read once.
+    pub complete: bool,
+}
+
+/// An interface with programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InterfaceRow {
+    /// Name.
+    pub name: String,
+    /// Mode of XDP: `native` or `generic`; null if it is not attached.
+    pub mode: Option<String>,
+    /// Why not natively.
+    pub reason: Option<String>,
+    /// The programs.
+    pub programs: Vec<ProgramRow>,
+}
+
+/// A loaded program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProgramRow {
+    /// Name.
+    pub name: String,
+    /// Id in the kernel.
+    pub id: Option<u32>,
+    /// Instructions as the verifier counted them.
+    pub instructions: Option<u32>,
+}
+
+/// A map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MapRow {
+    /// Name.
+    pub name: String,
+    /// Entries in use; null where the kernel cannot tell.
+    pub entries: Option<u64>,
+    /// Most entries.
+    pub capacity: u64,
+}
+
+/// The layer 7 process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FrontRow {
+    /// Sockets that listen.
+    pub listeners: usize,
+    /// Routes in force.
+    pub routes: usize,
+    /// Process id.
+    pub pid: Option<u32>,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Requests answered.
+    pub requests: Option<u64>,
+}
+
+impl From<&InterfaceStatus> for InterfaceRow {
+    fn from(interface: &InterfaceStatus) -> Self {
+        let mode = match interface.mode {
+            InterfaceMode::Native => Some("native"),
+            InterfaceMode::Generic => Some("generic"),
+            InterfaceMode::None => None,
+        };
+        let program = |program: &ProgramStatus| ProgramRow {
+            name: program.name.to_owned(),
+            id: Some(program.id),
+            instructions: program.instructions,
+        };
+        Self {
+            name: interface.name.clone(),
+            mode: mode.map(str::to_owned),
+            reason: interface.reason.clone(),
+            programs: interface.programs.iter().map(program).collect(),
+        }
+    }
+}
+
+impl From<&MapStatus> for MapRow {
+    fn from(map: &MapStatus) -> Self {
+        Self { name: map.name.to_owned(), entries: map.entries, capacity: map.capacity.into() }
+    }
+}

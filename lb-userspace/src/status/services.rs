@@ -1,0 +1,97 @@
+//! Rows of `weir services`.
+
+use std::collections::BTreeMap;
+
+use super::row::{BackendCounts, FrontendRow, ServiceRow};
+use super::view::View;
+use crate::model::{Backend, BackendState, FrontendKind, Service, Target};
+use crate::tables::{FrontendKey, IpFamily, Ring, ServiceId};
+
+const ALGORITHM: &str = "maglev";
+const NO_AFFINITY: &str = "none";
+
+/// One row for each balanced port; by id where only the maps are known.
+pub(super) fn rows(view: &View) -> Vec<ServiceRow> {
+    match &view.desired {
+        Some(desired) => desired.services.values().map(|service| desired_row(view, service)).collect(),
+        None => view.tables.services.iter().map(|(id, ring)| table_row(view, *id, ring)).collect(),
+    }
+}
+
+fn desired_row(view: &View, service: &Service) -> ServiceRow {
+    let id = id(view, service);
+    let frontend = |f: &crate::model::Frontend| FrontendRow { kind: Some(f.kind), address: f.address, port: f.port };
+    ServiceRow {
+        namespace: Some(service.key.namespace.clone()),
+        name: Some(service.key.name.clone()),
+        port_name: service.port_name.clone(),
+        port: Some(service.key.port),
+        protocol: Some(service.key.protocol),
+        service_type: Some(service.service_type),
+        id: id.map(|id| id.0),
+        frontends: service.frontends.iter().map(frontend).collect(),
+        backends: backends(view, &service.target),
+        algorithm: matches!(service.target, Target::Backends(_)).then(|| ALGORITHM.to_owned()),
+        forwarding: matches!(service.target, Target::Backends(_)).then_some(service.forwarding),
+        affinity: Some(NO_AFFINITY.to_owned()),
+        ring_slots: id.and_then(|id| view.tables.services.get(&id)).map(|ring| ring.len()),
+        counters: view.service_counters(id),
+    }
+}
+
+/// A dual-stack service has one id per family; its row carries that of IPv4.
+fn id(view: &View, service: &Service) -> Option<ServiceId> {
+    let of = |family| view.service_ids.get(&(service.key.clone(), family)).copied();
+    of(IpFamily::V4).or_else(|| of(IpFamily::V6))
+}
+
+/// The node's own front counts as one backend, active while it listens.
+fn backends(view: &View, target: &Target) -> BackendCounts {
+    match target {
+        Target::Backends(backends) => count(backends),
+        Target::Front(_) => {
+            let listens = view.front.as_ref().is_some_and(|front| front.listeners > 0);
+            BackendCounts { active: usize::from(listens), terminating: 0, unhealthy: usize::from(!listens) }
+        }
+    }
+}
+
+fn count(backends: &[Backend]) -> BackendCounts {
+    let with = |state| backends.iter().filter(|backend| backend.state == state).count();
+    BackendCounts {
+        active: with(BackendState::Active),
+        terminating: with(BackendState::Terminating),
+        unhealthy: with(BackendState::Unhealthy),
+    }
+}
+
+fn table_row(view: &View, id: ServiceId, ring: &Ring) -> ServiceRow {
+    let frontends: BTreeMap<_, _> = view.tables.frontends.iter().filter(|(_, value)| value.service == id).collect();
+    let in_ring: std::collections::BTreeSet<_> = ring.iter().collect();
+    ServiceRow {
+        namespace: None,
+        name: None,
+        port_name: None,
+        port: None,
+        protocol: frontends.keys().next().map(|key| key.protocol),
+        service_type: None,
+        id: Some(id.0),
+        frontends: frontends.keys().map(|key| table_frontend(key)).collect(),
+        backends: BackendCounts { active: in_ring.len(), ..BackendCounts::default() },
+        algorithm: Some(ALGORITHM.to_owned()),
+        forwarding: None,
+        affinity: None,
+        ring_slots: Some(ring.len()),
+        counters: view.service_counters(Some(id)),
+    }
+}
+
+/// The maps know a NodePort by its unspecified address, and of other kinds only the address.
+fn table_frontend(key: &FrontendKey) -> FrontendRow {
+    let node_port = key.address.is_unspecified();
+    FrontendRow {
+        kind: node_port.then_some(FrontendKind::NodePort),
+        address: (!node_port).then_some(key.address),
+        port: key.port,
+    }
+}

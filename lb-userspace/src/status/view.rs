@@ -1,0 +1,81 @@
+//! What the agent (or the pins alone) know at one moment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::row::{Counters, FrontRow, InterfaceRow, MapRow, SourceRow, StatusRow};
+use crate::dataplane::CounterSnapshot;
+use crate::l7::table::RouteTable;
+use crate::model::{DesiredState, Problem, ServiceKey, Severity};
+use crate::tables::{BackendId, BackendKey, IpFamily, ServiceId, Tables};
+
+/// What the agent knows at one moment; everything shared, so that making one is cheap.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// Name of the node; `None` if only the pins were read.
+    pub node: Option<String>,
+    /// What is missing until the agent is ready.
+    pub missing: Vec<String>,
+    /// Sources.
+    pub sources: Vec<SourceRow>,
+    /// Interfaces with programs.
+    pub interfaces: Vec<InterfaceRow>,
+    /// Maps.
+    pub maps: Vec<MapRow>,
+    /// The layer 7 process.
+    pub front: Option<FrontRow>,
+    /// Problems.
+    pub problems: Arc<Vec<Problem>>,
+    /// What should be; `None` if only the pins were read.
+    pub desired: Option<Arc<DesiredState>>,
+    /// Ids of services.
+    pub service_ids: Arc<BTreeMap<(ServiceKey, IpFamily), ServiceId>>,
+    /// Ids of backends.
+    pub backend_ids: Arc<BTreeMap<(IpFamily, BackendKey), BackendId>>,
+    /// What the maps hold.
+    pub tables: Arc<Tables>,
+    /// The route table in force.
+    pub routes: Arc<RouteTable>,
+    /// Counters; `None` if they cannot be read.
+    pub counts: Option<Arc<CounterSnapshot>>,
+}
+
+impl View {
+    /// The row of `weir status`, problems sorted by severity and object.
+    pub(super) fn status(&self) -> StatusRow {
+        let mut problems = self.problems.to_vec();
+        problems.sort_by(|a, b| order(a).cmp(&order(b)));
+        StatusRow {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: self.node.clone(),
+            ready: self.missing.is_empty(),
+            missing: self.missing.clone(),
+            sources: self.sources.clone(),
+            interfaces: self.interfaces.clone(),
+            maps: self.maps.clone(),
+            front: self.front.clone(),
+            problems,
+        }
+    }
+
+    /// Counters of a service. One that counted nothing has zeros.
+    pub(super) fn service_counters(&self, id: Option<ServiceId>) -> Option<Counters> {
+        let counts = self.counts.as_ref()?;
+        Some(counts.services.get(&id?).map(Counters::from).unwrap_or_default())
+    }
+
+    /// Counters of a backend. One that counted nothing has zeros.
+    pub(super) fn backend_counters(&self, family: IpFamily, id: Option<BackendId>) -> Option<Counters> {
+        let counts = self.counts.as_ref()?;
+        Some(counts.backends.get(&(family, id?)).map(Counters::from).unwrap_or_default())
+    }
+
+    /// How often a backend's id was used.
+    pub(super) fn generation(&self, family: IpFamily, id: Option<BackendId>) -> Option<u32> {
+        self.counts.as_ref()?.generations.get(&(family, id?)).copied()
+    }
+}
+
+fn order(problem: &Problem) -> (Severity, &crate::model::ObjectRef, &Option<String>, &str) {
+    (problem.severity, &problem.object, &problem.field, &problem.message)
+}

@@ -1,0 +1,105 @@
+//! The compiled contents of the data plane: typed, sorted, one text line per entry.
+//!
+//! Tables know both address families; the data plane sorts entries into the maps of a family.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use crate::model::{FrontListener, Protocol};
+
+pub(crate) mod text;
+
+/// Id of a service in the maps; never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct ServiceId(pub u32);
+
+/// Id of a backend in the maps; never 0. Each family has its own numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct BackendId(pub u32);
+
+/// An address family, where one is needed as a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum IpFamily {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl IpFamily {
+    /// The family of an address.
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => IpFamily::V4,
+            IpAddr::V6(_) => IpFamily::V6,
+        }
+    }
+}
+
+/// Key of a frontend. A NodePort stands under the unspecified address of its family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FrontendKey {
+    /// The VIP, or the unspecified address.
+    pub address: IpAddr,
+    /// Port.
+    pub port: u16,
+    /// Protocol.
+    pub protocol: Protocol,
+}
+
+/// Where a frontend leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frontend {
+    /// The service.
+    pub service: ServiceId,
+    /// Set if the node's own front answers.
+    pub front: Option<FrontListener>,
+}
+
+/// Key of a backend. What the key names never changes; what differs is another backend with another id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BackendKey {
+    /// Address.
+    pub address: IpAddr,
+    /// Port.
+    pub port: u16,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// It runs on this node.
+    pub local: bool,
+}
+
+/// A service's ring: slot to backend. Empty: no backend.
+pub type Ring = Arc<[BackendId]>;
+
+/// Everything that the data plane's maps should hold. Rings of a service are per family: a dual-stack service has two
+/// service ids, one per family.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// Frontends.
+    pub frontends: BTreeMap<FrontendKey, Frontend>,
+    /// Services with their rings.
+    pub services: BTreeMap<ServiceId, Ring>,
+    /// Backends of each family.
+    pub backends: BTreeMap<(IpFamily, BackendId), BackendKey>,
+    /// Addresses of this node on which NodePorts answer.
+    pub node_addresses: BTreeSet<IpAddr>,
+    /// Addresses that have a frontend and are not the node's own: echo requests to them are answered.
+    pub vips: BTreeSet<IpAddr>,
+    /// Single settings.
+    pub settings: Settings,
+}
+
+/// Single settings of the data plane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// First and last port for SNAT.
+    pub snat_ports: (u16, u16),
+    /// Lowest and highest NodePort in use; `None` if there is none.
+    pub node_ports: Option<(u16, u16)>,
+    /// Address that SNAT takes instead of the device's own.
+    pub snat_address4: Option<Ipv4Addr>,
+    /// Mark for packets to the front.
+    pub front_mark: u32,
+}

@@ -1,0 +1,107 @@
+//! Tables as text: one line per entry, in the order of the keys. Golden files, the Plan and messages use the same words.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Formatter, Result};
+use std::net::SocketAddr;
+
+use super::{BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, Settings, Tables};
+use crate::model::FrontListener;
+
+impl Display for Tables {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        for (key, frontend) in &self.frontends {
+            writeln!(f, "frontend {key} -> {frontend}")?;
+        }
+        for (id, ring) in &self.services {
+            writeln!(f, "service {id} {}", RingText(ring))?;
+        }
+        for ((family, id), key) in &self.backends {
+            writeln!(f, "backend {family} {id} {key}")?;
+        }
+        for address in &self.node_addresses {
+            writeln!(f, "node-address {address}")?;
+        }
+        for address in &self.vips {
+            writeln!(f, "vip {address}")?;
+        }
+        writeln!(f, "settings {}", self.settings)
+    }
+}
+
+/// `address:port/protocol`; a NodePort has the unspecified address of its family.
+impl Display for FrontendKey {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "{}/{}", SocketAddr::new(self.address, self.port), self.protocol)
+    }
+}
+
+impl Display for Frontend {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "service {}", self.service)?;
+        match self.front {
+            Some(FrontListener::Http) => f.write_str(" front http"),
+            Some(FrontListener::Https) => f.write_str(" front https"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `address:port/protocol`, and whether it is local.
+impl Display for BackendKey {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "{}/{}", SocketAddr::new(self.address, self.port), self.protocol)?;
+        if self.local { f.write_str(" local") } else { Ok(()) }
+    }
+}
+
+impl Display for ServiceId {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Display for BackendId {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Display for IpFamily {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str(match self {
+            IpFamily::V4 => "v4",
+            IpFamily::V6 => "v6",
+        })
+    }
+}
+
+impl Display for Settings {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let (first, last) = self.snat_ports;
+        write!(f, "snat-ports {first}-{last}")?;
+        if let Some((lowest, highest)) = self.node_ports {
+            write!(f, " node-ports {lowest}-{highest}")?;
+        }
+        if let Some(address) = self.snat_address4 {
+            write!(f, " snat-address {address}")?;
+        }
+        write!(f, " front-mark {:#x}", self.front_mark)
+    }
+}
+
+/// A ring by its length and the slots of each backend.
+pub(crate) struct RingText<'a>(pub(crate) &'a Ring);
+
+impl Display for RingText<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let mut shares = BTreeMap::<BackendId, u32>::new();
+        for &backend in self.0.iter() {
+            *shares.entry(backend).or_default() += 1;
+        }
+        write!(f, "ring of {}", self.0.len())?;
+        for (backend, share) in shares {
+            write!(f, ", backend {backend}: {share}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! Objects to what should be: pure, one function per Service and per Ingress. Only what concerns several objects at once
+//! (node ports, frontends and routes that two objects want) is settled globally, in an order that does not depend on
+//! that of the input.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::model::{DesiredState, Problem, ServiceKey, problem};
+use crate::source::Objects;
+use crate::source::kinds::{EndpointSlice, Metadata};
+
+mod address;
+mod backends;
+pub mod configmap;
+mod conflicts;
+mod front;
+mod frontends;
+mod ingress;
+mod locate;
+mod node_ports;
+mod pods;
+mod port;
+mod service;
+
+pub use locate::locate;
+pub use node_ports::moved_node_ports;
+
+/// The settings that the translation depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Name of this node.
+    pub node_name: String,
+    /// Addresses of this node.
+    pub node_ips: Vec<IpAddr>,
+    /// Where this node's pods live; empty: as its Node object says.
+    pub pod_cidrs: Vec<IpNet>,
+    /// Labels that a Service selects to mean the node's own front.
+    pub front_labels: Vec<(String, String)>,
+    /// HTTP port of the front; 0: none.
+    pub http_port: u16,
+    /// HTTPS port of the front; 0: none.
+    pub https_port: u16,
+    /// Namespace and name of the Service for requests that no Ingress wants.
+    pub default_backend_service: Option<(String, String)>,
+    /// Namespace and name of the ConfigMap with the settings of the front.
+    pub configmap: Option<(String, String)>,
+    /// Namespace and name of the ConfigMap that maps TCP ports of the front to Services.
+    pub tcp_services_configmap: Option<(String, String)>,
+    /// The same for UDP.
+    pub udp_services_configmap: Option<(String, String)>,
+    /// The class of Ingresses that are served; `None`: `weir`, and those without a class.
+    pub ingress_class: Option<String>,
+    /// With a class given: Ingresses without one are served too.
+    pub watch_ingress_without_class: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            node_name: String::new(),
+            node_ips: Vec::new(),
+            pod_cidrs: Vec::new(),
+            front_labels: vec![("app.kubernetes.io/name".to_owned(), "weir".to_owned())],
+            http_port: 80,
+            https_port: 443,
+            default_backend_service: None,
+            configmap: None,
+            tcp_services_configmap: None,
+            udp_services_configmap: None,
+            ingress_class: None,
+            watch_ingress_without_class: false,
+        }
+    }
+}
+
+/// Translates everything. The same objects and settings give the same result, in whatever order the objects came.
+pub fn translate(objects: &Objects, settings: &Settings) -> (DesiredState, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut drafts = translate_services(objects, settings, &mut problems);
+    node_ports::assign(&mut drafts, settings, &mut problems);
+    conflicts::between_frontends(&mut drafts, &mut problems);
+    let services = drafts.into_iter().map(|draft| (draft.service.key.clone(), draft.service)).collect();
+    let routes = ingress::translate_all(objects, settings, &services, &mut problems);
+    configmap::check_named(objects, settings, &services, &mut problems);
+    pods::check(objects, &mut problems);
+    locate(objects, &mut problems);
+    problems.extend(objects.problems());
+    problem::sort(&mut problems);
+    (DesiredState { services, routes }, problems)
+}
+
+fn translate_services(objects: &Objects, settings: &Settings, problems: &mut Vec<Problem>) -> Vec<service::Draft> {
+    let slices = slices_by_service(objects);
+    let locality = backends::Locality::new(objects, settings, problems);
+    let translated = objects.services().flat_map(|object| {
+        let key = (object.metadata.namespace.as_str(), object.metadata.name.as_str());
+        let slices = slices.get(&key).map_or(&[][..], Vec::as_slice);
+        service::translate(object, slices, &locality, settings, problems)
+    });
+    translated.collect()
+}
+
+fn slices_by_service(objects: &Objects) -> HashMap<(&str, &str), Vec<&EndpointSlice>> {
+    let mut slices: HashMap<_, Vec<&EndpointSlice>> = HashMap::new();
+    for slice in objects.endpoint_slices() {
+        if let Some(service) = slice.service() {
+            slices.entry((slice.metadata.namespace.as_str(), service)).or_default().push(slice);
+        }
+    }
+    slices
+}
+
+/// Who is older, where two objects want the same: by creation, then by name. Objects without a time stamp, as people
+/// write them, come last.
+type Seniority = (bool, Option<String>, String, String);
+
+fn seniority(metadata: &Metadata) -> Seniority {
+    let created = metadata.creation_timestamp.clone();
+    (created.is_none(), created, metadata.namespace.clone(), metadata.name.clone())
+}
+
+/// The balanced ports, as routes look them up.
+type Services = BTreeMap<ServiceKey, crate::model::Service>;
+
+#[cfg(test)]
+mod tests;

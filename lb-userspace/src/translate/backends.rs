@@ -1,0 +1,177 @@
+//! Endpoint slices to backends.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::port::{self, Port};
+use super::{Settings, address};
+use crate::model::problem::code;
+use crate::model::{Backend, BackendState, ObjectRef, Problem};
+use crate::source::Objects;
+use crate::source::kinds::{Endpoint, EndpointConditions, EndpointSlice, Node};
+
+/// What tells whether a backend runs on this node.
+#[derive(Debug)]
+pub(super) struct Locality {
+    node_name: String,
+    node_ips: Vec<IpAddr>,
+    pod_cidrs: Vec<IpNet>,
+}
+
+impl Locality {
+    /// From the settings, else from this node's Node object.
+    pub(super) fn new(objects: &Objects, settings: &Settings, problems: &mut Vec<Problem>) -> Self {
+        let pod_cidrs = match objects.node("", &settings.node_name) {
+            Some(node) if settings.pod_cidrs.is_empty() => pod_cidrs(node, problems),
+            _ => settings.pod_cidrs.clone(),
+        };
+        Locality { node_name: settings.node_name.clone(), node_ips: settings.node_ips.clone(), pod_cidrs }
+    }
+
+    fn is_local(&self, node: Option<&str>, address: IpAddr) -> bool {
+        match node {
+            Some(node) => node == self.node_name,
+            None => self.node_ips.contains(&address) || self.pod_cidrs.iter().any(|cidr| cidr.contains(&address)),
+        }
+    }
+}
+
+fn pod_cidrs(node: &Node, problems: &mut Vec<Problem>) -> Vec<IpNet> {
+    let single = node.spec.pod_cidr.iter().map(|cidr| ("spec.podCIDR".to_owned(), cidr));
+    let several = node.spec.pod_cidrs.iter().enumerate().map(|(i, cidr)| (format!("spec.podCIDRs[{i}]"), cidr));
+    let mut cidrs = Vec::new();
+    for (field, text) in single.chain(several).filter(|(_, text)| !text.is_empty()) {
+        match text.parse() {
+            Ok(cidr) => cidrs.push(cidr),
+            Err(_) => {
+                let owner = ObjectRef::new("Node", "", &node.metadata.name);
+                let problem = Problem::error(code::ADDRESS_INVALID, &owner, "this is not a network");
+                problems.push(problem.at(field, text).expected("a network, such as 10.244.1.0/24"));
+            }
+        }
+    }
+    cidrs
+}
+
+/// The backends of a port: of the slices' ports of that name, each address and port once.
+pub(super) fn of_port(
+    slices: &[&EndpointSlice],
+    port: &Port<'_>,
+    locality: &Locality,
+    problems: &mut Vec<Problem>,
+) -> Vec<Backend> {
+    let mut backends: BTreeMap<(IpAddr, u16), Backend> = BTreeMap::new();
+    for slice in slices.iter().filter(|slice| slice.address_type != "FQDN") {
+        let Some(number) = number_in(slice, port, problems) else { continue };
+        for (index, endpoint) in slice.endpoints.iter().enumerate() {
+            let Some(backend) = backend(slice, index, endpoint, number, locality, problems) else { continue };
+            let known = backends.entry((backend.address, backend.port)).or_insert_with(|| backend.clone());
+            // While an endpoint moves from one slice to another both name it; the better word counts.
+            if backend.state < known.state {
+                *known = backend;
+            }
+        }
+    }
+    backends.into_values().collect()
+}
+
+fn number_in(slice: &EndpointSlice, port: &Port<'_>, problems: &mut Vec<Problem>) -> Option<u16> {
+    let wanted = port.raw.name.as_deref().unwrap_or_default();
+    let (index, found) = slice.ports.iter().enumerate().find(|(_, found)| {
+        let protocol = found.protocol.as_deref().unwrap_or("TCP");
+        found.name.as_deref().unwrap_or_default() == wanted && protocol == port.protocol.to_string()
+    })?;
+    // No number means every port, which is of use to others than a Service.
+    let number = found.port?;
+    let valid = port::number(number);
+    if valid.is_none() {
+        let problem = Problem::error(code::PORT_INVALID, &reference(slice), "this is not a port");
+        problems.push(problem.at(format!("ports[{index}].port"), number).expected("1-65535"));
+    }
+    valid
+}
+
+fn backend(
+    slice: &EndpointSlice,
+    index: usize,
+    endpoint: &Endpoint,
+    port: u16,
+    locality: &Locality,
+    problems: &mut Vec<Problem>,
+) -> Option<Backend> {
+    // Consumers take the first address: the others are the same endpoint (API documentation of EndpointSlice).
+    let text = endpoint.addresses.first()?;
+    let address = match address::routable(text) {
+        Ok(address) => address,
+        Err(fault) => {
+            problems.push(bad_address(slice, index, text, fault));
+            return None;
+        }
+    };
+    let node = endpoint.node();
+    Some(Backend {
+        address,
+        port,
+        weight: 1,
+        state: state(endpoint.conditions),
+        local: locality.is_local(node, address),
+        node: node.map(str::to_owned),
+        pod: pod(slice, endpoint),
+    })
+}
+
+fn bad_address(slice: &EndpointSlice, index: usize, text: &str, fault: &str) -> Problem {
+    let (owner, field) = match slice.endpoints.get(index).and_then(|endpoint| endpoint.target_ref.as_ref()) {
+        // A derived slice is nobody's text; the pod's address is.
+        Some(pod) if slice.derived => {
+            (ObjectRef::new("Pod", &slice.metadata.namespace, &pod.name), "status.podIP".to_owned())
+        }
+        _ => (reference(slice), format!("endpoints[{index}].addresses[0]")),
+    };
+    Problem::error(code::ADDRESS_INVALID, &owner, fault).at(field, text).expected(address::EXPECTED)
+}
+
+fn reference(slice: &EndpointSlice) -> ObjectRef {
+    let metadata = &slice.metadata;
+    match slice.service() {
+        Some(service) if slice.derived => ObjectRef::new("Endpoints", &metadata.namespace, service),
+        _ => ObjectRef::new("EndpointSlice", &metadata.namespace, &metadata.name),
+    }
+}
+
+/// As the API documents the conditions: unknown readiness is ready, unknown serving is readiness.
+fn state(conditions: EndpointConditions) -> BackendState {
+    let ready = conditions.ready.unwrap_or(true);
+    let serving = conditions.serving.unwrap_or(ready);
+    match (ready, serving && conditions.terminating == Some(true)) {
+        (true, _) => BackendState::Active,
+        (false, true) => BackendState::Terminating,
+        (false, false) => BackendState::Unhealthy,
+    }
+}
+
+fn pod(slice: &EndpointSlice, endpoint: &Endpoint) -> Option<String> {
+    let target = endpoint.target_ref.as_ref().filter(|target| target.kind == "Pod")?;
+    let namespace = if target.namespace.is_empty() { &slice.metadata.namespace } else { &target.namespace };
+    Some(format!("{namespace}/{}", target.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_to_states() {
+        let state_of = |ready, serving, terminating| state(EndpointConditions { ready, serving, terminating });
+        assert_eq!(state_of(None, None, None), BackendState::Active);
+        assert_eq!(state_of(Some(true), Some(true), Some(false)), BackendState::Active);
+        assert_eq!(state_of(Some(false), Some(true), Some(true)), BackendState::Terminating);
+        assert_eq!(state_of(Some(false), Some(false), Some(true)), BackendState::Unhealthy);
+        assert_eq!(state_of(Some(false), None, Some(true)), BackendState::Unhealthy);
+        assert_eq!(state_of(Some(false), Some(true), None), BackendState::Unhealthy);
+        // publishNotReadyAddresses
+        assert_eq!(state_of(Some(true), Some(false), Some(true)), BackendState::Active);
+    }
+}

@@ -1,0 +1,125 @@
+//! Where clients of a Service arrive.
+
+use std::net::IpAddr;
+
+use super::port::{self, Port};
+use super::service::NodePort;
+use super::{address, node_ports};
+use crate::model::problem::code;
+use crate::model::{Frontend, FrontendKind, ObjectRef, Problem, ServiceType};
+use crate::source::kinds::{LoadBalancerIngress, Service};
+
+/// An address of a Service; every port of the Service has a frontend on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Vip {
+    kind: FrontendKind,
+    address: IpAddr,
+}
+
+impl Vip {
+    /// The frontend of a port.
+    pub(super) fn with_port(self, port: u16) -> Frontend {
+        Frontend { kind: self.kind, address: Some(self.address), port }
+    }
+}
+
+/// All addresses of a Service, each once. A headless one has none.
+pub(super) fn addresses(
+    object: &Service,
+    service_type: ServiceType,
+    owner: &ObjectRef,
+    problems: &mut Vec<Problem>,
+) -> Vec<Vip> {
+    if object.is_headless() {
+        return Vec::new();
+    }
+    let mut written = cluster_ips(object);
+    let external = object.spec.external_ips.iter().enumerate();
+    written.extend(external.map(|(i, ip)| (FrontendKind::ExternalIP, format!("spec.externalIPs[{i}]"), ip)));
+    if service_type == ServiceType::LoadBalancer {
+        written.extend(load_balancer_ips(object, owner, problems));
+    }
+    let mut vips: Vec<Vip> = Vec::new();
+    for (kind, field, text) in written {
+        match address::routable(text) {
+            Ok(address) if vips.iter().any(|vip| vip.address == address) => {}
+            Ok(address) => vips.push(Vip { kind, address }),
+            Err(fault) => {
+                let problem = Problem::error(code::ADDRESS_INVALID, owner, fault);
+                problems.push(problem.at(field, text).expected(address::EXPECTED));
+            }
+        }
+    }
+    vips.sort_by_key(|vip| (vip.kind, vip.address));
+    vips
+}
+
+type Written<'a> = (FrontendKind, String, &'a String);
+
+/// `clusterIPs` repeats `clusterIP`.
+fn cluster_ips(object: &Service) -> Vec<Written<'_>> {
+    let several = object.spec.cluster_ips.iter().enumerate();
+    let several = several.map(|(i, ip)| (FrontendKind::ClusterIP, format!("spec.clusterIPs[{i}]"), ip));
+    let single = object.spec.cluster_ip.iter().filter(|_| object.spec.cluster_ips.is_empty());
+    let single = single.map(|ip| (FrontendKind::ClusterIP, "spec.clusterIP".to_owned(), ip));
+    several.chain(single).filter(|(_, _, ip)| !ip.is_empty()).collect()
+}
+
+fn load_balancer_ips<'a>(object: &'a Service, owner: &ObjectRef, problems: &mut Vec<Problem>) -> Vec<Written<'a>> {
+    let status = object.status.load_balancer.ingress.iter().enumerate();
+    let given = status.filter_map(|(i, ingress)| {
+        let field = format!("status.loadBalancer.ingress[{i}].ip");
+        Some((FrontendKind::LoadBalancer, field, own_address(ingress)?))
+    });
+    let given: Vec<_> = given.collect();
+    if !object.status.load_balancer.ingress.is_empty() {
+        return given;
+    }
+    let asked = object.spec.load_balancer_ip.iter().filter(|ip| !ip.is_empty());
+    let asked: Vec<_> = asked.map(|ip| (FrontendKind::LoadBalancer, "spec.loadBalancerIP".to_owned(), ip)).collect();
+    if asked.is_empty() {
+        let what = "the Service has no address yet, and there is no pool to take one from; its node ports work";
+        let problem = Problem::info(code::LOAD_BALANCER_NO_POOL, owner, what);
+        problems
+            .push(problem.at_field("status.loadBalancer.ingress").expected("an address there, or spec.loadBalancerIP"));
+    }
+    asked
+}
+
+fn own_address(ingress: &LoadBalancerIngress) -> Option<&String> {
+    ingress.ip.as_ref().filter(|_| ingress.ip_mode.as_deref() != Some("Proxy"))
+}
+
+/// What a port asks for as node port.
+pub(super) fn node_port(
+    object: &Service,
+    service_type: ServiceType,
+    port: &Port<'_>,
+    owner: &ObjectRef,
+    problems: &mut Vec<Problem>,
+) -> NodePort {
+    let written = port.raw.node_port.filter(|number| *number != 0);
+    let allowed = match service_type {
+        ServiceType::NodePort => true,
+        ServiceType::LoadBalancer => object.spec.allocate_load_balancer_node_ports != Some(false) || written.is_some(),
+        ServiceType::ClusterIP | ServiceType::ExternalName => false,
+    };
+    match written {
+        None if allowed && !object.is_headless() => NodePort::Any,
+        None => NodePort::No,
+        Some(number) if !allowed || object.is_headless() => {
+            let problem = Problem::error(code::NODE_PORT_UNUSED, owner, "this Service has no node ports");
+            problems.push(problem.at(port.field("nodePort"), number).expected("spec.type NodePort or LoadBalancer"));
+            NodePort::No
+        }
+        Some(number) => match port::number(number).filter(|number| node_ports::RANGE.contains(number)) {
+            Some(number) => NodePort::Fixed(number),
+            None => {
+                let problem = Problem::error(code::NODE_PORT_OUT_OF_RANGE, owner, "this cannot be a node port");
+                let expected = format!("{}-{}", node_ports::RANGE.start(), node_ports::RANGE.end());
+                problems.push(problem.at(port.field("nodePort"), number).expected(expected));
+                NodePort::No
+            }
+        },
+    }
+}

@@ -1,0 +1,193 @@
+//! Ingresses to routes.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Services, Settings, seniority};
+use crate::model::problem::code;
+use crate::model::{ObjectRef, PathMatch, Problem, Route, RouteKey};
+use crate::source::Objects;
+use crate::source::kinds::{Ingress, IngressBackend, IngressRule};
+
+mod annotations;
+pub(super) mod backend;
+mod class;
+mod host;
+mod neighbours;
+mod path;
+mod rewrite;
+
+use backend::Lookup;
+use class::Classes;
+use rewrite::Rewriting;
+
+/// Translates every Ingress that is ours; where two want the same host and path, the older one has it.
+pub(super) fn translate_all(
+    objects: &Objects,
+    settings: &Settings,
+    services: &Services,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<RouteKey, Route> {
+    let classes = Classes::new(objects, settings);
+    let lookup = Lookup { objects, services };
+    let mut ours: Vec<_> = objects.ingresses().filter(|ingress| classes.serve(ingress, problems)).collect();
+    ours.sort_by_cached_key(|ingress| seniority(&ingress.metadata));
+    let mut table = Table::default();
+    for ingress in ours {
+        for draft in translate(ingress, &lookup, problems) {
+            table.add(draft, &reference(ingress), problems);
+        }
+    }
+    if let Some((namespace, name)) = &settings.default_backend_service {
+        table.add_default(backend::default_service(namespace, name, &lookup, problems));
+    }
+    neighbours::note_literal(&table.routes, problems);
+    table.routes
+}
+
+/// A route and the field that asks for it.
+struct Draft {
+    route: Route,
+    field: String,
+}
+
+fn reference(ingress: &Ingress) -> ObjectRef {
+    ObjectRef::new("Ingress", &ingress.metadata.namespace, &ingress.metadata.name)
+}
+
+/// Translates one Ingress.
+fn translate(ingress: &Ingress, lookup: &Lookup<'_>, problems: &mut Vec<Problem>) -> Vec<Draft> {
+    let mut one = OneIngress { ingress, owner: reference(ingress), lookup, problems, drafts: Vec::new() };
+    one.translate();
+    one.drafts
+}
+
+struct OneIngress<'a> {
+    ingress: &'a Ingress,
+    owner: ObjectRef,
+    lookup: &'a Lookup<'a>,
+    problems: &'a mut Vec<Problem>,
+    drafts: Vec<Draft>,
+}
+
+impl OneIngress<'_> {
+    fn translate(&mut self) {
+        annotations::note_ignored(self.ingress, &self.owner, self.problems);
+        self.note_tls();
+        let mut rewriting = Rewriting::of(self.ingress, &self.owner, self.problems);
+        let spec = &self.ingress.spec;
+        let mut hosts = Vec::new();
+        for (index, rule) in spec.rules.iter().enumerate() {
+            if let Some(host) = self.host(index, rule) {
+                self.rule(index, rule, &host, &mut rewriting);
+                hosts.push(host);
+            }
+        }
+        rewriting.note_ambiguous(&self.owner, self.problems);
+        let default = [("spec.defaultBackend", &spec.default_backend), ("spec.backend", &spec.backend)];
+        match default.into_iter().find_map(|(field, backend)| Some((field, backend.as_ref()?))) {
+            Some((field, backend)) => self.default_backend(field, backend, hosts),
+            None if spec.rules.is_empty() => {
+                let problem = Problem::error(code::INGRESS_EMPTY, &self.owner, "the Ingress asks for nothing");
+                self.problems.push(problem.at_field("spec").expected("rules or a default backend"));
+            }
+            None => {}
+        }
+    }
+
+    fn note_tls(&mut self) {
+        let secrets: Vec<_> = self.ingress.spec.tls.iter().filter_map(|tls| tls.secret_name.as_deref()).collect();
+        if !self.ingress.spec.tls.is_empty() {
+            let problem =
+                Problem::info(code::NOT_YET, &self.owner, "there is no TLS yet; its hosts are served over HTTP");
+            self.problems.push(problem.at("spec.tls", secrets.join(", ")));
+        }
+    }
+
+    /// The host of a rule, if it is good; inside, `None` is any host.
+    fn host(&mut self, index: usize, rule: &IngressRule) -> Option<Option<String>> {
+        let text = rule.host.as_deref().unwrap_or_default();
+        match host::validate(text) {
+            Ok(host) => Some(host),
+            Err(expected) => {
+                let problem = Problem::error(code::HOST_INVALID, &self.owner, "this is not a host name");
+                self.problems.push(problem.at(format!("spec.rules[{index}].host"), text).expected(expected));
+                None
+            }
+        }
+    }
+
+    fn rule(&mut self, index: usize, rule: &IngressRule, host: &Option<String>, rewriting: &mut Rewriting) {
+        for (number, written) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
+            let field = format!("spec.rules[{index}].http.paths[{number}]");
+            let is_regex = |path: &PathMatch| rewriting.is_regex(path);
+            let path = path::validate(written, self.ingress.beta, is_regex, &field, &self.owner, self.problems);
+            let Some(path) = path else { continue };
+            let served = rewriting.of_path(path, &field, &self.owner, self.problems);
+            let Some((path, rewrite)) = served else { continue };
+            if let Some(mut draft) = self.draft(RouteKey { host: host.clone(), path }, &written.backend, &field) {
+                draft.route.rewrite = rewrite;
+                self.drafts.push(draft);
+            }
+        }
+    }
+
+    /// Takes what the rules of its hosts do not match; without rules, what nobody matches.
+    fn default_backend(&mut self, field: &str, backend: &IngressBackend, mut hosts: Vec<Option<String>>) {
+        if self.ingress.spec.rules.is_empty() {
+            hosts.push(None);
+        }
+        hosts.sort();
+        hosts.dedup();
+        // What is wrong with the backend is said once, not for every host.
+        let first = hosts.first().cloned().map(|host| RouteKey { host, path: PathMatch::Default });
+        let Some(draft) = first.and_then(|key| self.draft_at(key, backend, field)) else { return };
+        for host in hosts {
+            let key = RouteKey { host, path: PathMatch::Default };
+            self.drafts.push(Draft { route: Route { key, ..draft.route.clone() }, field: field.to_owned() });
+        }
+    }
+
+    fn draft(&mut self, key: RouteKey, backend: &IngressBackend, path_field: &str) -> Option<Draft> {
+        let draft = self.draft_at(key, backend, &format!("{path_field}.backend"))?;
+        Some(Draft { field: format!("{path_field}.path"), ..draft })
+    }
+
+    fn draft_at(&mut self, key: RouteKey, backend: &IngressBackend, field: &str) -> Option<Draft> {
+        let namespace = &self.ingress.metadata.namespace;
+        let (backend, problem) = self.lookup.backend(backend, namespace, field, &self.owner, self.problems)?;
+        let ingress = format!("{namespace}/{}", self.ingress.metadata.name);
+        Some(Draft { route: Route { key, ingress, backend, rewrite: None, problem }, field: field.to_owned() })
+    }
+}
+
+/// All routes, each host and path once.
+#[derive(Default)]
+struct Table {
+    routes: BTreeMap<RouteKey, Route>,
+    /// Who has a host and path; paths that match the same requests are the same here.
+    holders: HashMap<RouteKey, String>,
+}
+
+impl Table {
+    fn add(&mut self, draft: Draft, owner: &ObjectRef, problems: &mut Vec<Problem>) {
+        let claim = RouteKey { host: draft.route.key.host.clone(), path: path::canonical(&draft.route.key.path) };
+        match self.holders.get(&claim) {
+            None => {
+                self.holders.insert(claim, draft.route.ingress.clone());
+                self.routes.insert(draft.route.key.clone(), draft.route);
+            }
+            Some(holder) => {
+                let host = draft.route.key.host.as_deref().unwrap_or("any host");
+                let path = path::text(&draft.route.key.path);
+                let what = format!("Ingress {holder} has host and path already; its backend answers");
+                let problem = Problem::warning(code::ROUTE_CONFLICT, owner, what);
+                problems.push(problem.at(draft.field, format!("{host}{path}")));
+            }
+        }
+    }
+
+    /// An Ingress that is a default backend for everything goes before the one that a flag names.
+    fn add_default(&mut self, route: Route) {
+        self.routes.entry(route.key.clone()).or_insert(route);
+    }
+}

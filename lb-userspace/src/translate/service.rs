@@ -1,0 +1,159 @@
+//! One Service to its balanced ports.
+
+use super::backends::{self, Locality};
+use super::port::{self, Port};
+use super::{Seniority, Settings, front, frontends, seniority};
+use crate::model::problem::code;
+use crate::model::{Forwarding, Frontend, ObjectRef, Problem, Service, ServiceKey, ServiceType, Target};
+use crate::source::kinds::{self, EndpointSlice};
+
+/// A Service whose label names another proxy is left to that.
+const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
+
+/// Prefix of our own annotations.
+const ANNOTATIONS: &str = "weir.io/";
+
+/// A balanced port before the global steps.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// As it will be, but for node ports.
+    pub(super) service: Service,
+    /// Its place in `spec.ports`.
+    pub(super) index: usize,
+    /// What is asked for as node port.
+    pub(super) node_port: NodePort,
+    /// Who wins where two want the same.
+    pub(super) seniority: Seniority,
+}
+
+/// What a port of a Service asks for as node port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NodePort {
+    /// None.
+    No,
+    /// Any.
+    Any,
+    /// This one.
+    Fixed(u16),
+}
+
+impl Draft {
+    /// The Service, for a Problem.
+    pub(super) fn reference(&self) -> ObjectRef {
+        reference(&self.service.key.namespace, &self.service.key.name)
+    }
+
+    /// Who comes first where two want the same.
+    pub(super) fn rank(&self) -> (&Seniority, &ServiceKey) {
+        (&self.seniority, &self.service.key)
+    }
+}
+
+/// Names a Service in a Problem.
+pub(super) fn reference(namespace: &str, name: &str) -> ObjectRef {
+    ObjectRef::new("Service", namespace, name)
+}
+
+/// Translates one Service.
+pub(super) fn translate(
+    object: &kinds::Service,
+    slices: &[&EndpointSlice],
+    locality: &Locality,
+    settings: &Settings,
+    problems: &mut Vec<Problem>,
+) -> Vec<Draft> {
+    let owner = reference(&object.metadata.namespace, &object.metadata.name);
+    let Some(service_type) = service_type(object, &owner, problems) else { return Vec::new() };
+    if service_type == ServiceType::ExternalName || object.metadata.labels.contains_key(PROXY_NAME_LABEL) {
+        return Vec::new();
+    }
+    if object.spec.ports.is_empty() && !object.is_headless() {
+        let problem = Problem::error(code::SERVICE_PORTS_MISSING, &owner, "the Service has no port");
+        problems.push(problem.at_field("spec.ports").expected("at least one port"));
+    }
+    later_fields(object, &owner, problems);
+    let vips = frontends::addresses(object, service_type, &owner, problems);
+    let ports = port::valid(object, &owner, problems);
+    let drafts = ports.into_iter().map(|port| {
+        let target = match front::listener(object, &port, settings, &owner, problems) {
+            Some(listener) => Target::Front(listener),
+            None => Target::Backends(backends::of_port(slices, &port, locality, problems)),
+        };
+        let node_port = frontends::node_port(object, service_type, &port, &owner, problems);
+        let frontends = vips.iter().map(|vip| vip.with_port(port.number)).collect();
+        let service = balanced(object, service_type, &port, frontends, target);
+        Draft { service, index: port.index, node_port, seniority: seniority(&object.metadata) }
+    });
+    drafts.collect()
+}
+
+fn balanced(
+    object: &kinds::Service,
+    service_type: ServiceType,
+    port: &Port<'_>,
+    frontends: Vec<Frontend>,
+    target: Target,
+) -> Service {
+    Service {
+        key: ServiceKey {
+            namespace: object.metadata.namespace.clone(),
+            name: object.metadata.name.clone(),
+            port: port.number,
+            protocol: port.protocol,
+        },
+        port_name: port.raw.name.clone().filter(|name| !name.is_empty()),
+        service_type,
+        frontends,
+        target,
+        forwarding: Forwarding::Snat,
+    }
+}
+
+fn service_type(object: &kinds::Service, owner: &ObjectRef, problems: &mut Vec<Problem>) -> Option<ServiceType> {
+    match object.spec.service_type.as_deref() {
+        None | Some("ClusterIP" | "") => Some(ServiceType::ClusterIP),
+        Some("NodePort") => Some(ServiceType::NodePort),
+        Some("LoadBalancer") => Some(ServiceType::LoadBalancer),
+        Some("ExternalName") => Some(ServiceType::ExternalName),
+        Some(other) => {
+            let problem = Problem::error(code::SERVICE_TYPE_UNKNOWN, owner, "there is no such type");
+            problems.push(problem.at("spec.type", other).expected("ClusterIP, NodePort, LoadBalancer or ExternalName"));
+            None
+        }
+    }
+}
+
+/// Fields and annotations that have no effect yet, or a value that nobody knows.
+fn later_fields(object: &kinds::Service, owner: &ObjectRef, problems: &mut Vec<Problem>) {
+    let spec = &object.spec;
+    let later = [
+        ("spec.externalTrafficPolicy", &spec.external_traffic_policy, "Cluster", "Local"),
+        ("spec.internalTrafficPolicy", &spec.internal_traffic_policy, "Cluster", "Local"),
+        ("spec.sessionAffinity", &spec.session_affinity, "None", "ClientIP"),
+    ];
+    for (field, value, default, meaningful) in later {
+        match value.as_deref() {
+            Some(value) if value == meaningful => {
+                problems.push(Problem::info(code::NOT_YET, owner, "this is not honoured yet").at(field, meaningful));
+            }
+            None => {}
+            Some(value) if value == default || value.is_empty() => {}
+            Some(value) => {
+                let what = format!("there is no such setting; taken as {default}");
+                let problem = Problem::warning(code::FIELD_INVALID, owner, what).at(field, value);
+                problems.push(problem.expected(format!("{default} or {meaningful}")));
+            }
+        }
+    }
+    let ours: Vec<_> = object.metadata.annotations.keys().filter(|key| key.starts_with(ANNOTATIONS)).collect();
+    if let Some(first) = ours.first() {
+        let problem = Problem::info(code::ANNOTATIONS_IGNORED, owner, "annotations that are not honoured yet");
+        let all = ours.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ");
+        problems.push(problem.at(format!("metadata.annotations[{first}]"), all));
+    }
+    if !spec.load_balancer_source_ranges.is_empty() {
+        let what = "clients are not restricted yet: everybody reaches this Service";
+        let problem = Problem::warning(code::SOURCE_RANGES_IGNORED, owner, what);
+        problems.push(problem.at("spec.loadBalancerSourceRanges", spec.load_balancer_source_ranges.join(", ")));
+    }
+}

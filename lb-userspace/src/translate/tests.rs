@@ -1,0 +1,5 @@
+//! Golden files and properties.
+
+mod golden;
+mod properties;
+mod scale;

@@ -1,0 +1,185 @@
+//! Running a fixture: the same packets through the host pipeline and through the kernel.
+
+use std::collections::BTreeMap;
+
+use lb_common::abi::{FlowEntry4, FlowKey4, ReplyEntry4, map, program};
+use lb_common::addr::V4;
+use lb_common::conntrack::ticks;
+use lb_common::drop_reason::DropReason;
+use lb_common::host::{Bytes, Maps};
+use lb_common::lookup::Table;
+use lb_common::pipeline;
+use lb_common::verdict::Verdict;
+
+use crate::kernel::{self, Kernel};
+use crate::packet::Builder;
+use crate::world::{self, Devices};
+
+/// What becomes of a packet, as far as both sides can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Pass,
+    Deliver,
+    Front,
+    HandOver,
+    Transmit(u32),
+    /// Sent by the companion; out of which device is the kernel's to say.
+    Redirect,
+    Drop,
+}
+
+/// Where a packet meets the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hook {
+    Ingress,
+    Egress,
+    /// tc ingress, where XDP has left no word: the companion does it all.
+    Companion,
+}
+
+/// The host's side of a fixture, and the kernel's where there is one.
+pub(crate) struct Bench {
+    pub(crate) host: Maps<V4>,
+    pub(crate) devices: Devices,
+    pub(crate) kernel: Option<Kernel>,
+}
+
+impl Bench {
+    /// Both sides with the tables of [`world`].
+    pub(crate) fn new() -> Self {
+        Self::with(world::host)
+    }
+
+    /// Both sides with tables of one's own.
+    pub(crate) fn with(tables: impl Fn(Devices) -> Maps<V4>) -> Self {
+        let kernel = kernel::available().then(|| Kernel::new(&tables));
+        let devices = kernel.as_ref().map_or(Devices { first: 7, second: 8 }, |kernel| kernel.devices);
+        Self { host: tables(devices), devices, kernel }
+    }
+
+    /// Runs a packet on both sides, asserts that they agree, and gives what the host says.
+    pub(crate) fn run(&mut self, hook: Hook, packet: &[u8]) -> (Verdict, Vec<u8>) {
+        self.host.now.set(ticks(monotonic_ns()));
+        let mut bytes = Bytes(packet.to_vec());
+        self.host.resolves = hook == Hook::Companion;
+        let verdict = match hook {
+            Hook::Ingress | Hook::Companion => pipeline::ingress(&mut bytes, &self.host),
+            Hook::Egress => pipeline::egress(&mut bytes, &self.host),
+        };
+        if let Some(kernel) = &mut self.kernel {
+            let (outcome, out) = match hook {
+                Hook::Ingress => kernel.xdp(packet),
+                Hook::Egress => kernel.tc(program::TC_EGRESS, packet),
+                Hook::Companion => kernel.tc(program::TC_INGRESS, packet),
+            };
+            assert_eq!(outcome, outcome_of(hook, verdict, self.devices), "kernel and host disagree on {packet:02x?}");
+            // the companion takes tags off what it redirects; to the host a packet has a fixed length
+            let here = if matches!(verdict, Verdict::Transmit(_)) { untagged(&bytes.0) } else { bytes.0.clone() };
+            if !matches!(verdict, Verdict::Drop(_)) {
+                assert_eq!(hex(&out), hex(&here), "kernel (left) and host (right) make other bytes of {}", hex(packet));
+            }
+        }
+        (verdict, bytes.0)
+    }
+
+    /// A packet from the wire that must come out as `expected`, by `verdict`.
+    pub(crate) fn ingress(&mut self, packet: &Builder, verdict: Verdict, expected: &Builder) {
+        self.expect(Hook::Ingress, packet, verdict, expected);
+    }
+
+    /// A packet to the wire that must come out as `expected`.
+    pub(crate) fn egress(&mut self, packet: &Builder, verdict: Verdict, expected: &Builder) {
+        self.expect(Hook::Egress, packet, verdict, expected);
+    }
+
+    fn expect(&mut self, hook: Hook, packet: &Builder, verdict: Verdict, expected: &Builder) {
+        let (got, bytes) = self.run(hook, &packet.bytes());
+        assert_eq!(got, verdict, "{packet:?}");
+        assert_eq!(hex(&bytes), hex(&expected.bytes()), "{packet:?}");
+    }
+
+    /// A packet from the wire that must be dropped for this reason.
+    pub(crate) fn dropped(&mut self, packet: &[u8], reason: DropReason) {
+        let before = self.drops(reason);
+        let (got, _) = self.run(Hook::Ingress, packet);
+        assert_eq!(got, Verdict::Drop(reason), "{}", hex(packet));
+        assert_eq!(self.drops(reason), before + 1, "drops are counted");
+        if let Some(kernel) = &self.kernel {
+            assert_eq!(
+                kernel.drops().get(&reason).copied().unwrap_or(0),
+                before + 1,
+                "drops are counted in the kernel"
+            );
+        }
+    }
+
+    fn drops(&self, reason: DropReason) -> u64 {
+        self.host.drops.borrow()[reason as usize].packets
+    }
+
+    /// The flow tables of both sides are equal but for the times.
+    pub(crate) fn assert_equal_state(&self) {
+        let Some(kernel) = &self.kernel else { return };
+        let tables =
+            [(Table::Proven, map::FLOWS4, map::REPLIES4), (Table::HalfOpen, map::HALF_FLOWS4, map::HALF_REPLIES4)];
+        for (table, flows, replies) in tables {
+            assert_eq!(timeless_flows(kernel.flows(flows)), timeless_flows(self.flows(table)), "{flows}");
+            assert_eq!(timeless_replies(kernel.replies(replies)), timeless_replies(self.replies(table)), "{replies}");
+        }
+        for id in 1..=10 {
+            let host = self.host.service_stats.borrow().get(&id).copied().unwrap_or_default();
+            assert_eq!(kernel.service_counters(id), host, "counters of service {id}");
+        }
+        assert_eq!(kernel.events(), *self.host.stats.borrow(), "events");
+    }
+
+    /// Forward entries of the host.
+    pub(crate) fn flows(&self, table: Table) -> BTreeMap<FlowKey4, FlowEntry4> {
+        self.host.flows[table as usize].borrow().iter().map(|(k, v)| (*k, *v)).collect()
+    }
+
+    /// Reply entries of the host.
+    pub(crate) fn replies(&self, table: Table) -> BTreeMap<FlowKey4, ReplyEntry4> {
+        self.host.replies[table as usize].borrow().iter().map(|(k, v)| (*k, *v)).collect()
+    }
+}
+
+/// The frame without its 802.1Q tags.
+fn untagged(frame: &[u8]) -> Vec<u8> {
+    match frame.get(12..14) {
+        Some([0x81, 0] | [0x88, 0xa8]) => untagged(&[&frame[..12], &frame[16..]].concat()),
+        _ => frame.to_vec(),
+    }
+}
+
+fn outcome_of(hook: Hook, verdict: Verdict, devices: Devices) -> Outcome {
+    match verdict {
+        Verdict::Transmit(_) | Verdict::Answer if hook == Hook::Companion => Outcome::Redirect,
+        Verdict::Pass => Outcome::Pass,
+        Verdict::Deliver => Outcome::Deliver,
+        Verdict::Front => Outcome::Front,
+        Verdict::HandOver(_) => Outcome::HandOver,
+        Verdict::Transmit(device) => Outcome::Transmit(device),
+        Verdict::Answer => Outcome::Transmit(devices.first),
+        Verdict::Drop(_) => Outcome::Drop,
+    }
+}
+
+fn timeless_flows(flows: BTreeMap<FlowKey4, FlowEntry4>) -> BTreeMap<FlowKey4, FlowEntry4> {
+    flows.into_iter().map(|(key, entry)| (key, FlowEntry4 { last_seen: 0, ..entry })).collect()
+}
+
+fn timeless_replies(replies: BTreeMap<FlowKey4, ReplyEntry4>) -> BTreeMap<FlowKey4, ReplyEntry4> {
+    replies.into_iter().map(|(key, entry)| (key, ReplyEntry4 { last_seen: 0, ..entry })).collect()
+}
+
+/// The clock of the flow tables.
+fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Bytes for an assertion message.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.chunks(4).map(|c| c.iter().map(|b| format!("{b:02x}")).collect::<String>()).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,295 @@
+//! The programs in the kernel: loaded in a network namespace of their own with real routes and neighbours, run by
+//! BPF_PROG_TEST_RUN.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use aya::Ebpf;
+use aya::EbpfLoader;
+use aya::maps::{Array, HashMap, MapData, PerCpuArray};
+use aya::programs::{ProgramError, SchedClassifier, SkLookup, TestRun as _, TestRunOptions, Xdp, XdpMode};
+use aya::test_helpers::NetNsGuard;
+use lb_common::abi::{
+    self, BackendEntry4, DeviceEntry, DropCounters, FlowEntry4, FlowKey4, FrontendEntry, FrontendKey4, HANDOVER_MAGIC,
+    ReplyEntry4, RingLine, ServiceEntry, device_flag, map, program, setting,
+};
+use lb_common::addr::V4;
+use lb_common::be::Be32;
+use lb_common::drop_reason::{DROP_REASONS, DropReason};
+use lb_common::host::Maps;
+use lb_common::limits::RING_LINE_SLOTS;
+
+use crate::fixture::{Outcome, hex};
+use crate::packet::UPLINK;
+use crate::world::{Devices, FRONT_MARK, NODE, UPLINK2, address, mac};
+
+/// XDP return values.
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
+const XDP_REDIRECT: u32 = 4;
+/// tc return values.
+const TC_ACT_SHOT: u32 = 2;
+const TC_ACT_REDIRECT: u32 = 7;
+
+/// The loaded programs and their namespace.
+pub(crate) struct Kernel {
+    ebpf: Ebpf,
+    pub(crate) devices: Devices,
+    listener: std::net::TcpListener,
+    _netns: NetNsGuard,
+}
+
+/// True if this process may load programs; says so if not.
+pub(crate) fn available() -> bool {
+    let root = weir_lab::is_root();
+    if !root {
+        eprintln!("skipped: the kernel half of this test needs root");
+    }
+    root
+}
+
+impl Kernel {
+    /// Loads the programs into a fresh namespace and fills the maps from the host's.
+    pub(crate) fn new(tables: impl Fn(Devices) -> Maps<V4>) -> Self {
+        let netns = NetNsGuard::new().unwrap();
+        for line in NETWORK.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            run(line);
+        }
+        std::fs::write("/proc/sys/net/ipv4/conf/all/forwarding", "1").unwrap();
+        let devices = Devices { first: index("up0"), second: index("up1") };
+        let mut loader = EbpfLoader::new();
+        for (name, entries) in [(map::SERVICES, 64), (map::RINGS, 64), (map::BACKENDS4, 64), (map::FRONTENDS4, 64)] {
+            loader.map_max_entries(name, entries);
+        }
+        let mut ebpf = loader.load(lb_userspace::dataplane::object::OBJECT).unwrap();
+        let xdp: &mut Xdp = ebpf.program_mut(program::XDP).unwrap().try_into().unwrap();
+        load(|| xdp.load());
+        for device in ["up0", "up1"] {
+            // attached natively, so that the test run finds a receive queue with XDP on the device
+            xdp.attach(device, XdpMode::Driver).unwrap();
+        }
+        for name in [program::TC_INGRESS, program::TC_EGRESS] {
+            let classifier: &mut SchedClassifier = ebpf.program_mut(name).unwrap().try_into().unwrap();
+            load(|| classifier.load());
+        }
+        let sk_lookup: &mut SkLookup = ebpf.program_mut(program::SK_LOOKUP).unwrap().try_into().unwrap();
+        load(|| sk_lookup.load());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut kernel = Self { ebpf, devices, listener, _netns: netns };
+        kernel.fill(&tables(devices));
+        kernel
+    }
+
+    fn fill(&mut self, maps: &Maps<V4>) {
+        let mut frontends: HashMap<_, FrontendKey4, FrontendEntry> = self.hash(map::FRONTENDS4);
+        for (key, value) in &maps.frontends {
+            frontends.insert(key, value, 0).unwrap();
+        }
+        let mut services: Array<_, ServiceEntry> = self.array(map::SERVICES);
+        for (&id, value) in &maps.services {
+            services.set(id, value, 0).unwrap();
+        }
+        let mut rings: Array<_, RingLine> = self.array(map::RINGS);
+        for (line, slots) in (0..).zip(maps.rings.chunks(RING_LINE_SLOTS as usize)) {
+            rings.set(line, RingLine { slots: slots.try_into().unwrap() }, 0).unwrap();
+        }
+        let mut backends: Array<_, BackendEntry4> = self.array(map::BACKENDS4);
+        for (&id, value) in &maps.backends {
+            backends.set(id, value, 0).unwrap();
+        }
+        let mut addresses: HashMap<_, Be32, u32> = self.hash(map::NODE_ADDRS4);
+        for at in &maps.node_addresses {
+            addresses.insert(at, 1, 0).unwrap();
+        }
+        let mut vips: HashMap<_, Be32, u32> = self.hash(map::VIPS4);
+        for at in &maps.vips {
+            vips.insert(at, 1, 0).unwrap();
+        }
+        let mut settings: Array<_, u64> = self.array(map::SETTINGS);
+        for (index, word) in (0..setting::COUNT).zip(maps.settings) {
+            settings.set(index, word, 0).unwrap();
+        }
+        self.fill_devices();
+        let mut listeners: aya::maps::SockMap<&mut MapData> =
+            self.ebpf.map_mut(map::LISTENERS).unwrap().try_into().unwrap();
+        listeners.set(0, &self.listener, 0).unwrap();
+    }
+
+    fn fill_devices(&mut self) {
+        let (first, second) = (self.devices.first, self.devices.second);
+        let mut devices: HashMap<_, u32, DeviceEntry> = self.hash(map::DEVICES);
+        for (index, at, hardware) in [(first, NODE, UPLINK), (second, "10.20.0.11", UPLINK2)] {
+            let flags = device_flag::XDP_TRANSMIT | device_flag::UPLINK;
+            let entry = DeviceEntry { address4: address(at), flags, mac: mac(hardware), ..Default::default() };
+            devices.insert(index, entry, 0).unwrap();
+        }
+    }
+
+    /// Makes a device one that no program of ours is attached to.
+    pub(crate) fn is_no_uplink(&mut self, device: u32) {
+        let mut devices: HashMap<_, u32, DeviceEntry> = self.hash(map::DEVICES);
+        devices.insert(device, DeviceEntry { address4: address("10.20.0.11"), ..Default::default() }, 0).unwrap();
+    }
+
+    /// Runs a packet through XDP as if it came in by the first uplink.
+    pub(crate) fn xdp(&mut self, packet: &[u8]) -> (Outcome, Vec<u8>) {
+        let context = xdp_md(packet.len(), self.devices.first);
+        let xdp: &mut Xdp = self.ebpf.program_mut(program::XDP).unwrap().try_into().unwrap();
+        let mut out = vec![0; packet.len() + 64];
+        let options = TestRunOptions {
+            data_in: Some(packet),
+            data_out: Some(&mut out),
+            ctx_in: Some(&context),
+            ..Default::default()
+        };
+        let result = xdp.test_run(options).unwrap();
+        out.truncate(result.data_size_out as usize);
+        // with metadata, the output begins with it
+        let word = if out.len() == packet.len() + 8 { out.drain(..8).take(4).collect() } else { Vec::new() };
+        let task = <[u8; 4]>::try_from(word).map_or(0, u32::from_ne_bytes);
+        let outcome = match (result.return_value, task.wrapping_sub(HANDOVER_MAGIC)) {
+            (XDP_PASS, 0) => Outcome::Deliver,
+            (XDP_PASS, 1) => Outcome::Front,
+            (XDP_PASS, 2) => Outcome::HandOver,
+            (XDP_PASS, _) => Outcome::Pass,
+            (XDP_TX, _) => Outcome::Transmit(self.devices.first),
+            (XDP_REDIRECT, _) => Outcome::Transmit(self.devices.second),
+            (XDP_DROP, _) => Outcome::Drop,
+            (other, _) => panic!("XDP returned {other}"),
+        };
+        (outcome, out)
+    }
+
+    /// Runs a packet through the tc program `name`.
+    pub(crate) fn tc(&mut self, name: &str, packet: &[u8]) -> (Outcome, Vec<u8>) {
+        let device = self.devices.first;
+        let classifier: &mut SchedClassifier = self.ebpf.program_mut(name).unwrap().try_into().unwrap();
+        let mut out = vec![0; packet.len() + 64];
+        let context = sk_buff(device);
+        let mut context_out = vec![0; context.len()];
+        let options = TestRunOptions {
+            data_in: Some(packet),
+            data_out: Some(&mut out),
+            ctx_in: Some(&context),
+            ctx_out: Some(&mut context_out),
+            ..Default::default()
+        };
+        let result = classifier.test_run(options).unwrap_or_else(|error| panic!("{error}: {}", hex(packet)));
+        out.truncate(result.data_size_out as usize);
+        let outcome = match result.return_value {
+            TC_ACT_SHOT => Outcome::Drop,
+            TC_ACT_REDIRECT => Outcome::Redirect,
+            _ if context_out[8..12] == FRONT_MARK.to_ne_bytes() => Outcome::Front,
+            _ if out == packet => Outcome::Pass,
+            _ => Outcome::Deliver,
+        };
+        (outcome, out)
+    }
+
+    /// Instructions that the verifier walked through (since 5.16).
+    pub(crate) fn instructions(&self, name: &str) -> u32 {
+        self.ebpf.program(name).unwrap().info().unwrap().verified_instruction_count().unwrap()
+    }
+
+    /// Forward entries of the proven or half-open table.
+    pub(crate) fn flows(&self, name: &str) -> BTreeMap<FlowKey4, FlowEntry4> {
+        let map: HashMap<_, FlowKey4, FlowEntry4> = self.ebpf.map(name).unwrap().try_into().unwrap();
+        map.iter().map(Result::unwrap).collect()
+    }
+
+    /// Reply entries of the proven or half-open table.
+    pub(crate) fn replies(&self, name: &str) -> BTreeMap<FlowKey4, ReplyEntry4> {
+        let map: HashMap<_, FlowKey4, ReplyEntry4> = self.ebpf.map(name).unwrap().try_into().unwrap();
+        map.iter().map(Result::unwrap).collect()
+    }
+
+    /// Packets dropped, by reason.
+    pub(crate) fn drops(&self) -> BTreeMap<DropReason, u64> {
+        let map: PerCpuArray<_, DropCounters> = self.ebpf.map(map::DROP_STATS).unwrap().try_into().unwrap();
+        let packets = |reason: DropReason| map.get(&(reason as u32), 0).unwrap().iter().map(|c| c.packets).sum();
+        assert!(DropReason::ALL.len() < DROP_REASONS as usize);
+        DropReason::ALL.iter().map(|&reason| (reason, packets(reason))).filter(|(_, n)| *n > 0).collect()
+    }
+
+    /// Counters of a service: packets, bytes, new flows.
+    pub(crate) fn service_counters(&self, id: u32) -> abi::Counters {
+        let map: PerCpuArray<_, abi::Counters> = self.ebpf.map(map::SERVICE_STATS).unwrap().try_into().unwrap();
+        map.get(&id, 0).unwrap().iter().fold(abi::Counters::default(), |sum, c| abi::Counters {
+            packets: sum.packets + c.packets,
+            bytes: sum.bytes + c.bytes,
+            new_flows: sum.new_flows + c.new_flows,
+        })
+    }
+
+    /// How often something else happened; indexed by `abi::Stat`.
+    pub(crate) fn events(&self) -> [u64; abi::STATS as usize] {
+        let map: PerCpuArray<_, u64> = self.ebpf.map(map::EVENT_STATS).unwrap().try_into().unwrap();
+        std::array::from_fn(|index| map.get(&(index as u32), 0).unwrap().iter().sum())
+    }
+
+    fn hash<K: aya::Pod, V: aya::Pod>(&mut self, name: &str) -> HashMap<&mut MapData, K, V> {
+        self.ebpf.map_mut(name).unwrap().try_into().unwrap()
+    }
+
+    fn array<V: aya::Pod>(&mut self, name: &str) -> Array<&mut MapData, V> {
+        self.ebpf.map_mut(name).unwrap().try_into().unwrap()
+    }
+}
+
+/// Loads a program; the verifier gives up with EAGAIN when its thread gets a signal, and wants to be called again.
+fn load(mut program: impl FnMut() -> Result<(), ProgramError>) {
+    for _ in 0..20 {
+        match program() {
+            Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == std::io::ErrorKind::WouldBlock => {}
+            other => return other.unwrap(),
+        }
+    }
+    panic!("the verifier was interrupted twenty times");
+}
+
+/// Two uplinks with resolved neighbours, routes to everything the fixtures name.
+const NETWORK: &str = "
+    ip link set lo up
+    ip link add up0 address 02:00:00:00:00:11 type veth peer name peer0
+    ip link add up1 address 02:00:00:00:00:21 type veth peer name peer1
+    ip link set up0 up
+    ip link set peer0 up
+    ip link set up1 up
+    ip link set peer1 up
+    ip addr add 10.10.0.11/24 dev up0
+    ip addr add 10.20.0.11/24 dev up1
+    ip neigh add 10.10.0.1 lladdr 02:00:00:00:00:01 dev up0 nud permanent
+    ip neigh add 10.10.0.12 lladdr 02:00:00:00:00:12 dev up0 nud permanent
+    ip neigh add 10.20.0.1 lladdr 02:00:00:00:00:22 dev up1 nud permanent
+    ip route add default via 10.10.0.1
+    ip route add 10.244.2.0/24 via 10.10.0.12
+    ip route add 10.30.0.0/24 via 10.20.0.1
+    ip route add blackhole 10.99.0.1/32
+";
+
+fn run(line: &str) {
+    let mut words = line.split_whitespace();
+    let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn index(device: &str) -> u32 {
+    let path = format!("/sys/class/net/{device}/ifindex");
+    // /sys shows the namespace it was mounted in; `ip` asks the namespace we are in
+    let output = Command::new("ip").args(["-o", "link", "show", "dev", device]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split(':').next().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("no index of {path} in {text:?}"))
+}
+
+/// `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+fn xdp_md(length: usize, device: u32) -> Vec<u8> {
+    [0, length as u32, 0, device, 0, 0].iter().flat_map(|word| word.to_ne_bytes()).collect()
+}
+
+/// The beginning of `struct __sk_buff`, of which only `ifindex` (its eleventh word) is set; `mark` is its third.
+fn sk_buff(device: u32) -> Vec<u8> {
+    let mut words = [0u32; 48];
+    words[10] = device;
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+}

@@ -1,0 +1,17 @@
+//! The packet path: the same fixtures through the host pipeline and through the programs in the kernel, byte for byte.
+//!
+//! Host fixtures run everywhere; the kernel half needs root and says so when it is skipped.
+
+mod egress;
+mod fixture;
+mod forward;
+mod fragments;
+mod icmp;
+mod kernel;
+mod malformed;
+mod packet;
+mod random;
+mod replies;
+mod v6;
+mod verifier;
+mod world;

@@ -1,0 +1,21 @@
+//! Scenario tests: a real client, real agents, a cluster of network namespaces.
+//!
+//! They need root, so plain `cargo test` lists them as ignored; `./run test` runs them.
+
+mod agent_life;
+mod agent_node;
+mod changes;
+mod checksums;
+mod commands;
+mod common;
+mod fragments;
+mod front;
+mod front_life;
+mod hostile;
+mod icmp;
+mod lab;
+mod neighbours;
+mod problems;
+mod rewrites;
+mod seeds_layer4;
+mod seeds_layer7;

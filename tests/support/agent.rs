@@ -1,0 +1,144 @@
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::http::Request;
+use crate::netns::Netns;
+use crate::wait::{SOON, eventually};
+
+/// A `weir agent` on a node.
+#[derive(Debug)]
+pub struct Agent {
+    child: Child,
+    log: PathBuf,
+}
+
+/// How an agent is started.
+#[derive(Debug, Clone)]
+pub struct AgentOptions {
+    /// The program.
+    pub weir: PathBuf,
+    /// Folder of manifests.
+    pub source: PathBuf,
+    /// Node name.
+    pub node: String,
+    /// Pins, unique on this machine.
+    pub pin_path: PathBuf,
+    /// Where stderr and the access log go; a second start appends.
+    pub log: PathBuf,
+    /// Further arguments.
+    pub arguments: Vec<String>,
+}
+
+/// Where every agent answers, inside of its namespace.
+const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 10254);
+
+/// Loading takes seconds when the verifier is slow and the build is a debug build.
+const START: Duration = Duration::from_secs(60);
+
+impl Agent {
+    /// Starts it in the node's namespace; does not wait.
+    pub(crate) fn start(netns: &Netns, options: &AgentOptions) -> Result<Self> {
+        let log = File::options().create(true).append(true).open(&options.log)?;
+        let child = netns
+            .command(&options.weir)
+            .arg("agent")
+            .arg("--source")
+            .arg(format!("dir:{}", options.source.display()))
+            .args(["--interface", "eth0", "--node-name", &options.node, "--admin", &ADMIN.to_string()])
+            .arg("--pin-path")
+            .arg(&options.pin_path)
+            .args(&options.arguments)
+            .stdin(Stdio::null())
+            // Ctrl-C at the terminal is for the demo, which then ends its agents.
+            .process_group(0)
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot start {}", options.weir.display()))?;
+        Ok(Self { child, log: options.log.clone() })
+    }
+
+    /// Waits until `/readyz` is 200.
+    pub(crate) fn wait_ready(&mut self, netns: &Netns) -> Result<()> {
+        eventually("the agent to be ready", START, || match self.child.try_wait()? {
+            // Waiting longer would not help; the outer error says why it ended.
+            Some(status) => Ok(Err(status)),
+            None => {
+                let response = Request::get("localhost", "/readyz").send(netns, ADMIN)?;
+                ensure!(response.status == 200, "/readyz: {} {}", response.status, response.text());
+                Ok(Ok(()))
+            }
+        })?
+        .map_err(|status: ExitStatus| anyhow::anyhow!("the agent ended with {status}"))
+        .with_context(|| self.log_tail())
+    }
+
+    /// Its process, which nsenter became.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).context("a process has a pid")?;
+        kill_process(pid, signal).context("signalling the agent")
+    }
+
+    /// Sends it a signal and waits for its end.
+    pub fn end(&mut self, signal: Signal) -> Result<ExitStatus> {
+        if let Some(status) = self.child.try_wait()? {
+            return Ok(status);
+        }
+        self.signal(signal)?;
+        eventually("the agent to end", SOON, || self.child.try_wait()?.context("it still runs"))
+    }
+
+    /// The end of its log.
+    pub fn log_tail(&self) -> String {
+        tail(&self.log)
+    }
+
+    /// All of its log.
+    pub fn log(&self) -> Result<String> {
+        fs::read_to_string(&self.log).with_context(|| self.log.display().to_string())
+    }
+}
+
+impl Drop for Agent {
+    /// At once: an orderly end lets the front finish its requests for seconds, and nobody waits for them any more.
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// The last lines of a log.
+pub(crate) fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    format!("{}:\n{}", log.display(), lines[lines.len().saturating_sub(40)..].join("\n"))
+}
+
+/// `/api/v1/NAME` of the agent in a namespace.
+pub(crate) fn api(netns: &Netns, name: &str) -> Result<Value> {
+    let response = Request::get("localhost", &format!("/api/v1/{name}")).send(netns, ADMIN)?;
+    ensure!(response.status == 200, "/api/v1/{name}: {} {}", response.status, response.text());
+    response.json()
+}
+
+/// A page of the admin server, for example `/metrics`.
+pub(crate) fn admin(netns: &Netns, path: &str) -> Result<String> {
+    let response = Request::get("localhost", path).send(netns, ADMIN)?;
+    ensure!(response.status == 200, "{path}: {} {}", response.status, response.text());
+    Ok(response.text())
+}

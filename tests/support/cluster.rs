@@ -1,0 +1,247 @@
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::agent::{self, AgentOptions};
+use crate::branch::Branch;
+use crate::lab_object::LabObject;
+use crate::manifest;
+use crate::netns::Netns;
+use crate::node::Node;
+use crate::pod::{Pod, Server, ServerOptions};
+
+/// The client's address.
+pub const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 100);
+/// The pods' addresses of all nodes.
+pub(crate) const CLUSTER_CIDR: &str = "10.244.0.0/16";
+const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
+
+/// A client, nodes and a switch between them. Everything in it is removed when it is dropped.
+///
+/// ```text
+///  client ── eth0 ─┐   switch (bridge)   ┌─ eth0 ── node 1 ── cni0 ─┬─ pod
+///  192.168.77.100  └─── 192.168.77.1 ────┤  .11      10.244.1.1    └─ pod
+///                                        └─ eth0 ── node 2 ── cni0 ─── pod
+///                                           .12      10.244.2.1
+/// ```
+#[derive(Debug)]
+pub struct Cluster {
+    /// The nodes.
+    pub nodes: Vec<Node>,
+    /// The pods.
+    pub pods: Vec<Pod>,
+    /// The client; its default route leads to the first node.
+    pub client: Netns,
+    /// The switch: the end of each node's link has the node's name.
+    pub wire: Netns,
+    pod_offload: bool,
+    dir: TempDir,
+    _lab: LabObject,
+}
+
+/// What a cluster is made of.
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    /// Start of every name; `sweep` goes by it.
+    pub prefix: String,
+    /// The programs.
+    pub binaries: Binaries,
+    /// How many nodes.
+    pub nodes: u8,
+    /// Whether pods leave checksums to a device that does not exist, as veth does by default.
+    pub pod_offload: bool,
+}
+
+/// Finished programs that a cluster runs.
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    /// The product.
+    pub weir: PathBuf,
+    /// The kernel programs for tests.
+    pub lab_object: PathBuf,
+}
+
+/// Clusters of one process differ in their names.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+impl Cluster {
+    /// Makes the namespaces and the links; no agent runs yet.
+    pub fn new(options: &ClusterOptions) -> Result<Self> {
+        let name = format!("{}-{}-{}", options.prefix, process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let dir = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir()?;
+        fs::create_dir(dir.path().join("manifests"))?;
+        let mut lab = LabObject::load(&options.binaries.lab_object)?;
+        let wire = switch(&name)?;
+        let client = client(&name, &wire)?;
+        let mut nodes = Vec::new();
+        for number in 1..=options.nodes {
+            let node = node(&name, number, &wire, agent_options(&name, number, dir.path(), &options.binaries))?;
+            lab.attach_pass(&wire, &node.name)?;
+            nodes.push(node);
+        }
+        route_pods(&nodes)?;
+        let pod_offload = options.pod_offload;
+        Ok(Self { nodes, pods: Vec::new(), client, wire, pod_offload, dir, _lab: lab })
+    }
+
+    /// Adds a pod in the namespace `default` with one label, `app`, and starts its servers.
+    pub fn add_pod(&mut self, node: usize, name: &str, app: &str) -> Result<&mut Pod> {
+        self.add_pod_in("default", node, name, &[("app", app)], &ServerOptions::default())
+    }
+
+    /// Adds a pod and starts its servers. Nothing is written to the manifests; see [`Cluster::write_pods`].
+    pub fn add_pod_in(
+        &mut self,
+        namespace: &str,
+        node: usize,
+        name: &str,
+        labels: &[(&str, &str)],
+        servers: &ServerOptions,
+    ) -> Result<&mut Pod> {
+        let host = self.nodes.get(node).with_context(|| format!("there is no node {node}"))?;
+        let address = |number: u8| Ipv4Addr::new(10, 244, host.number, 10 + number);
+        let free = (0..200).find(|number| self.pods.iter().all(|pod| pod.ip != address(*number)));
+        let number = free.with_context(|| format!("node {node} is full"))?;
+        let ip = address(number);
+        let netns = pod_network(host, number, ip, self.pod_offload)?;
+        let server = Server::start(&netns, name, &host.name, servers)?;
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let (name, namespace, node) = (name.to_owned(), namespace.to_owned(), host.name.clone());
+        self.pods.push(Pod { name, namespace, labels, node, ip, netns, server: Some(server) });
+        self.pods.last_mut().context("just pushed")
+    }
+
+    /// A client behind a router whose link to it carries packets of `mtu` bytes; VIPs are routed to the first node.
+    pub fn branch(&self, mtu: u16) -> Result<Branch> {
+        Branch::new(self, mtu)
+    }
+
+    /// The folder that the agents read.
+    pub fn manifests(&self) -> PathBuf {
+        self.dir.path().join("manifests")
+    }
+
+    /// Writes a manifest, in one step: no agent reads half of it.
+    pub fn write(&self, name: &str, text: &str) -> Result<()> {
+        let part = self.dir.path().join("part");
+        fs::write(&part, text)?;
+        fs::rename(&part, self.manifests().join(name)).with_context(|| name.to_owned())
+    }
+
+    /// Removes a manifest.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        fs::remove_file(self.manifests().join(name)).with_context(|| name.to_owned())
+    }
+
+    /// Writes the nodes and the pods as they are now, from which the agents derive endpoints.
+    pub fn write_pods(&self) -> Result<()> {
+        self.write("cluster.yaml", &manifest::pods_and_nodes(&self.nodes, &self.pods))
+    }
+
+    /// Starts an agent on every node, side by side.
+    pub fn start_agents(&mut self) -> Result<()> {
+        self.nodes.iter_mut().try_for_each(Node::spawn_agent)?;
+        self.wait_ready()
+    }
+
+    /// Waits until the agents of all nodes are ready.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        for node in &mut self.nodes {
+            let Some(agent) = node.agent.as_mut() else { continue };
+            agent.wait_ready(&node.netns).with_context(|| format!("on node {}", node.name))?;
+        }
+        Ok(())
+    }
+
+    /// The end of every agent's log, for the report of a failure.
+    pub fn logs(&self) -> String {
+        self.nodes.iter().map(|node| agent::tail(&node.options.log)).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn agent_options(cluster: &str, number: u8, dir: &Path, binaries: &Binaries) -> AgentOptions {
+    let node = node_name(number);
+    AgentOptions {
+        weir: binaries.weir.clone(),
+        source: dir.join("manifests"),
+        pin_path: PathBuf::from("/sys/fs/bpf").join(format!("weir-{cluster}-{node}")),
+        log: dir.join(format!("{node}.log")),
+        arguments: Vec::new(),
+        node,
+    }
+}
+
+fn node_name(number: u8) -> String {
+    format!("node-{number}")
+}
+
+fn switch(cluster: &str) -> Result<Netns> {
+    let wire = Netns::create(format!("{cluster}-wire"))?;
+    wire.ip("link add switch type bridge")?;
+    wire.ip(&format!("addr add {ROUTER}/24 dev switch"))?;
+    wire.ip("link set switch up")?;
+    wire.set_sysctl("net/ipv4/ip_forward", "1")?;
+    Ok(wire)
+}
+
+fn client(cluster: &str, wire: &Netns) -> Result<Netns> {
+    let client = Netns::create(format!("{cluster}-client"))?;
+    plug(wire, "client", &client, CLIENT)?;
+    client.ip(&format!("route add default via {}", node_ip(1)))?;
+    Ok(client)
+}
+
+fn node_ip(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(192, 168, 77, 10 + number)
+}
+
+fn node(cluster: &str, number: u8, wire: &Netns, options: AgentOptions) -> Result<Node> {
+    let (name, ip) = (node_name(number), node_ip(number));
+    let netns = Netns::create(format!("{cluster}-{name}"))?;
+    plug(wire, &name, &netns, ip)?;
+    netns.ip(&format!("route add default via {ROUTER}"))?;
+    netns.ip("link add cni0 type bridge")?;
+    netns.ip(&format!("addr add 10.244.{number}.1/24 dev cni0"))?;
+    netns.ip("link set cni0 up")?;
+    // As on every node of Kubernetes.
+    netns.set_sysctl("net/ipv4/ip_forward", "1")?;
+    Ok(Node { name, ip, agent: None, netns, options, number })
+}
+
+/// Links a namespace's `eth0` to the switch. What it sends has complete checksums, as on a real wire: XDP cannot see
+/// that a checksum is still to be filled in.
+pub(crate) fn plug(wire: &Netns, port: &str, netns: &Netns, ip: Ipv4Addr) -> Result<()> {
+    wire.ip(&format!("link add {port} type veth peer name eth0 netns {}", netns.name()))?;
+    wire.ip(&format!("link set {port} master switch up"))?;
+    netns.shell("ethtool -K eth0 tx off tso off gso off")?;
+    netns.ip(&format!("addr add {ip}/24 dev eth0"))?;
+    netns.ip("link set eth0 up").map(drop)
+}
+
+fn route_pods(nodes: &[Node]) -> Result<()> {
+    for from in nodes {
+        for to in nodes.iter().filter(|to| to.number != from.number) {
+            from.netns.ip(&format!("route add {} via {}", to.pod_cidr(), to.ip))?;
+        }
+    }
+    Ok(())
+}
+
+fn pod_network(host: &Node, number: u8, ip: Ipv4Addr, offload: bool) -> Result<Netns> {
+    let netns = Netns::create(format!("{}-pod{number}", host.netns.name()))?;
+    let link = format!("pod{number}");
+    host.netns.ip(&format!("link add {link} type veth peer name eth0 netns {}", netns.name()))?;
+    host.netns.ip(&format!("link set {link} master cni0 up"))?;
+    if !offload {
+        netns.shell("ethtool -K eth0 tx off tso off gso off")?;
+    }
+    netns.ip(&format!("addr add {ip}/24 dev eth0"))?;
+    netns.ip("link set eth0 up")?;
+    netns.ip(&format!("route add default via 10.244.{}.1", host.number))?;
+    Ok(netns)
+}

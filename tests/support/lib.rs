@@ -1,0 +1,44 @@
+//! Clusters of network namespaces: what the scenario tests and the demo of weir stand on.
+//!
+//! A [`Cluster`] is a client, nodes and a switch between them, each in a network namespace, and pods behind a bridge on
+//! every node. Pods and clients are threads of this process that entered a namespace; agents are processes.
+//! All of it ends with the value that stands for it, after a panic too; what a killed run left is swept by the next.
+
+mod agent;
+mod branch;
+mod capture;
+mod cluster;
+mod command;
+mod flow;
+mod http;
+mod icmp;
+mod lab_object;
+mod manifest;
+mod netns;
+mod node;
+mod packet;
+mod pod;
+mod rules;
+mod sweep;
+mod wait;
+
+pub use agent::{Agent, AgentOptions};
+pub use branch::Branch;
+pub use capture::{Capture, Packet};
+pub use cluster::{Binaries, CLIENT, Cluster, ClusterOptions};
+pub use flow::{Flow, FlowReport, ask_tcp, ask_udp};
+pub use http::{Request, Response};
+pub use icmp::ping;
+pub use lab_object::LabObject;
+pub use manifest::{Port, Service, pods_and_nodes};
+pub use netns::Netns;
+pub use node::Node;
+pub use packet::{Segment, send_raw, send_raw_all};
+pub use pod::{Pod, Server, ServerOptions};
+pub use sweep::sweep;
+pub use wait::{SOON, eventually};
+
+/// Whether this process may make network namespaces and load programs.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

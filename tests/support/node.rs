@@ -1,0 +1,127 @@
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::agent::{self, Agent, AgentOptions};
+use crate::cluster::CLUSTER_CIDR;
+use crate::netns::Netns;
+use crate::rules;
+
+/// A node: its namespace with `eth0` to the switch and the bridge `cni0` to its pods, and its agent.
+#[derive(Debug)]
+pub struct Node {
+    /// Node name.
+    pub name: String,
+    /// Its address on the switch.
+    pub ip: Ipv4Addr,
+    /// Its agent, while there is one. Ends before the namespace does: fields are dropped in this order.
+    pub agent: Option<Agent>,
+    /// Its network namespace.
+    pub netns: Netns,
+    pub(crate) options: AgentOptions,
+    pub(crate) number: u8,
+}
+
+impl Node {
+    /// The pods' addresses on this node.
+    pub fn pod_cidr(&self) -> String {
+        format!("10.244.{}.0/24", self.number)
+    }
+
+    /// A port of the node's own address.
+    pub fn port(&self, port: u16) -> SocketAddr {
+        SocketAddr::from((self.ip, port))
+    }
+
+    /// Starts an agent and waits until it is ready.
+    pub fn start_agent(&mut self) -> Result<()> {
+        self.spawn_agent()?;
+        let agent = self.agent.as_mut().context("just started")?;
+        agent.wait_ready(&self.netns).with_context(|| format!("on node {}", self.name))
+    }
+
+    /// Starts an agent and does not wait.
+    pub fn spawn_agent(&mut self) -> Result<()> {
+        ensure!(self.agent.is_none(), "node {} has an agent", self.name);
+        self.agent = Some(Agent::start(&self.netns, &self.options)?);
+        Ok(())
+    }
+
+    /// Ends the agent with a signal; asked to terminate, it has to end with success.
+    pub fn end_agent(&mut self, signal: Signal) -> Result<()> {
+        let mut agent = self.agent.take().with_context(|| format!("node {} has no agent", self.name))?;
+        let status = agent.end(signal)?;
+        ensure!(signal != Signal::TERM || status.success(), "the agent of {} ended with {status}", self.name);
+        Ok(())
+    }
+
+    /// How its agent is started.
+    pub fn agent_options(&mut self) -> &mut AgentOptions {
+        &mut self.options
+    }
+
+    /// `/api/v1/NAME` of its agent.
+    pub fn api(&self, name: &str) -> Result<Value> {
+        agent::api(&self.netns, name)
+    }
+
+    /// The rows of `/api/v1/NAME`.
+    pub fn rows(&self, name: &str) -> Result<Vec<Value>> {
+        let mut object = self.api(name)?;
+        match object[name].take() {
+            Value::Array(rows) => Ok(rows),
+            other => anyhow::bail!("/api/v1/{name} has no rows: {other}"),
+        }
+    }
+
+    /// A page of its agent's admin server.
+    pub fn admin(&self, path: &str) -> Result<String> {
+        agent::admin(&self.netns, path)
+    }
+
+    /// Runs a command of weir on this node and gives what it prints.
+    pub fn weir(&self, arguments: &[&str]) -> Result<String> {
+        crate::command::run(self.netns.command(&self.options.weir).args(arguments))
+    }
+
+    /// Processes in the node's namespace whose command line has `word` as an argument.
+    pub fn processes(&self, word: &str) -> Result<Vec<u32>> {
+        let pids = crate::command::ip(&format!("netns pids {}", self.netns.name()))?;
+        let has_word = |pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())
+        };
+        Ok(pids.lines().filter_map(|line| line.trim().parse().ok()).filter(has_word).collect())
+    }
+
+    /// Puts kube-proxy's rule against INVALID packets in place.
+    pub fn add_invalid_rule(&self) -> Result<()> {
+        rules::kube_proxy_invalid(&self.netns)
+    }
+
+    /// Puts a CNI's MASQUERADE rule in place.
+    pub fn add_masquerade_rule(&self) -> Result<()> {
+        rules::cni_masquerade(&self.netns, &self.pod_cidr(), CLUSTER_CIDR)
+    }
+
+    /// Makes its neighbour table empty.
+    pub fn flush_neighbours(&self) -> Result<()> {
+        self.netns.ip("neigh flush all").map(drop)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        drop(self.agent.take());
+        // A front outlives its agent on purpose; here it has to go too, or the pins and the namespace stay.
+        crate::sweep::end_processes(self.netns.name());
+        let pins: &PathBuf = &self.options.pin_path;
+        let run = pins.to_string_lossy().trim_start_matches('/').replace('/', "-");
+        let _ = fs::remove_dir_all(pins);
+        let _ = fs::remove_dir_all(PathBuf::from("/run/weir").join(run));
+    }
+}

@@ -1,0 +1,21 @@
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+/// A deadline for what takes a moment: generous, because test machines are slow; nothing waits longer than it must.
+pub const SOON: Duration = Duration::from_secs(10);
+
+/// Tries `check` until it succeeds; after `deadline` its last error is the answer.
+pub fn eventually<T>(what: &str, deadline: Duration, mut check: impl FnMut() -> Result<T>) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        match check() {
+            Ok(value) => return Ok(value),
+            Err(error) if start.elapsed() >= deadline => {
+                return Err(error).with_context(|| format!("waited {deadline:?} for {what}"));
+            }
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}

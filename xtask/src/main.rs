@@ -1,0 +1,61 @@
+//! Set-up, builds, demo, tests and benchmarks of weir: one file per task.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod build_ebpf;
+mod ci;
+mod demo;
+mod exit;
+mod host;
+mod lint;
+mod setup;
+mod test;
+mod tidy;
+
+/// Tasks of the weir workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Make sure of the tools: Debian packages where apt is, and bpf-linker under target/
+    Setup(setup::Args),
+    /// Build the kernel object
+    BuildEbpf(build_ebpf::Args),
+    /// Show a small cluster of network namespaces at work
+    Demo(demo::Args),
+    /// Host tests, then scenario tests in network namespaces
+    Test(test::Args),
+    /// Measure
+    Bench(bench::Args),
+    /// Everything that CI runs, in its order
+    Ci,
+    /// rustfmt and clippy for the host, clippy for the kernel programs, and tidy
+    Lint,
+    /// The project's own rules
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Setup(args) => setup::run(&args),
+        Task::BuildEbpf(args) => build_ebpf::run(&args),
+        Task::Demo(args) => demo::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::run(&args),
+        Task::Ci => ci::run(),
+        Task::Lint => lint::run(),
+        Task::Tidy => tidy::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&error),
+    }
+}

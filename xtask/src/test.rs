@@ -1,0 +1,101 @@
+//! `cargo xtask test`: host tests, then the tests that need root (marked `#[ignore = "needs root"]`).
+
+mod executables;
+mod stages;
+mod tally;
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, ensure};
+
+use crate::exit::Exit;
+use crate::host::{self, Root};
+use crate::{build_ebpf, setup, tidy};
+use executables::Executable;
+use stages::Stages;
+use tally::Tally;
+
+#[derive(clap::Args, Default)]
+pub(crate) struct Args {
+    /// Leave out the tests that need root, and call that a success
+    #[arg(long)]
+    host_only: bool,
+    /// Only tests whose name contains this
+    filter: Option<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut stages = Stages::default();
+    let mut tally = Tally::default();
+    let rootless = args.host_only || host::root() == Root::No;
+    stages.run("set-up", || setup::ensure(rootless))?;
+    let executables = stages.run("build", executables::build)?;
+    stages.run("rules", tidy::run)?;
+    stages.run("host tests", || host_tests(args, &mut tally))?;
+    if !rootless {
+        let programs = stages.run("build for scenarios", Programs::build)?;
+        stages.run("scenario tests", || root_tests(args, &executables, &programs, &mut tally))?;
+    }
+    println!("\n{stages}\n\n{tally}");
+    verdict(args, &tally)
+}
+
+fn verdict(args: &Args, tally: &Tally) -> Result<()> {
+    if tally.failed() > 0 || tally.broken > 0 {
+        return Err(Exit::Failed(format!("{} tests failed", tally.failed().max(tally.broken))).into());
+    }
+    if tally.skipped() > 0 && !args.host_only {
+        let reason =
+            "they make network namespaces and load programs into the kernel, and there is neither root nor sudo";
+        return Err(Exit::NoPermission(format!("{} tests did not run: {reason}", tally.skipped())).into());
+    }
+    Ok(())
+}
+
+fn host_tests(args: &Args, tally: &mut Tally) -> Result<()> {
+    let mut command = host::cargo();
+    command.args(["test", "--no-fail-fast"]).args(&args.filter);
+    tally.host(&mut command)
+}
+
+/// What the scenario tests run.
+struct Programs {
+    weir: PathBuf,
+    lab_object: PathBuf,
+}
+
+impl Programs {
+    fn build() -> Result<Self> {
+        Ok(Self { weir: build_weir()?, lab_object: build_ebpf::lab_object()? })
+    }
+}
+
+/// The product in a debug build: its dependencies are optimised, and it is built for the host tests anyway.
+pub(crate) fn build_weir() -> Result<PathBuf> {
+    host::run(host::cargo().args(["build", "--package", "lb-userspace", "--bin", "weir"]))?;
+    let weir = ebpf_build::Workspace::here().target().join("debug/weir");
+    ensure!(weir.exists(), "cargo built no {}", weir.display());
+    Ok(weir)
+}
+
+fn root_tests(args: &Args, executables: &[Executable], programs: &Programs, tally: &mut Tally) -> Result<()> {
+    let (weir, lab) = (programs.weir.to_string_lossy(), programs.lab_object.to_string_lossy());
+    let variables = [("WEIR_BINARY", weir.as_ref()), ("WEIR_LAB_OBJECT", lab.as_ref())];
+    for executable in executables {
+        if !has_root_tests(executable)? {
+            continue;
+        }
+        println!("\n     Running {} as root", executable.path.display());
+        let mut command = host::as_root(&executable.path, &variables);
+        command.args(["--ignored", "--test-threads=1"]).args(&args.filter).current_dir(&executable.package);
+        tally.root(&mut command)?;
+    }
+    Ok(())
+}
+
+fn has_root_tests(executable: &Executable) -> Result<bool> {
+    let mut command = Command::new(&executable.path);
+    command.args(["--ignored", "--list"]).current_dir(&executable.package).stderr(Stdio::null());
+    Ok(String::from_utf8_lossy(&command.output()?.stdout).contains(": test"))
+}

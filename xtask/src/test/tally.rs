@@ -1,0 +1,120 @@
+//! Counts what test programs report.
+
+use std::fmt;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+/// The sum of all `test result:` lines.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    host: Counts,
+    root: Counts,
+    /// Programs that ended badly; more than failed tests if one did not get to its summary.
+    pub(super) broken: usize,
+    summaries: Vec<String>,
+    failures: Vec<String>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+    ignored: usize,
+}
+
+impl Tally {
+    /// Runs test programs on the host's side; what they ignore is left to root.
+    pub(super) fn host(&mut self, command: &mut Command) -> Result<()> {
+        let counts = self.watch(command)?;
+        self.host.add(counts);
+        Ok(())
+    }
+
+    /// Runs a test program as root.
+    pub(super) fn root(&mut self, command: &mut Command) -> Result<()> {
+        let counts = self.watch(command)?;
+        self.root.add(counts);
+        Ok(())
+    }
+
+    pub(super) fn failed(&self) -> usize {
+        self.host.failed + self.root.failed
+    }
+
+    /// What the host ignored and root did not run.
+    pub(super) fn skipped(&self) -> usize {
+        self.host.ignored.saturating_sub(self.root.passed + self.root.failed)
+    }
+
+    fn watch(&mut self, command: &mut Command) -> Result<Counts> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {program}"))?;
+        let stdout = child.stdout.take().context("no stdout")?;
+        let mut sum = Counts::default();
+        for line in BufReader::new(stdout).lines() {
+            let line = line?;
+            println!("{line}");
+            if line.starts_with("test ") && line.ends_with(" ... FAILED") {
+                self.failures.push(line.clone());
+            }
+            if let Some(counts) = parse(&line) {
+                sum.add(counts);
+                self.summaries.push(line);
+            }
+        }
+        self.broken += usize::from(!child.wait()?.success());
+        Ok(sum)
+    }
+}
+
+impl Counts {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+    }
+}
+
+/// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`
+fn parse(line: &str) -> Option<Counts> {
+    let (_, rest) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let count = |name: &str| {
+        rest.split("; ").find_map(|part| part.strip_suffix(name)).and_then(|number| number.trim().parse().ok())
+    };
+    Some(Counts { passed: count("passed")?, failed: count("failed")?, ignored: count("ignored")? })
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.failures.iter().chain(&self.summaries).try_for_each(|line| writeln!(f, "{line}"))?;
+        let passed = self.host.passed + self.root.passed;
+        write!(f, "{passed} passed, {} failed, {} skipped", self.failed(), self.skipped())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str =
+        "test result: FAILED. 5 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.00s";
+
+    #[test]
+    fn reads_a_summary() {
+        assert_eq!(parse(LINE), Some(Counts { passed: 5, failed: 1, ignored: 2 }));
+        assert_eq!(parse("test foo ... ok"), None);
+    }
+
+    #[test]
+    fn what_root_runs_is_not_skipped() -> Result<()> {
+        let mut tally = Tally::default();
+        tally.host(Command::new("echo").arg(LINE))?;
+        assert_eq!(tally.skipped(), 2);
+        tally.root(Command::new("echo").arg("test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured"))?;
+        assert_eq!((tally.skipped(), tally.broken), (0, 0));
+        assert!(tally.to_string().ends_with("7 passed, 1 failed, 0 skipped"), "{tally}");
+        Ok(())
+    }
+}
