@@ -21,7 +21,7 @@ fn all_undisturbed(flows: Vec<Flow>) -> Result<()> {
         flow.goes_on(5)?;
         let report = flow.stop()?;
         ensure!(report.error.is_none(), "a flow broke: {report:?}");
-        ensure!(report.longest_gap.as_millis() < 1000, "a flow paused: {report:?}");
+        ensure!(report.longest_gap < SOON, "a flow paused: {report:?}");
     }
     Ok(())
 }
