@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use weir_lab::{Binaries, Cluster, ClusterOptions, Node, Port, Request, Service, ask_tcp};
+use weir_lab::{Binaries, Cluster, ClusterOptions, Gateways6, Node, Port, Request, Service, ask_tcp};
 
 /// Start of every name that these tests use.
 const PREFIX: &str = "wlab";
@@ -40,7 +40,13 @@ pub(crate) fn options() -> Result<ClusterOptions> {
         weir: program("WEIR_BINARY", "debug/weir")?,
         lab_object: program("WEIR_LAB_OBJECT", "bpf/bpfel-unknown-none/bpf/lab")?,
     };
-    Ok(ClusterOptions { prefix: PREFIX.to_owned(), binaries, nodes: 2, pod_offload: true })
+    Ok(ClusterOptions {
+        prefix: PREFIX.to_owned(),
+        binaries,
+        nodes: 2,
+        pod_offload: true,
+        gateways6: Gateways6::Routed,
+    })
 }
 
 /// A finished program: from the environment, as `cargo xtask test` sets it, else where cargo leaves it.
@@ -78,7 +84,15 @@ pub(crate) fn web(cluster: &mut Cluster) -> Result<()> {
 pub(crate) fn web_service(app: &str) -> String {
     let ports = [Port::tcp(7070, 7070).at(30070), Port::tcp(80, 8080).at(30080), Port::udp(5353, 5353).at(30053)];
     let external = EXTERNAL.to_string();
-    Service { name: "web", app, ports: &ports, external_ips: &[&external], kind: Some("NodePort") }.yaml()
+    Service {
+        name: "web",
+        app,
+        ports: &ports,
+        external_ips: &[&external],
+        kind: Some("NodePort"),
+        ..Service::default()
+    }
+    .yaml()
 }
 
 /// Connects `times` times and counts which pod answered; every attempt has to succeed.

@@ -21,7 +21,8 @@ fn one_pod_per_vip(cluster: &mut Cluster) -> Result<()> {
     for (node, (name, vip)) in [("near", EXTERNAL), ("far", OTHER)].into_iter().enumerate() {
         cluster.add_pod(node, name, name)?;
         let ports = [Port::tcp(80, 8080), Port::udp(9, 9999)];
-        let service = Service { name, app: name, ports: &ports, external_ips: &[&vip.to_string()], kind: None };
+        let service =
+            Service { name, app: name, ports: &ports, external_ips: &[&vip.to_string()], kind: None, families: &[] };
         cluster.write(&format!("{name}.yaml"), &service.yaml())?;
     }
     cluster.write_pods()?;

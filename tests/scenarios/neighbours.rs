@@ -98,8 +98,14 @@ fn two_vips_to_one_pod_from_one_source_port() -> Result<()> {
             cluster.write_pods()?;
             cluster.write("one.yaml", &web_service("web"))?;
             let ports = [weir_lab::Port::tcp(7070, 7070), weir_lab::Port::udp(5353, 5353)];
-            let other =
-                weir_lab::Service { name: "other", app: "web", ports: &ports, external_ips: &[OTHER], kind: None };
+            let other = weir_lab::Service {
+                name: "other",
+                app: "web",
+                ports: &ports,
+                external_ips: &[OTHER],
+                kind: None,
+                families: &[],
+            };
             cluster.write("two.yaml", &other.yaml())?;
             cluster.start_agents()?;
             let (one, two) = (EXTERNAL, OTHER.parse()?);

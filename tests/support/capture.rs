@@ -1,6 +1,6 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
@@ -18,22 +18,22 @@ pub struct Capture {
     _dir: tempfile::TempDir,
 }
 
-/// One IPv4 packet.
+/// One packet of IPv4, or of IPv6 without extension headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
     /// Source address.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     /// Destination address.
-    pub destination: Ipv4Addr,
+    pub destination: IpAddr,
     /// Protocol number.
     pub protocol: u8,
     /// Source and destination port; 0 where there are none.
     pub ports: (u16, u16),
-    /// Whether the IPv4 header sums up.
+    /// Whether the IPv4 header sums up; that of IPv6 has no checksum to be wrong.
     pub header_checksum_ok: bool,
     /// Whether TCP, UDP or ICMP sums up; a UDP checksum of zero is none.
     pub checksum_ok: bool,
-    /// Bytes of the whole IPv4 packet.
+    /// Bytes of the whole IP packet.
     pub length: usize,
 }
 
@@ -101,29 +101,53 @@ fn parse(file: &[u8]) -> Result<Vec<Packet>> {
 }
 
 fn parse_frame(frame: &[u8]) -> Option<Packet> {
-    if frame.get(12..14)? != [8, 0] {
-        return None;
+    match frame.get(12..14)? {
+        [8, 0] => parse_v4(&frame[14..]),
+        [0x86, 0xdd] => parse_v6(&frame[14..]),
+        _ => None,
     }
-    let ip = &frame[14..];
+}
+
+fn parse_v4(ip: &[u8]) -> Option<Packet> {
     let header = usize::from(ip.first()? & 0xf) * 4;
     let length = usize::from(u16::from_be_bytes([*ip.get(2)?, *ip.get(3)?]));
     let (ip, payload) = (ip.get(..length)?, ip.get(header..length)?);
     let address = |at: usize| Some(Ipv4Addr::new(*ip.get(at)?, *ip.get(at + 1)?, *ip.get(at + 2)?, *ip.get(at + 3)?));
-    let port = |at: usize| payload.get(at..at + 2).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
-    let (source, destination, protocol) = (address(12)?, address(16)?, ip[9]);
+    let (source, destination, protocol) = (IpAddr::from(address(12)?), IpAddr::from(address(16)?), ip[9]);
     // RFC 792: that of ICMP covers no pseudo header
     let pseudo = if protocol == 1 { 0 } else { pseudo_header(source, destination, protocol, payload.len()) };
-    let full = checksum(pseudo + sum(payload)) == 0;
-    let none = protocol == 17 && port(6) == 0;
+    let none = protocol == 17 && port(payload, 6) == 0;
     Some(Packet {
         source,
         destination,
         protocol,
-        ports: (port(0), port(2)),
+        ports: (port(payload, 0), port(payload, 2)),
         header_checksum_ok: checksum(sum(ip.get(..header)?)) == 0,
-        checksum_ok: full || none || !matches!(protocol, 1 | 6 | 17),
+        checksum_ok: checksum(pseudo + sum(payload)) == 0 || none || !matches!(protocol, 1 | 6 | 17),
         length,
     })
+}
+
+/// RFC 8200, sections 3 and 8.1: the pseudo header counts for ICMP too, and UDP has to have a checksum.
+fn parse_v6(ip: &[u8]) -> Option<Packet> {
+    let length = 40 + usize::from(u16::from_be_bytes([*ip.get(4)?, *ip.get(5)?]));
+    let (ip, payload) = (ip.get(..length)?, ip.get(40..length)?);
+    let address = |at: usize| Some(IpAddr::from(Ipv6Addr::from(*ip.get(at..)?.first_chunk::<16>()?)));
+    let (source, destination, protocol) = (address(8)?, address(24)?, ip[6]);
+    let pseudo = pseudo_header(source, destination, protocol, payload.len());
+    Some(Packet {
+        source,
+        destination,
+        protocol,
+        ports: (port(payload, 0), port(payload, 2)),
+        header_checksum_ok: true,
+        checksum_ok: checksum(pseudo + sum(payload)) == 0 || !matches!(protocol, 6 | 17 | 58),
+        length,
+    })
+}
+
+fn port(payload: &[u8], at: usize) -> u16 {
+    payload.get(at..at + 2).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,9 +17,14 @@ use crate::pod::{Pod, Server, ServerOptions};
 
 /// The client's address.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 100);
+/// The client's IPv6 address.
+pub const CLIENT6: Ipv6Addr = on_wire6(0x100);
 /// The pods' addresses of all nodes.
 pub(crate) const CLUSTER_CIDR: &str = "10.244.0.0/16";
+/// The same of IPv6.
+pub(crate) const CLUSTER_CIDR6: &str = "fd00:244::/48";
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
+const ROUTER6: Ipv6Addr = on_wire6(1);
 
 /// A client, nodes and a switch between them. Everything in it is removed when it is dropped.
 ///
@@ -29,6 +34,9 @@ const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
 ///                                        └─ eth0 ── node 2 ── cni0 ─── pod
 ///                                           .12      10.244.2.1
 /// ```
+///
+/// And of IPv6: the client is `fd00:77::100`, the switch `fd00:77::1`, node 1 `fd00:77::11` with pods in
+/// `fd00:244:0:1::/64`. The link-local address of each `eth0` ends like its other ones.
 #[derive(Debug)]
 pub struct Cluster {
     /// The nodes.
@@ -55,6 +63,17 @@ pub struct ClusterOptions {
     pub nodes: u8,
     /// Whether pods leave checksums to a device that does not exist, as veth does by default.
     pub pod_offload: bool,
+    /// How the nodes and the client name their next hops of IPv6.
+    pub gateways6: Gateways6,
+}
+
+/// How next hops of IPv6 are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gateways6 {
+    /// By addresses that are routed.
+    Routed,
+    /// By link-local addresses, as routers announce themselves and as routing daemons do it.
+    LinkLocal,
 }
 
 /// Finished programs that a cluster runs.
@@ -77,14 +96,15 @@ impl Cluster {
         fs::create_dir(dir.path().join("manifests"))?;
         let mut lab = LabObject::load(&options.binaries.lab_object)?;
         let wire = switch(&name)?;
-        let client = client(&name, &wire)?;
+        let client = client(&name, &wire, options.gateways6)?;
         let mut nodes = Vec::new();
         for number in 1..=options.nodes {
-            let node = node(&name, number, &wire, agent_options(&name, number, dir.path(), &options.binaries))?;
+            let agent = agent_options(&name, number, dir.path(), &options.binaries);
+            let node = node(&name, number, &wire, options.gateways6, agent)?;
             lab.attach_pass(&wire, &node.name)?;
             nodes.push(node);
         }
-        route_pods(&nodes)?;
+        route_pods(&nodes, options.gateways6)?;
         let pod_offload = options.pod_offload;
         Ok(Self { nodes, pods: Vec::new(), client, wire, pod_offload, dir, _lab: lab })
     }
@@ -107,12 +127,12 @@ impl Cluster {
         let address = |number: u8| Ipv4Addr::new(10, 244, host.number, 10 + number);
         let free = (0..200).find(|number| self.pods.iter().all(|pod| pod.ip != address(*number)));
         let number = free.with_context(|| format!("node {node} is full"))?;
-        let ip = address(number);
-        let netns = pod_network(host, number, ip, self.pod_offload)?;
+        let (ip, ip6) = (address(number), host.pod_address6(10 + number));
+        let netns = pod_network(host, number, (ip, ip6), self.pod_offload)?;
         let server = Server::start(&netns, name, &host.name, servers)?;
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let (name, namespace, node) = (name.to_owned(), namespace.to_owned(), host.name.clone());
-        self.pods.push(Pod { name, namespace, labels, node, ip, netns, server: Some(server) });
+        self.pods.push(Pod { name, namespace, labels, node, ip, ip6, netns, server: Some(server) });
         self.pods.last_mut().context("just pushed")
     }
 
@@ -184,55 +204,94 @@ fn switch(cluster: &str) -> Result<Netns> {
     let wire = Netns::create(format!("{cluster}-wire"))?;
     wire.ip("link add switch type bridge")?;
     wire.ip(&format!("addr add {ROUTER}/24 dev switch"))?;
+    wire.ip(&format!("addr add {ROUTER6}/64 dev switch"))?;
+    wire.ip(&format!("addr add {}/64 dev switch", link_local(ROUTER6)))?;
     wire.ip("link set switch up")?;
-    wire.set_sysctl("net/ipv4/ip_forward", "1")?;
+    forward(&wire)?;
     Ok(wire)
 }
 
-fn client(cluster: &str, wire: &Netns) -> Result<Netns> {
+/// The namespace is a router, for both families.
+pub(crate) fn forward(netns: &Netns) -> Result<()> {
+    netns.set_sysctl("net/ipv4/ip_forward", "1")?;
+    netns.set_sysctl("net/ipv6/conf/all/forwarding", "1")
+}
+
+fn client(cluster: &str, wire: &Netns, gateways6: Gateways6) -> Result<Netns> {
     let client = Netns::create(format!("{cluster}-client"))?;
-    plug(wire, "client", &client, CLIENT)?;
+    plug(wire, "client", &client, (CLIENT, CLIENT6))?;
     client.ip(&format!("route add default via {}", node_ip(1)))?;
+    client.ip(&format!("route add default {}", via6(node_ip6(1), gateways6)))?;
     Ok(client)
+}
+
+/// An address of the switch's network.
+const fn on_wire6(host: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, host)
+}
+
+/// The link-local address of the interface that has this one.
+pub(crate) const fn link_local(address: Ipv6Addr) -> Ipv6Addr {
+    let [.., a, b, c] = address.segments();
+    Ipv6Addr::new(0xfe80, 0, 0, 0, 0, a, b, c)
+}
+
+/// The next hop of a route by `eth0`.
+fn via6(hop: Ipv6Addr, gateways6: Gateways6) -> String {
+    match gateways6 {
+        Gateways6::Routed => format!("via {hop}"),
+        Gateways6::LinkLocal => format!("via {} dev eth0", link_local(hop)),
+    }
 }
 
 fn node_ip(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 77, 10 + number)
 }
 
-fn node(cluster: &str, number: u8, wire: &Netns, options: AgentOptions) -> Result<Node> {
-    let (name, ip) = (node_name(number), node_ip(number));
+/// Ends with the digits of the IPv4 address.
+fn node_ip6(number: u8) -> Ipv6Addr {
+    on_wire6(0x10 + u16::from(number))
+}
+
+fn node(cluster: &str, number: u8, wire: &Netns, gateways6: Gateways6, options: AgentOptions) -> Result<Node> {
+    let (name, ip, ip6) = (node_name(number), node_ip(number), node_ip6(number));
     let netns = Netns::create(format!("{cluster}-{name}"))?;
-    plug(wire, &name, &netns, ip)?;
+    plug(wire, &name, &netns, (ip, ip6))?;
     netns.ip(&format!("route add default via {ROUTER}"))?;
-    netns.ip("link add cni0 type bridge")?;
-    netns.ip(&format!("addr add 10.244.{number}.1/24 dev cni0"))?;
-    netns.ip("link set cni0 up")?;
+    netns.ip(&format!("route add default {}", via6(ROUTER6, gateways6)))?;
+    let node = Node { name, ip, ip6, agent: None, netns, options, number };
+    node.netns.ip("link add cni0 type bridge")?;
+    node.netns.ip(&format!("addr add 10.244.{number}.1/24 dev cni0"))?;
+    node.netns.ip(&format!("addr add {}/64 dev cni0", node.pod_address6(1)))?;
+    node.netns.ip("link set cni0 up")?;
     // As on every node of Kubernetes.
-    netns.set_sysctl("net/ipv4/ip_forward", "1")?;
-    Ok(Node { name, ip, agent: None, netns, options, number })
+    forward(&node.netns)?;
+    Ok(node)
 }
 
 /// Links a namespace's `eth0` to the switch. What it sends has complete checksums, as on a real wire: XDP cannot see
 /// that a checksum is still to be filled in.
-pub(crate) fn plug(wire: &Netns, port: &str, netns: &Netns, ip: Ipv4Addr) -> Result<()> {
+pub(crate) fn plug(wire: &Netns, port: &str, netns: &Netns, (ip, ip6): (Ipv4Addr, Ipv6Addr)) -> Result<()> {
     wire.ip(&format!("link add {port} type veth peer name eth0 netns {}", netns.name()))?;
     wire.ip(&format!("link set {port} master switch up"))?;
     netns.shell("ethtool -K eth0 tx off tso off gso off")?;
     netns.ip(&format!("addr add {ip}/24 dev eth0"))?;
+    netns.ip(&format!("addr add {ip6}/64 dev eth0"))?;
+    netns.ip(&format!("addr add {}/64 dev eth0", link_local(ip6)))?;
     netns.ip("link set eth0 up").map(drop)
 }
 
-fn route_pods(nodes: &[Node]) -> Result<()> {
+fn route_pods(nodes: &[Node], gateways6: Gateways6) -> Result<()> {
     for from in nodes {
         for to in nodes.iter().filter(|to| to.number != from.number) {
             from.netns.ip(&format!("route add {} via {}", to.pod_cidr(), to.ip))?;
+            from.netns.ip(&format!("route add {} {}", to.pod_cidr6(), via6(to.ip6, gateways6)))?;
         }
     }
     Ok(())
 }
 
-fn pod_network(host: &Node, number: u8, ip: Ipv4Addr, offload: bool) -> Result<Netns> {
+fn pod_network(host: &Node, number: u8, (ip, ip6): (Ipv4Addr, Ipv6Addr), offload: bool) -> Result<Netns> {
     let netns = Netns::create(format!("{}-pod{number}", host.netns.name()))?;
     let link = format!("pod{number}");
     host.netns.ip(&format!("link add {link} type veth peer name eth0 netns {}", netns.name()))?;
@@ -241,7 +300,9 @@ fn pod_network(host: &Node, number: u8, ip: Ipv4Addr, offload: bool) -> Result<N
         netns.shell("ethtool -K eth0 tx off tso off gso off")?;
     }
     netns.ip(&format!("addr add {ip}/24 dev eth0"))?;
+    netns.ip(&format!("addr add {ip6}/64 dev eth0"))?;
     netns.ip("link set eth0 up")?;
     netns.ip(&format!("route add default via 10.244.{}.1", host.number))?;
+    netns.ip(&format!("route add default via {}", host.pod_address6(1)))?;
     Ok(netns)
 }

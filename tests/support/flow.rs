@@ -1,5 +1,5 @@
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -86,7 +86,7 @@ pub fn ask_tcp(from: &Netns, to: SocketAddr, port: Option<u16>) -> Result<String
 /// Sends one datagram and gives the answer: `pod node peer text`.
 pub fn ask_udp(from: &Netns, to: SocketAddr, port: Option<u16>, text: &str) -> Result<String> {
     from.run(|| {
-        let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port.unwrap_or(0)))?;
+        let socket = std::net::UdpSocket::bind((unspecified(to), port.unwrap_or(0)))?;
         socket.connect(to)?;
         socket.set_read_timeout(Some(Duration::from_secs(3)))?;
         socket.send(text.as_bytes())?;
@@ -96,11 +96,16 @@ pub fn ask_udp(from: &Netns, to: SocketAddr, port: Option<u16>, text: &str) -> R
     })
 }
 
+/// The unspecified address of the other end's family.
+fn unspecified(to: SocketAddr) -> IpAddr {
+    if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
+}
+
 fn greet(to: SocketAddr, port: Option<u16>) -> Result<(BufReader<TcpStream>, String)> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     if let Some(port) = port {
         socket.set_reuse_address(true)?;
-        socket.bind(&SockAddr::from(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))))?;
+        socket.bind(&SockAddr::from(SocketAddr::from((unspecified(to), port))))?;
     }
     socket.connect_timeout(&to.into(), MESSAGE_DEADLINE).with_context(|| format!("connecting to {to}"))?;
     let stream = TcpStream::from(socket);

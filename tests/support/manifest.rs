@@ -16,6 +16,8 @@ pub struct Service<'a> {
     pub external_ips: &'a [&'a str],
     /// `spec.type`; none is ClusterIP.
     pub kind: Option<&'a str>,
+    /// `spec.ipFamilies`; none are what the addresses say.
+    pub families: &'a [&'a str],
 }
 
 /// A port of a Service.
@@ -57,6 +59,9 @@ impl Service<'_> {
             self.name,
             self.kind.unwrap_or("ClusterIP")
         );
+        if !self.families.is_empty() {
+            let _ = writeln!(text, "  ipFamilies: {:?}", self.families);
+        }
         let _ = write!(text, "  selector: {{app: {}}}\n  externalIPs: {:?}\n  ports:\n", self.app, self.external_ips);
         for port in self.ports {
             let Port { port, target, node_port, protocol } = port;

@@ -16,10 +16,15 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// Makes the namespace and brings its loopback up.
+    /// Makes the namespace and brings its loopback up. IPv6 is on, and addresses count at once: looking for duplicates
+    /// (RFC 4862, section 5.4) takes a second, and nobody else has them.
     pub(crate) fn create(name: String) -> Result<Self> {
         command::ip(&format!("netns add {name}"))?;
         let netns = Self { name };
+        for (sysctl, value) in [("disable_ipv6", "0"), ("accept_dad", "0"), ("dad_transmits", "0")] {
+            netns.set_sysctl(&format!("net/ipv6/conf/all/{sysctl}"), value)?;
+            netns.set_sysctl(&format!("net/ipv6/conf/default/{sysctl}"), value)?;
+        }
         netns.ip("link set lo up")?;
         Ok(netns)
     }

@@ -1,5 +1,5 @@
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::agent::{self, Agent, AgentOptions};
-use crate::cluster::CLUSTER_CIDR;
+use crate::cluster::{CLUSTER_CIDR, CLUSTER_CIDR6};
 use crate::netns::Netns;
 use crate::rules;
 
@@ -18,6 +18,8 @@ pub struct Node {
     pub name: String,
     /// Its address on the switch.
     pub ip: Ipv4Addr,
+    /// The same of IPv6.
+    pub ip6: Ipv6Addr,
     /// Its agent, while there is one. Ends before the namespace does: fields are dropped in this order.
     pub agent: Option<Agent>,
     /// Its network namespace.
@@ -32,9 +34,24 @@ impl Node {
         format!("10.244.{}.0/24", self.number)
     }
 
+    /// The same of IPv6.
+    pub fn pod_cidr6(&self) -> String {
+        format!("{}/64", self.pod_address6(0))
+    }
+
+    /// An address of the pods' network on this node; 1 is the node's own.
+    pub(crate) fn pod_address6(&self, host: u8) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd00, 0x244, 0, u16::from(self.number), 0, 0, 0, u16::from(host))
+    }
+
     /// A port of the node's own address.
     pub fn port(&self, port: u16) -> SocketAddr {
         SocketAddr::from((self.ip, port))
+    }
+
+    /// The same of IPv6.
+    pub fn port6(&self, port: u16) -> SocketAddr {
+        SocketAddr::from((self.ip6, port))
     }
 
     /// Starts an agent and waits until it is ready.
@@ -105,12 +122,14 @@ impl Node {
 
     /// Puts a CNI's MASQUERADE rule in place.
     pub fn add_masquerade_rule(&self) -> Result<()> {
-        rules::cni_masquerade(&self.netns, &self.pod_cidr(), CLUSTER_CIDR)
+        rules::cni_masquerade(&self.netns, "iptables", &self.pod_cidr(), CLUSTER_CIDR)?;
+        rules::cni_masquerade(&self.netns, "ip6tables", &self.pod_cidr6(), CLUSTER_CIDR6)
     }
 
     /// Makes its neighbour table empty.
     pub fn flush_neighbours(&self) -> Result<()> {
-        self.netns.ip("neigh flush all").map(drop)
+        self.netns.ip("neigh flush all")?;
+        self.netns.ip("-6 neigh flush all").map(drop)
     }
 }
 

@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -50,7 +50,9 @@ impl Segment {
         let (SocketAddr::V4(from), SocketAddr::V4(to)) = (from, to) else { anyhow::bail!("{from} and {to}: not IPv4") };
         let (source, destination) = (*from.ip(), *to.ip());
         let mut packet = Self { source, destination, protocol, ttl: 64, fragment: 0, options: Vec::new(), payload };
-        let sum = checksum(pseudo_header(source, destination, protocol, packet.payload.len()) + sum(&packet.payload));
+        let sum = checksum(
+            pseudo_header(source.into(), destination.into(), protocol, packet.payload.len()) + sum(&packet.payload),
+        );
         packet.payload[checksum_at..checksum_at + 2].copy_from_slice(&sum.to_be_bytes());
         Ok(packet)
     }
@@ -91,9 +93,13 @@ pub(crate) fn sum(bytes: &[u8]) -> u64 {
     bytes.chunks(2).map(|c| u64::from(c[0]) << 8 | u64::from(c.get(1).copied().unwrap_or(0))).sum()
 }
 
-/// The pseudo header of RFC 9293, 3.1 and RFC 768.
-pub(crate) fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, length: usize) -> u64 {
-    sum(&source.octets()) + sum(&destination.octets()) + u64::from(protocol) + length as u64
+/// The pseudo header of RFC 9293, 3.1, RFC 768, and RFC 8200, 8.1.
+pub(crate) fn pseudo_header(source: IpAddr, destination: IpAddr, protocol: u8, length: usize) -> u64 {
+    let address = |address| match address {
+        IpAddr::V4(address) => sum(&address.octets()),
+        IpAddr::V6(address) => sum(&address.octets()),
+    };
+    address(source) + address(destination) + u64::from(protocol) + length as u64
 }
 
 /// Folds a sum and complements it.

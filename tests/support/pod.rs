@@ -1,5 +1,5 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
-use socket2::SockRef;
+use socket2::{Domain, Socket, Type};
 
 use crate::http::{self, Head};
 use crate::netns::Netns;
@@ -25,6 +25,8 @@ pub struct Pod {
     pub node: String,
     /// Its address.
     pub ip: Ipv4Addr,
+    /// The same of IPv6.
+    pub ip6: Ipv6Addr,
     /// Its network namespace.
     pub netns: Netns,
     /// Its servers, until they are stopped.
@@ -74,14 +76,16 @@ impl Server {
         let server = Self { stop: stop.clone() };
         let identity = Arc::new(Identity { pod: pod.to_owned(), node: node.to_owned(), status: options.status });
         netns.run(|| {
-            for port in &options.http {
-                listen(*port, &stop, &identity, serve_http)?;
-            }
-            for port in &options.tcp {
-                listen(*port, &stop, &identity, serve_lines)?;
-            }
-            for port in &options.udp {
-                receive(*port, &stop, &identity)?;
+            for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()] {
+                for port in &options.http {
+                    listen((any, *port).into(), &stop, &identity, serve_http)?;
+                }
+                for port in &options.tcp {
+                    listen((any, *port).into(), &stop, &identity, serve_lines)?;
+                }
+                for port in &options.udp {
+                    receive((any, *port).into(), &stop, &identity)?;
+                }
             }
             Ok(())
         })?;
@@ -97,9 +101,24 @@ impl Drop for Server {
 
 type Serve = fn(Connection, SocketAddr, &Identity) -> io::Result<()>;
 
-fn listen(port: u16, stop: &Arc<AtomicBool>, identity: &Arc<Identity>, serve: Serve) -> Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).with_context(|| format!("TCP port {port}"))?;
-    SockRef::from(&listener).set_read_timeout(Some(PATIENCE))?;
+/// A socket of one family only: so what it sees of a client is the client's address as it is.
+fn bind(to: SocketAddr, kind: Type) -> Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), kind, None)?;
+    if to.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if kind == Type::STREAM {
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&to.into()).with_context(|| format!("{to}"))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
+fn listen(to: SocketAddr, stop: &Arc<AtomicBool>, identity: &Arc<Identity>, serve: Serve) -> Result<()> {
+    let socket = bind(to, Type::STREAM)?;
+    socket.listen(128)?;
+    let listener = TcpListener::from(socket);
     let (stop, identity) = (stop.clone(), identity.clone());
     thread::spawn(move || {
         while !stop.load(Ordering::Relaxed) {
@@ -112,9 +131,8 @@ fn listen(port: u16, stop: &Arc<AtomicBool>, identity: &Arc<Identity>, serve: Se
     Ok(())
 }
 
-fn receive(port: u16, stop: &Arc<AtomicBool>, identity: &Arc<Identity>) -> Result<()> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).with_context(|| format!("UDP port {port}"))?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+fn receive(to: SocketAddr, stop: &Arc<AtomicBool>, identity: &Arc<Identity>) -> Result<()> {
+    let socket = UdpSocket::from(bind(to, Type::DGRAM)?);
     let (stop, identity) = (stop.clone(), identity.clone());
     thread::spawn(move || {
         let mut datagram = [0; 16_384];

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use ebpf_build::Workspace;
-use weir_lab::{Binaries, Cluster, ClusterOptions, ServerOptions};
+use weir_lab::{Binaries, Cluster, ClusterOptions, Gateways6, ServerOptions};
 
 const PREFIX: &str = "wdemo";
 
@@ -17,7 +17,13 @@ const PODS: [(usize, &str, &str, u16); 5] = [
 
 pub(super) fn build(binaries: &Binaries) -> Result<Cluster> {
     weir_lab::sweep(PREFIX);
-    let options = ClusterOptions { prefix: PREFIX.to_owned(), binaries: binaries.clone(), nodes: 2, pod_offload: true };
+    let options = ClusterOptions {
+        prefix: PREFIX.to_owned(),
+        binaries: binaries.clone(),
+        nodes: 2,
+        pod_offload: true,
+        gateways6: Gateways6::Routed,
+    };
     let mut cluster = Cluster::new(&options)?;
     for (node, name, app, status) in PODS {
         let servers = ServerOptions { status, ..ServerOptions::default() };
