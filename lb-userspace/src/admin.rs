@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::sockets;
 use crate::status::View;
+use crate::status::flows::{FlowListing, FlowQuery};
 use crate::telemetry::LevelHandle;
 
 /// Connections at a time; more wait in the kernel.
@@ -40,6 +41,8 @@ pub trait Agent: Send + Sync + 'static {
     fn missing(&self) -> Vec<String>;
     /// What the agent knows.
     fn view(&self) -> View;
+    /// The flows in the maps; else why they cannot be read.
+    fn flows(&self, query: &FlowQuery) -> Result<FlowListing, String>;
     /// The metrics' text.
     fn metrics(&self) -> String;
     /// The level of the log.

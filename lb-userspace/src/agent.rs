@@ -12,6 +12,7 @@ mod node;
 mod problems;
 mod readiness;
 mod schedule;
+mod see;
 mod service_manager;
 mod sources;
 mod state;

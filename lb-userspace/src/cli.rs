@@ -3,6 +3,7 @@
 mod agent;
 mod exit;
 mod manifests;
+mod see;
 
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,8 @@ use clap::{Args, Parser, Subcommand};
 pub use agent::{AgentArgs, SizeArgs};
 pub use exit::Exit;
 pub use manifests::ManifestArgs;
+use see::FLOWS_EXAMPLES;
+pub use see::FlowsArgs;
 
 /// Where an agent answers unless told otherwise.
 pub const DEFAULT_ADMIN: &str = "127.0.0.1:10254";
@@ -85,6 +88,9 @@ pub enum Command {
     /// The layer 7 routes, in the order in which they are tried
     #[command(after_help = READ_EXAMPLES)]
     Routes(ReadArgs),
+    /// The flows: who is connected to which backend, and how
+    #[command(after_help = FLOWS_EXAMPLES)]
+    Flows(FlowsArgs),
     /// Detach and unpin everything; refuses while an agent runs
     Unload(UnloadArgs),
     /// Print completions for a shell

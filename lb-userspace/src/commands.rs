@@ -1,6 +1,7 @@
 //! The commands, but for `weir agent` and `weir front`, which have modules of their own.
 
 mod check;
+mod flows;
 mod read;
 mod unload;
 
@@ -12,7 +13,7 @@ use clap::CommandFactory;
 use crate::cli::{AgentArgs, Cli, Command, CompletionsArgs, Exit};
 use crate::config::Config;
 use crate::status::Name;
-use crate::telemetry::{LogFormat, LogLevel};
+use crate::telemetry::{LogFormat, LogLevel, chain};
 use crate::{agent, l7, telemetry};
 
 /// What is shown of the end of a long error.
@@ -30,6 +31,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Services(args) => read::run(Name::Services, &args),
         Command::Backends(args) => read::run(Name::Backends, &args),
         Command::Routes(args) => read::run(Name::Routes, &args),
+        Command::Flows(args) => flows::run(&args),
         Command::Unload(args) => unload::run(&args),
         Command::Completions(args) => completions(&args),
     };
@@ -97,20 +99,6 @@ fn say(text: &str) {
         // Nobody is left to be told if stderr is closed.
         let _ = writeln!(std::io::stderr(), "weir: {line}");
     }
-}
-
-/// An error with its causes; those that the error itself repeats stand there once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// How wide tables may be.

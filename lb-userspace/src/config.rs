@@ -3,6 +3,7 @@
 mod flag;
 mod manifests;
 mod not_yet;
+mod see;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use crate::telemetry::{LogFormat, LogLevel};
 
 pub use flag::{ConfigError, Mistake};
 pub use manifests::Manifests;
+pub use see::FlowsCommand;
 
 use flag::Flags;
 
@@ -113,8 +115,14 @@ impl TryFrom<&ReadArgs> for Reader {
 
     fn try_from(args: &ReadArgs) -> Result<Self, ConfigError> {
         let mut flags = Flags::default();
-        let reader = Reader { admin: admin(&mut flags, &args.admin), pin_path: pin_path(&mut flags, &args.pin_path) };
+        let reader = Reader::read(&mut flags, args);
         flags.finish(reader)
+    }
+}
+
+impl Reader {
+    fn read(flags: &mut Flags, args: &ReadArgs) -> Self {
+        Self { admin: admin(flags, &args.admin), pin_path: pin_path(flags, &args.pin_path) }
     }
 }
 

@@ -13,6 +13,7 @@ mod devices;
 mod entry;
 mod error;
 pub mod fake;
+mod flows;
 mod gc;
 mod grace;
 mod host;
@@ -63,6 +64,7 @@ use store::MapStore;
 
 pub use config::{Config, DEFAULT_FWMARK, DEFAULT_PIN_PATH, DEFAULT_SNAT_PORTS, DEFAULT_TABLE, MapSizes, run_dir};
 pub use error::DataplaneError;
+pub use flows::{FlowMode, FlowRecord, flows};
 pub use gc::GcReport;
 pub use inspect::{Inspection, inspect};
 pub use lock::LockError;

@@ -3,7 +3,11 @@
 
 pub mod ask;
 mod backends;
+pub mod filter;
+pub mod flows;
 mod print;
+mod print_see;
+pub mod query;
 mod routes;
 pub mod row;
 mod services;
@@ -16,6 +20,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use print::{print, print_problems};
+pub use print_see::print_flows;
 pub use view::View;
 
 use row::{BackendRow, RouteRow, ServiceRow, StatusRow};

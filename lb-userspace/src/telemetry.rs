@@ -131,6 +131,20 @@ where
 }
 
 /// A handle whose log goes nowhere, for tests of those who hold one.
+/// An error with its causes; those that the error itself repeats stand there once.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
 #[cfg(test)]
 pub(crate) fn detached(log_format: LogFormat, level: LogLevel) -> LevelHandle {
     let (layer, handle) = layer(log_format, level, std::io::sink, false);

@@ -8,6 +8,7 @@ mod changes;
 mod checksums;
 mod commands;
 mod common;
+mod flows;
 mod fragments;
 mod front;
 mod front_life;

@@ -6,16 +6,19 @@ use std::sync::Arc;
 use http_body_util::{BodyExt, Limited};
 use hyper::header::ORIGIN;
 use hyper::{Method, Request, StatusCode};
+use serde::Serialize;
 use serde_json::json;
 
 use super::Agent;
 use super::answer::{self, Answer};
 use crate::metrics;
+use crate::status::flows::FlowQuery;
+use crate::status::query::{Arguments, BadArgument};
 use crate::status::{Listing, Name};
 use crate::telemetry::LogLevel;
 
 const PATHS: &str = "/healthz /readyz /metrics /api/v1/status /api/v1/services /api/v1/backends /api/v1/routes \
-                     /api/v1/log-level";
+                     /api/v1/flows /api/v1/log-level";
 /// Longer than any level's name.
 const LARGEST_BODY: usize = 64;
 
@@ -27,6 +30,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let path = request.uri().path().to_owned();
+    let arguments = Arguments::parse(request.uri().query().unwrap_or_default());
     if path == "/api/v1/log-level" && request.method() != Method::GET {
         return set_log_level(&*agent, peer, request).await;
     }
@@ -34,20 +38,30 @@ where
         return answer::method_not_allowed("GET");
     }
     // Counters are read by system calls: not on a thread that others wait for.
-    let answered = tokio::task::spawn_blocking(move || read(&*agent, &path)).await;
+    let answered = tokio::task::spawn_blocking(move || read(&*agent, &path, &arguments)).await;
     answered.unwrap_or_else(|error| answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")))
 }
 
-fn read(agent: &dyn Agent, path: &str) -> Answer {
+fn read(agent: &dyn Agent, path: &str, arguments: &Arguments) -> Answer {
     match path {
         "/healthz" => health(agent),
         "/readyz" => readiness(agent),
         "/metrics" => answer::typed(StatusCode::OK, metrics::CONTENT_TYPE, agent.metrics()),
         "/api/v1/log-level" => answer::json(&json!({"logLevel": agent.log_level().get().to_string()})),
+        "/api/v1/flows" => asked(FlowQuery::read(arguments), |query| agent.flows(query)),
         _ => match listing(path) {
             Some(name) => answer::json(&Listing::new(name, &agent.view())),
             None => answer::text(StatusCode::NOT_FOUND, format!("expected one of {PATHS}\n")),
         },
+    }
+}
+
+/// The answer to a question with arguments: 400 if they are wrong, 503 if the maps cannot be read.
+fn asked<Q, A: Serialize>(query: Result<Q, BadArgument>, answer: impl FnOnce(&Q) -> Result<A, String>) -> Answer {
+    match query.map(|query| answer(&query)) {
+        Ok(Ok(found)) => answer::json(&found),
+        Ok(Err(reason)) => answer::text(StatusCode::SERVICE_UNAVAILABLE, reason + "\n"),
+        Err(error) => answer::text(StatusCode::BAD_REQUEST, format!("{error}\n")),
     }
 }
 

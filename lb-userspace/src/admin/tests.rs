@@ -32,6 +32,12 @@ impl Agent for Fake {
     fn view(&self) -> View {
         View { node: Some("node-1".into()), missing: self.missing(), ..View::default() }
     }
+    fn flows(&self, query: &FlowQuery) -> Result<FlowListing, String> {
+        if query.limit == 1 {
+            return Err("map FLOWS4: no such file".into());
+        }
+        Ok(FlowListing { total: query.limit as u64, truncated: true, flows: vec![] })
+    }
     fn metrics(&self) -> String {
         self.metrics.render(&Scrape { view: self.view(), front: None, conntrack: None })
     }
@@ -103,6 +109,20 @@ fn every_listing_is_served_as_the_commands_read_it() {
             let listing: crate::status::Listing = serde_json::from_str(&text).unwrap();
             assert!(crate::status::print(&listing, 100).ends_with('\n'));
         }
+    });
+}
+
+#[test]
+fn questions_carry_arguments() {
+    with_server(Fake::new(), |address| {
+        let (status, text) = get(address, "/api/v1/flows?limit=7&client=10.0.0.0/8");
+        let listing: FlowListing = serde_json::from_str(&text).unwrap();
+        assert_eq!((status, listing.total, listing.truncated), (200, 7, true));
+        let wrong = "limit 'x': expected a number of rows from 1 to 200000\n";
+        assert_eq!(get(address, "/api/v1/flows?limit=x"), (400, wrong.into()));
+        assert_eq!(get(address, "/api/v1/flows?limit=1"), (503, "map FLOWS4: no such file\n".into()));
+        let error = ask::get(address, "/api/v1/flows?limit=0").unwrap_err().to_string();
+        assert!(error.contains("400 (limit '0': expected"), "{error}");
     });
 }
 

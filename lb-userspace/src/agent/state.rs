@@ -1,6 +1,7 @@
 //! What the main loop leaves for those who ask: the admin API and the metrics.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use crate::metrics::{Metrics, Scrape};
 use crate::model::{DesiredState, ServiceKey};
 use crate::sink::StatusSink;
 use crate::status::View;
+use crate::status::flows::{FlowListing, FlowQuery};
 use crate::status::row::{FrontRow, InterfaceRow, MapRow, SourceRow};
 use crate::tables::{BackendId, BackendKey, IpFamily, ServiceId, Tables};
 use crate::telemetry::LevelHandle;
@@ -32,6 +34,7 @@ const ALIVE: Duration = Duration::from_secs(60);
 /// What the main loop leaves for those who ask.
 pub(super) struct State {
     pub(super) metrics: Metrics,
+    pub(super) pin_path: PathBuf,
     node: String,
     level: LevelHandle,
     problems: StatusSink,
@@ -78,6 +81,7 @@ impl State {
         let sources = config.sources.iter().map(|path| (format!("dir:{}", path.display()), false)).collect();
         Self {
             metrics,
+            pin_path: config.pin_path.clone(),
             node: facts.name.clone(),
             level,
             problems,
@@ -185,6 +189,10 @@ impl admin::Agent for State {
             routes: Arc::clone(&picture.routes),
             counts: reading.counters.clone(),
         }
+    }
+
+    fn flows(&self, query: &FlowQuery) -> Result<FlowListing, String> {
+        self.read_flows(query)
     }
 
     fn metrics(&self) -> String {

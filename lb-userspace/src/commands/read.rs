@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::{chain, failed, print, say, width};
 use crate::cli::{Exit, ReadArgs};
 use crate::config::Reader;
 use crate::dataplane::{self, DataplaneError};
-use crate::status::ask::{AskError, ask};
+use crate::status::ask::{self, AskError};
 use crate::status::row::{InterfaceRow, MapRow};
 use crate::status::{self, Listing, Name, View};
 
@@ -15,13 +18,60 @@ pub(super) fn run(name: Name, args: &ReadArgs) -> Exit {
         Ok(reader) => reader,
         Err(error) => return failed(Exit::Usage, &error),
     };
-    match ask(reader.admin, name) {
-        Ok(json) if args.json => print(&json),
-        Ok(json) => match serde_json::from_str(&json) {
-            Ok(listing) => print(&status::print(&listing, width())),
-            Err(error) => failed(Exit::Unavailable, &NotAListing { reader, error }),
-        },
-        Err(error) => from_pins(name, args, &reader, &error),
+    let path = format!("/api/v1/{}", name.as_str());
+    if name == Name::Routes {
+        return match ask::get(reader.admin, &path) {
+            Ok(text) => show(&reader, args.json, text, status::print),
+            Err(unasked) => {
+                say(&format!("{}; only a running agent knows routes", chain(&unasked)));
+                Exit::Unavailable
+            }
+        };
+    }
+    let from_pins = || Ok(Listing::new(name, &view(dataplane::inspect(&reader.pin_path)?)));
+    answer(&reader, args.json, Question { path, from_pins, print: status::print })
+}
+
+/// Something to be asked of an agent, or to be read from the pins where none answers.
+pub(super) struct Question<F, P> {
+    /// Where the agent answers it, with arguments.
+    pub(super) path: String,
+    /// Reads the same from the pins.
+    pub(super) from_pins: F,
+    /// Shows the answer to people, no wider than so many characters.
+    pub(super) print: P,
+}
+
+/// Gets the answer and prints it, as JSON if wished.
+pub(super) fn answer<T: Serialize + DeserializeOwned>(
+    reader: &Reader,
+    json: bool,
+    question: Question<impl FnOnce() -> Result<T, DataplaneError>, impl Fn(&T, usize) -> String>,
+) -> Exit {
+    let unasked = match ask::get(reader.admin, &question.path) {
+        Ok(text) => return show(reader, json, text, question.print),
+        Err(unasked) => unasked,
+    };
+    let found = match (question.from_pins)() {
+        Ok(found) => found,
+        Err(error) => return unread(&unasked, &error),
+    };
+    say(&format!("{}; read the maps at {} instead", chain(&unasked), reader.pin_path.display()));
+    match serde_json::to_string_pretty(&found) {
+        Ok(text) if json => print(&(text + "\n")),
+        Ok(_) => print(&(question.print)(&found, width())),
+        Err(error) => failed(Exit::Failed, &error),
+    }
+}
+
+/// Prints what an agent answered.
+fn show<T: DeserializeOwned>(reader: &Reader, json: bool, text: String, to_text: impl Fn(&T, usize) -> String) -> Exit {
+    if json {
+        return print(&text);
+    }
+    match serde_json::from_str(&text) {
+        Ok(found) => print(&to_text(&found, width())),
+        Err(error) => failed(Exit::Unavailable, &NotAListing { reader: reader.clone(), error }),
     }
 }
 
@@ -33,28 +83,12 @@ struct NotAListing {
     error: serde_json::Error,
 }
 
-/// Routes are known to nobody but an agent; the rest stands in the maps, without names.
-fn from_pins(name: Name, args: &ReadArgs, reader: &Reader, unasked: &AskError) -> Exit {
-    if name == Name::Routes {
-        say(&format!("{}; only a running agent knows routes", chain(unasked)));
-        return Exit::Unavailable;
-    }
-    let inspection = match dataplane::inspect(&reader.pin_path) {
-        Ok(inspection) => inspection,
-        Err(error) => {
-            say(&format!("{}; and {}", chain(unasked), chain(&error)));
-            return match error {
-                DataplaneError::Permission { .. } => Exit::NoPermission,
-                _ => Exit::Unavailable,
-            };
-        }
-    };
-    say(&format!("{}; read the maps at {} instead", chain(unasked), reader.pin_path.display()));
-    let listing = Listing::new(name, &view(inspection));
-    match serde_json::to_string_pretty(&listing) {
-        Ok(json) if args.json => print(&(json + "\n")),
-        Ok(_) => print(&status::print(&listing, width())),
-        Err(error) => failed(Exit::Failed, &error),
+/// Neither an agent nor the pins could be asked.
+pub(super) fn unread(unasked: &AskError, error: &DataplaneError) -> Exit {
+    say(&format!("{}; and {}", chain(unasked), chain(error)));
+    match error {
+        DataplaneError::Permission { .. } => Exit::NoPermission,
+        _ => Exit::Unavailable,
     }
 }
 

@@ -59,6 +59,16 @@ impl Flags {
         read(text).map_err(|expected| self.mistake(flag, text, &expected)).ok()
     }
 
+    /// Reads the value of a flag that may be left out.
+    pub(super) fn maybe<T>(
+        &mut self,
+        flag: &'static str,
+        text: Option<&str>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        text.and_then(|text| self.one(flag, text, read))
+    }
+
     /// Reads every value of a repeatable flag.
     pub(super) fn each<T>(
         &mut self,

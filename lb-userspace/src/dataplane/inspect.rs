@@ -35,12 +35,7 @@ pub struct Inspection {
 /// Reads the maps and links of a pin path; changes nothing.
 pub fn inspect(pin_path: &Path) -> Result<Inspection, DataplaneError> {
     let pins = Pins::new(pin_path);
-    match pins.maps().metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(DataplaneError::NotPinned { path: pin_path.to_owned() });
-        }
-        found => found.map_err(DataplaneError::file("read", pins.maps()))?,
-    };
+    require_pins(&pins, pin_path)?;
     let maps = Maps::new(pins.clone());
     let mut store = BpfStore::open(&maps, Access::Read, Arc::default())?;
     Ok(Inspection {
@@ -49,6 +44,16 @@ pub fn inspect(pin_path: &Path) -> Result<Inspection, DataplaneError> {
         tables: store.load()?,
         interfaces: interfaces(&pins)?,
     })
+}
+
+/// Maps of this version are pinned there.
+pub(super) fn require_pins(pins: &Pins, pin_path: &Path) -> Result<(), DataplaneError> {
+    match pins.maps().metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(DataplaneError::NotPinned { path: pin_path.to_owned() })
+        }
+        found => found.map(drop).map_err(DataplaneError::file("read", pins.maps())),
+    }
 }
 
 fn interfaces(pins: &Pins) -> Result<Vec<InterfaceStatus>, DataplaneError> {

@@ -11,6 +11,8 @@ const CONNECT: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(10);
 /// More than 100,000 rows take.
 const LARGEST: u64 = 256 << 20;
+/// Of a refusal, so much is told.
+const LONGEST_REASON: usize = 200;
 /// Our own server sends fewer.
 const HEADERS: usize = 16;
 
@@ -39,16 +41,30 @@ pub enum AskError {
 
 /// The JSON of a listing, from the agent at `admin`.
 pub fn ask(admin: SocketAddr, name: Name) -> Result<String, AskError> {
-    let path = format!("/api/v1/{}", name.as_str());
-    let answer = get(admin, &path).map_err(|source| AskError::Nobody { admin, source })?;
-    body(&answer).map_err(|found| AskError::Answer { admin, path, found })
+    get(admin, &format!("/api/v1/{}", name.as_str()))
 }
 
-fn get(admin: SocketAddr, path: &str) -> std::io::Result<Vec<u8>> {
+/// What the agent at `admin` answers at this path, arguments included.
+pub fn get(admin: SocketAddr, path: &str) -> Result<String, AskError> {
+    request(admin, "GET", path)
+}
+
+/// The same for what changes something.
+pub fn post(admin: SocketAddr, path: &str) -> Result<String, AskError> {
+    request(admin, "POST", path)
+}
+
+fn request(admin: SocketAddr, method: &str, path: &str) -> Result<String, AskError> {
+    let answer = exchange(admin, method, path).map_err(|source| AskError::Nobody { admin, source })?;
+    body(&answer).map_err(|found| AskError::Answer { admin, path: path.to_owned(), found })
+}
+
+fn exchange(admin: SocketAddr, method: &str, path: &str) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&admin, CONNECT)?;
     stream.set_read_timeout(Some(ANSWER))?;
     stream.set_write_timeout(Some(ANSWER))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n")?;
+    let length = if method == "GET" { "" } else { "content-length: 0\r\n" };
+    write!(stream, "{method} {path} HTTP/1.1\r\nhost: {admin}\r\n{length}connection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.take(LARGEST).read_to_end(&mut answer)?;
     Ok(answer)
@@ -65,8 +81,18 @@ fn body(answer: &[u8]) -> Result<String, String> {
     };
     match response.code {
         Some(200) => String::from_utf8(answer[start..].to_vec()).map_err(|_| "what is not text".to_owned()),
-        code => Err(code.map_or("no status".to_owned(), |code| code.to_string())),
+        Some(code) => Err(match first_line(&answer[start..]) {
+            Some(line) => format!("{code} ({line})"),
+            None => code.to_string(),
+        }),
+        None => Err("no status".to_owned()),
     }
+}
+
+/// Why not, as our own server says it.
+fn first_line(text: &[u8]) -> Option<String> {
+    let line = text.split(|byte| *byte == b'\n').next().filter(|line| !line.is_empty())?;
+    Some(String::from_utf8_lossy(line).chars().filter(|c| !c.is_control()).take(LONGEST_REASON).collect())
 }
 
 #[cfg(test)]
@@ -76,7 +102,8 @@ mod tests {
     #[test]
     fn a_body_is_taken_from_200_only() {
         assert_eq!(body(b"HTTP/1.1 200 OK\r\nx: y\r\n\r\n{}"), Ok("{}".to_owned()));
-        assert_eq!(body(b"HTTP/1.1 404 Not Found\r\n\r\nno"), Err("404".to_owned()));
+        assert_eq!(body(b"HTTP/1.1 404 Not Found\r\n\r\n"), Err("404".to_owned()));
+        assert_eq!(body(b"HTTP/1.1 400 Bad Request\r\n\r\nlimit\t0\nx"), Err("400 (limit0)".to_owned()));
         assert_eq!(body(b"HTTP/1.1 200 OK\r\nx"), Err("half an answer".to_owned()));
         assert!(body(b"SSH-2.0-x\r\n").is_err_and(|found| found.contains("not HTTP")));
     }

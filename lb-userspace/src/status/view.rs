@@ -1,6 +1,6 @@
 //! What the agent (or the pins alone) know at one moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::row::{Counters, FrontRow, InterfaceRow, MapRow, SourceRow, StatusRow};
@@ -68,6 +68,12 @@ impl View {
     pub(super) fn backend_counters(&self, family: IpFamily, id: Option<BackendId>) -> Option<Counters> {
         let counts = self.counts.as_ref()?;
         Some(counts.backends.get(&(family, id?)).map(Counters::from).unwrap_or_default())
+    }
+
+    /// `namespace/name:port` of each service in the maps, by id.
+    pub(super) fn service_names(&self) -> HashMap<u32, String> {
+        let name = |key: &ServiceKey| format!("{}/{}:{}", key.namespace, key.name, key.port);
+        self.service_ids.iter().map(|((key, _), id)| (id.0, name(key))).collect()
     }
 
     /// How often a backend's id was used.

@@ -1,0 +1,48 @@
+//! Tables of single flows and packets for the terminal.
+
+use super::flows::{FlowListing, FlowRow};
+use super::table::{Align, Table};
+
+const UNKNOWN: &str = "-";
+
+/// `weir flows` as text no wider than `width`.
+pub fn print_flows(listing: &FlowListing, width: usize) -> String {
+    use Align::{Left, Right};
+    if listing.flows.is_empty() {
+        return "no flows\n".to_owned();
+    }
+    let mut table = Table::new(&[
+        ("PROTO", Left),
+        ("CLIENT", Left),
+        ("FRONTEND", Left),
+        ("BACKEND", Left),
+        ("SNAT", Left),
+        ("MODE", Left),
+        ("STATE", Left),
+        ("IDLE", Right),
+        ("SERVICE", Left),
+    ]);
+    for row in &listing.flows {
+        table.row(cells(row));
+    }
+    let mut text = table.render(width);
+    if listing.truncated {
+        text.push_str(&format!("{} of {} flows; --limit shows more\n", listing.flows.len(), listing.total));
+    }
+    text
+}
+
+fn cells(row: &FlowRow) -> Vec<String> {
+    let known = |text: &Option<String>| text.clone().unwrap_or_else(|| UNKNOWN.to_owned());
+    vec![
+        row.protocol.map_or(UNKNOWN.to_owned(), |protocol| protocol.to_string()),
+        row.client.clone(),
+        row.frontend.clone(),
+        known(&row.backend),
+        known(&row.snat),
+        row.mode.clone(),
+        row.state.clone(),
+        format!("{} s", row.idle_seconds),
+        row.service.clone().unwrap_or_else(|| format!("id {}", row.service_id)),
+    ]
+}
