@@ -42,7 +42,7 @@ pub struct Node {
 pub struct Limits {
     /// Services (`--max-services`).
     pub services: u32,
-    /// Backends of one family (`--max-backends`).
+    /// Backends of both families (`--max-backends`).
     pub backends: u32,
 }
 

@@ -8,7 +8,7 @@ mod see;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -41,7 +41,9 @@ pub struct Config {
     /// First and last port for source NAT.
     pub snat_ports: (u16, u16),
     /// Address for source NAT instead of the device's own.
-    pub snat_address: Option<Ipv4Addr>,
+    pub snat_address4: Option<Ipv4Addr>,
+    /// The same for IPv6.
+    pub snat_address6: Option<Ipv6Addr>,
     /// Mark of packets for the front.
     pub fwmark: u32,
     /// Routing table for packets of the front.
@@ -69,13 +71,15 @@ impl TryFrom<&AgentArgs> for Config {
 
     fn try_from(args: &AgentArgs) -> Result<Self, ConfigError> {
         let mut flags = Flags::default();
+        let (snat_address4, snat_address6) = snat_addresses(&mut flags, &args.snat_address);
         let config = Config {
             sources: sources(&mut flags, &args.source),
             interfaces: flags.each("--interface", &args.interface, flag::interface),
-            node_ips: flags.each("--node-ip", &args.node_ip, flag::address),
+            node_ips: flags.each("--node-ip", &args.node_ip, flag::own_address),
             nodeport_addresses: flags.each("--nodeport-addresses", &args.nodeport_addresses, flag::network),
             snat_ports: flags.one("--snat-ports", &args.snat_ports, snat_ports).unwrap_or_default(),
-            snat_address: snat_address(&mut flags, &args.snat_address),
+            snat_address4,
+            snat_address6,
             fwmark: flags.one("--fwmark", &args.fwmark, fwmark).unwrap_or_default(),
             table: flags.one("--table", &args.table, routing_table).unwrap_or_default(),
             pin_path: pin_path(&mut flags, &args.pin_path),
@@ -186,13 +190,17 @@ fn snat_ports(text: &str) -> Result<(u16, u16), String> {
     if range.0 < 1024 || range.0 > range.1 || overlaps { Err(expected()) } else { Ok(range) }
 }
 
-/// The maps hold one IPv4 address for source NAT; more of them are told by [`not_yet`].
-fn snat_address(flags: &mut Flags, given: &[String]) -> Option<Ipv4Addr> {
-    let addresses = flags.each("--snat-address", given, flag::address);
-    addresses.into_iter().find_map(|address| match address {
-        IpAddr::V4(v4) => Some(v4),
-        IpAddr::V6(_) => None,
-    })
+/// The maps hold one address of each family for source NAT; more of them are told by [`not_yet`].
+fn snat_addresses(flags: &mut Flags, given: &[String]) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
+    let addresses = flags.each("--snat-address", given, flag::own_address);
+    let (mut v4, mut v6) = (None, None);
+    for address in addresses {
+        match address {
+            IpAddr::V4(address) => v4 = v4.or(Some(address)),
+            IpAddr::V6(address) => v6 = v6.or(Some(address)),
+        }
+    }
+    (v4, v6)
 }
 
 /// The mark is set and tested as `M/M`, so it is one bit.

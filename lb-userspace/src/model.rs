@@ -4,6 +4,7 @@
 
 pub mod backend;
 pub mod desired;
+pub mod family;
 pub mod name;
 pub mod problem;
 pub mod protocol;
@@ -12,6 +13,7 @@ pub mod service;
 
 pub use backend::{Backend, BackendState};
 pub use desired::DesiredState;
+pub use family::IpFamily;
 pub use problem::{ObjectRef, Problem, Severity};
 pub use protocol::Protocol;
 pub use route::{BackendRef, PathMatch, Route, RouteKey};

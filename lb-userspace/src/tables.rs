@@ -3,10 +3,12 @@
 //! Tables know both address families; the data plane sorts entries into the maps of a family.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::model::{FrontListener, Protocol};
+
+pub use crate::model::IpFamily;
 
 pub(crate) mod text;
 
@@ -14,28 +16,9 @@ pub(crate) mod text;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct ServiceId(pub u32);
 
-/// Id of a backend in the maps; never 0. Each family has its own numbers.
+/// Id of a backend in the maps; never 0. The families share one numbering, as they share the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct BackendId(pub u32);
-
-/// An address family, where one is needed as a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum IpFamily {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl IpFamily {
-    /// The family of an address.
-    pub const fn of(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(_) => IpFamily::V4,
-            IpAddr::V6(_) => IpFamily::V6,
-        }
-    }
-}
 
 /// Key of a frontend. A NodePort stands under the unspecified address of its family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,6 +83,8 @@ pub struct Settings {
     pub node_ports: Option<(u16, u16)>,
     /// Address that SNAT takes instead of the device's own.
     pub snat_address4: Option<Ipv4Addr>,
+    /// The same for IPv6.
+    pub snat_address6: Option<Ipv6Addr>,
     /// Mark for packets to the front.
     pub front_mark: u32,
 }

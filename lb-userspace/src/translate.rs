@@ -15,6 +15,7 @@ mod address;
 mod backends;
 pub mod configmap;
 mod conflicts;
+mod families;
 mod front;
 mod frontends;
 mod ingress;

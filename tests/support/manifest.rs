@@ -83,10 +83,12 @@ pub fn pods_and_nodes(nodes: &[Node], pods: &[Pod]) -> String {
 
 fn node(node: &Node) -> String {
     format!(
-        "apiVersion: v1\nkind: Node\nmetadata: {{name: {}}}\nspec: {{podCIDR: {cidr}, podCIDRs: [{cidr}]}}\n\
-         status: {{addresses: [{{type: InternalIP, address: {}}}]}}\n",
+        "apiVersion: v1\nkind: Node\nmetadata: {{name: {}}}\nspec: {{podCIDR: {cidr}, podCIDRs: [{cidr}, \"{}\"]}}\n\
+         status: {{addresses: [{{type: InternalIP, address: {}}}, {{type: InternalIP, address: \"{}\"}}]}}\n",
         node.name,
+        node.pod_cidr6(),
         node.ip,
+        node.ip6,
         cidr = node.pod_cidr()
     )
 }
@@ -95,11 +97,12 @@ fn pod(pod: &Pod) -> String {
     let labels: Vec<String> = pod.labels.iter().map(|(key, value)| format!("{key}: {value}")).collect();
     format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: {}, namespace: {}, labels: {{{}}}}}\nspec: {{nodeName: {}}}\n\
-         status:\n  phase: Running\n  podIP: {ip}\n  podIPs: [{{ip: {ip}}}]\n  conditions: [{{type: Ready, status: \"True\"}}]\n",
+         status:\n  phase: Running\n  podIP: {ip}\n  podIPs: [{{ip: {ip}}}, {{ip: \"{}\"}}]\n  conditions: [{{type: Ready, status: \"True\"}}]\n",
         pod.name,
         pod.namespace,
         labels.join(", "),
         pod.node,
+        pod.ip6,
         ip = pod.ip
     )
 }

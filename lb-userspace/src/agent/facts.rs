@@ -40,7 +40,8 @@ impl Facts {
             settings: Settings {
                 snat_ports: config.snat_ports,
                 node_ports: None,
-                snat_address4: config.snat_address,
+                snat_address4: config.snat_address4,
+                snat_address6: config.snat_address6,
                 front_mark: config.fwmark,
             },
             http_port: config.manifests.http_port,

@@ -58,15 +58,14 @@ pub(super) struct Allocation<'a> {
     pub(super) limits: Limits,
     /// Backends that have their id.
     pub(super) backends: BTreeMap<(IpFamily, BackendKey), BackendId>,
-    free_backends: BTreeMap<IpFamily, FreeIds>,
+    free_backends: FreeIds,
 }
 
 impl<'a> Allocation<'a> {
     pub(super) fn new(before: &'a Ids, limits: Limits) -> Self {
-        let held = |family| before.held_backends.iter().filter(move |(of, _)| *of == family).map(|(_, id)| id.0);
-        let owned = |family| before.backends.iter().filter(move |((of, _), _)| *of == family).map(|(_, id)| id.0);
-        let free = |family| (family, FreeIds::new(limits.backends, held(family).chain(owned(family))));
-        Self { before, limits, backends: BTreeMap::new(), free_backends: [IpFamily::V4, IpFamily::V6].map(free).into() }
+        let held = before.held_backends.iter().map(|(_, id)| id.0);
+        let taken = held.chain(before.backends.values().map(|id| id.0));
+        Self { before, limits, backends: BTreeMap::new(), free_backends: FreeIds::new(limits.backends, taken) }
     }
 
     /// Ids for services. First those that had one keep it, then those come back that the maps know by a frontend, then
@@ -125,7 +124,7 @@ impl<'a> Allocation<'a> {
         }
         let id = match self.before.backends.get(&(family, key)) {
             Some(&id) => id,
-            None => BackendId(self.free_backends.get_mut(&family)?.take()?),
+            None => BackendId(self.free_backends.take()?),
         };
         self.backends.insert((family, key), id);
         Some(id)

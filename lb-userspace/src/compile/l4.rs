@@ -1,7 +1,7 @@
 //! Which frontends the data plane serves, and which service each leads to.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::{Node, problems};
 use crate::model::{DesiredState, FrontListener, FrontendKind, Problem, Protocol, Service, ServiceKey, Target};
@@ -88,7 +88,7 @@ impl Claims {
         for frontend in service.frontends.iter().filter(|frontend| in_data_plane(frontend.kind)) {
             let addresses = match frontend.address {
                 Some(address) => vec![address],
-                None => families(service).into_iter().map(unspecified).collect(),
+                None => service.families.iter().map(|family| family.unspecified()).collect(),
             };
             for address in addresses {
                 let key = FrontendKey { address, port: frontend.port, protocol: service.key.protocol };
@@ -108,7 +108,7 @@ impl Claims {
         for &address in &node.front_addresses {
             let family = IpFamily::of(address);
             let key = FrontendKey { address, port, protocol: Protocol::Tcp };
-            let on_every_node = FrontendKey { address: unspecified(family), ..key };
+            let on_every_node = FrontendKey { address: family.unspecified(), ..key };
             match self.frontends.get(&key).or_else(|| self.frontends.get(&on_every_node)) {
                 None => self.insert(key, Claim { owner: (service.clone(), family), front: Some(listener) }),
                 Some(claim) if claim.front == Some(listener) => {}
@@ -131,28 +131,5 @@ const fn in_data_plane(kind: FrontendKind) -> bool {
     match kind {
         FrontendKind::NodePort | FrontendKind::ExternalIP | FrontendKind::LoadBalancer => true,
         FrontendKind::ClusterIP | FrontendKind::HostPort => false,
-    }
-}
-
-/// The families in which a NodePort answers: those of the service's other frontends (its cluster IPs too) and of its
-/// backends; IPv4 if it has neither.
-fn families(service: &Service) -> BTreeSet<IpFamily> {
-    let backends = match &service.target {
-        Target::Backends(backends) => backends.as_slice(),
-        Target::Front(_) => &[],
-    };
-    let addresses = service.frontends.iter().filter_map(|frontend| frontend.address);
-    let mut families: BTreeSet<_> =
-        addresses.chain(backends.iter().map(|backend| backend.address)).map(IpFamily::of).collect();
-    if families.is_empty() {
-        families.insert(IpFamily::V4);
-    }
-    families
-}
-
-const fn unspecified(family: IpFamily) -> IpAddr {
-    match family {
-        IpFamily::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpFamily::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::l7::table::{RouteEntry, RouteTable};
-use crate::model::{Backend, BackendState, DesiredState, PathMatch, Route, ServiceKey, Target};
+use crate::model::{Backend, BackendState, DesiredState, IpFamily, PathMatch, Route, Service, Target};
 
 /// The key in [`RouteTable::hosts`] of routes for any host.
 const ANY_HOST: &str = "*";
@@ -48,7 +48,7 @@ fn entry(route: &Route, desired: &DesiredState, upstreams: &mut BTreeMap<String,
     let backend = &route.backend;
     let service = backend.resolved.as_ref().and_then(|key| desired.services.get(key));
     let upstream = service.and_then(|service| match &service.target {
-        Target::Backends(backends) => Some(upstream(&service.key, backends, upstreams)),
+        Target::Backends(backends) => Some(upstream(service, backends, upstreams)),
         // The model has no such route: its requests would come back for ever.
         Target::Front(_) => None,
     });
@@ -63,20 +63,40 @@ fn entry(route: &Route, desired: &DesiredState, upstreams: &mut BTreeMap<String,
     }
 }
 
-fn upstream(key: &ServiceKey, backends: &[Backend], upstreams: &mut BTreeMap<String, Arc<[SocketAddr]>>) -> String {
-    let ServiceKey { namespace, name, port, .. } = key;
-    let key = format!("{namespace}/{name}:{port}");
-    upstreams.entry(key.clone()).or_insert_with(|| endpoints(backends));
+fn upstream(service: &Service, backends: &[Backend], upstreams: &mut BTreeMap<String, Arc<[SocketAddr]>>) -> String {
+    let key = format!("{}/{}:{}", service.key.namespace, service.key.name, service.key.port);
+    upstreams.entry(key.clone()).or_insert_with(|| endpoints(backends, &service.families));
     key
 }
 
 /// Active backends; the terminating ones if there is none, as in a ring. Sorted, each once.
-fn endpoints(backends: &[Backend]) -> Arc<[SocketAddr]> {
+fn endpoints(backends: &[Backend], families: &[IpFamily]) -> Arc<[SocketAddr]> {
     let in_state = |state| -> BTreeSet<SocketAddr> {
         let backends = backends.iter().filter(|backend| backend.state == state);
-        backends.map(|backend| SocketAddr::new(backend.address, backend.port)).collect()
+        once_per_pod(backends, families).map(|backend| SocketAddr::new(backend.address, backend.port)).collect()
     };
     let active = in_state(BackendState::Active);
     let chosen = if active.is_empty() { in_state(BackendState::Terminating) } else { active };
     chosen.into_iter().collect()
+}
+
+/// A pod with an address of each family counts once, by the preferred one: it is no stronger than others.
+fn once_per_pod<'a>(
+    backends: impl Iterator<Item = &'a Backend>,
+    families: &[IpFamily],
+) -> impl Iterator<Item = &'a Backend> {
+    let rank = |backend: &Backend| families.iter().position(|family| *family == IpFamily::of(backend.address));
+    let mut best = BTreeMap::<(&str, u16), &Backend>::new();
+    let mut nameless = Vec::new();
+    for backend in backends {
+        let Some(pod) = backend.pod.as_deref() else {
+            nameless.push(backend);
+            continue;
+        };
+        let known = best.entry((pod, backend.port)).or_insert(backend);
+        if rank(backend) < rank(known) {
+            *known = backend;
+        }
+    }
+    best.into_values().chain(nameless)
 }

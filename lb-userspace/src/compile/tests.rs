@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::route::Rewrite;
-use crate::model::{BackendRef, BackendState, FrontListener, PathMatch, Protocol, Route, RouteKey};
+use crate::model::{BackendRef, BackendState, FrontListener, PathMatch, Protocol, Route, RouteKey, Service};
 use crate::translate;
 use fixture::*;
 
@@ -274,6 +274,23 @@ fn upstreams_are_the_backends_that_serve() {
     assert_golden("routes.json", &(serde_json::to_string_pretty(&table).unwrap() + "\n"));
 }
 
+/// One pod has both addresses, another only one, and a third backend is no pod's.
+#[test]
+fn a_pod_with_two_addresses_is_one_endpoint_of_the_front() {
+    let of = |pod: &str, text: &str| Backend { pod: Some(pod.into()), ..backend(text) };
+    let pods = [of("shop/a", "10.244.0.1"), of("shop/a", "fd00::1"), of("shop/b", "10.244.0.2"), backend("fd00::9")];
+    for (families, expected) in [
+        ([IpFamily::V4, IpFamily::V6], ["10.244.0.1:8080", "10.244.0.2:8080", "[fd00::9]:8080"]),
+        ([IpFamily::V6, IpFamily::V4], ["10.244.0.2:8080", "[fd00::1]:8080", "[fd00::9]:8080"]),
+    ] {
+        let dual = Service { families: families.into(), ..service("web", &[], Target::Backends(pods.to_vec())) };
+        let routes = [route(None, PathMatch::Prefix("/".into()), "web", Some(key("web")))];
+        let table = fresh(&with_routes(desired([dual]), routes), &node()).routes;
+        let endpoints: Vec<_> = table.upstreams.values().flat_map(|all| all.iter()).map(ToString::to_string).collect();
+        assert_eq!(endpoints, expected);
+    }
+}
+
 proptest! {
     #[test]
     fn the_order_of_input_does_not_matter(state in any_desired(), node in any_node(), turn in any::<prop::sample::Index>()) {
@@ -305,6 +322,8 @@ proptest! {
         for (owner, id) in &before.backends {
             prop_assert_eq!(after.backends.get(owner).unwrap_or(id), id);
         }
+        let backends: BTreeSet<_> = after.backends.values().collect();
+        prop_assert_eq!(backends.len(), after.backends.len(), "two backends share an id, and so their counters");
         let used_before: BTreeSet<_> = before.services.values().collect();
         let fresh = after.services.iter().filter(|(owner, id)| before.services.get(*owner) != Some(id));
         prop_assert!(fresh.into_iter().all(|(_, id)| !used_before.contains(id)), "an id changed hands");

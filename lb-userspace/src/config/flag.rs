@@ -97,6 +97,16 @@ pub(super) fn address(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| "an IPv4 or IPv6 address, such as 10.0.0.1 or 2001:db8::1".to_owned())
 }
 
+/// An address of this node's own that others can answer to.
+pub(super) fn own_address(text: &str) -> Result<IpAddr, String> {
+    let address = address(text)?;
+    let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+    if address.is_unspecified() || address.is_loopback() || address.is_multicast() || link_local {
+        return Err("an address that other machines can reach, such as 10.0.0.1 or 2001:db8::1".to_owned());
+    }
+    Ok(address)
+}
+
 pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "ADDRESS:PORT, such as 127.0.0.1:10254 or [::1]:10254".to_owned())
 }

@@ -1,9 +1,7 @@
 //! Flags of the contract whose feature is not built: accepted, and told as an info Problem each.
 
-use std::net::IpAddr;
-
 use crate::cli::AgentArgs;
-use crate::model::{ObjectRef, Problem, Severity};
+use crate::model::{IpFamily, ObjectRef, Problem, Severity};
 
 /// The source that is not built.
 pub(super) const KUBE: &str = "kube";
@@ -18,7 +16,7 @@ pub(super) fn problems(args: &AgentArgs) -> Vec<Problem> {
         problems.push(problem("--source", KUBE, "the Kubernetes source", "dir:PATH"));
     }
     for address in unused_snat_addresses(&args.snat_address) {
-        problems.push(problem("--snat-address", &address, "more than one IPv4 address", "one IPv4 address"));
+        problems.push(problem("--snat-address", &address, "more than one address of a family", "one of each family"));
     }
     if args.fast_local {
         problems.push(problem("--fast-local", "true", "the way past the host's netfilter", "to leave it out"));
@@ -29,12 +27,12 @@ pub(super) fn problems(args: &AgentArgs) -> Vec<Problem> {
     problems
 }
 
-/// All but the first IPv4 address.
+/// All but the first address of each family.
 fn unused_snat_addresses(given: &[String]) -> Vec<String> {
-    let is_v4 = |text: &String| matches!(text.parse(), Ok(IpAddr::V4(_)));
-    let used = given.iter().position(is_v4);
-    let unused = given.iter().enumerate().filter(|(index, _)| Some(*index) != used);
-    unused.map(|(_, text)| text.clone()).collect()
+    let family = |text: &String| text.parse().ok().map(IpFamily::of);
+    let is_unused =
+        |(index, text): &(usize, &String)| given.iter().take(*index).any(|other| family(other) == family(text));
+    given.iter().enumerate().filter(is_unused).map(|(_, text)| text.clone()).collect()
 }
 
 fn problem(flag: &str, value: &str, what: &str, expected: &str) -> Problem {

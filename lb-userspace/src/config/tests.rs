@@ -23,7 +23,7 @@ fn defaults_are_those_of_the_contract() {
     let config = right("");
     assert_eq!(config.sources, [PathBuf::from("/m")]);
     assert!(config.interfaces.is_empty() && config.node_ips.is_empty() && config.nodeport_addresses.is_empty());
-    assert_eq!((config.snat_ports, config.snat_address), ((15_000, 29_999), None));
+    assert_eq!((config.snat_ports, config.snat_address4, config.snat_address6), ((15_000, 29_999), None, None));
     assert_eq!((config.fwmark, config.table), (0x2000, 0x7765));
     assert_eq!(config.pin_path, PathBuf::from("/sys/fs/bpf/weir"));
     assert_eq!(config.admin, "127.0.0.1:10254".parse().unwrap());
@@ -47,7 +47,10 @@ fn every_flag_is_read() {
         ("--pod-cidr 10.1.2.3/16", |c| c.manifests.pod_cidrs == ["10.1.0.0/16".parse().unwrap()]),
         ("--nodeport-addresses 10.0.0.0/8 --nodeport-addresses ::/0", |c| c.nodeport_addresses.len() == 2),
         ("--snat-ports 20000-20010", |c| c.snat_ports == (20_000, 20_010)),
-        ("--snat-address 10.0.0.9", |c| c.snat_address == Some(Ipv4Addr::new(10, 0, 0, 9)) && c.not_yet.is_empty()),
+        ("--snat-address 10.0.0.9", |c| c.snat_address4 == Some(Ipv4Addr::new(10, 0, 0, 9)) && c.not_yet.is_empty()),
+        ("--snat-address 10.0.0.9 --snat-address 2001:db8::9", |c| {
+            c.snat_address4.is_some() && c.snat_address6 == "2001:db8::9".parse().ok() && c.not_yet.is_empty()
+        }),
         ("--fast-local", |c| c.not_yet.len() == 1),
         ("--fwmark 4096 --table 0x64", |c| (c.fwmark, c.table) == (4096, 100)),
         ("--front-label a=b --front-label c=", |c| c.manifests.front_labels.len() == 2),
@@ -88,6 +91,8 @@ fn a_mistake_names_flag_value_and_what_would_be_right() {
         ("--snat-ports 20000-31000", "outside the NodePorts 30000-32767"),
         ("--snat-ports 80-90", "1024 <= A"),
         ("--snat-address me", "--snat-address 'me': expected an IPv4"),
+        ("--node-ip fe80::1", "--node-ip 'fe80::1': expected an address that other machines can reach"),
+        ("--snat-address ff02::1", "--snat-address 'ff02::1': expected an address that other machines can reach"),
         ("--fwmark 3", "--fwmark '3': expected one bit"),
         ("--fwmark 0", "--fwmark '0': expected one bit"),
         ("--table 254", "--table '254': expected the number of a routing table other than"),
@@ -150,13 +155,14 @@ fn the_kubernetes_source_alone_is_a_mistake_and_beside_another_an_info() {
 
 #[test]
 fn flags_that_do_nothing_yet_say_so() {
-    let config =
-        right("--fast-local --cgroup /c --snat-address 2001:db8::1 --snat-address 10.0.0.1 --snat-address 10.0.0.2");
+    let config = right(
+        "--fast-local --cgroup /c --snat-address 2001:db8::1 --snat-address 2001:db8::2 --snat-address 10.0.0.1 --snat-address 10.0.0.2",
+    );
     let told: Vec<_> = config.not_yet.iter().map(|p| (p.field.as_deref(), p.value.as_deref())).collect();
     assert_eq!(
         told,
         [
-            (Some("--snat-address"), Some("2001:db8::1")),
+            (Some("--snat-address"), Some("2001:db8::2")),
             (Some("--snat-address"), Some("10.0.0.2")),
             (Some("--fast-local"), Some("true")),
             (Some("--cgroup"), Some("/c")),

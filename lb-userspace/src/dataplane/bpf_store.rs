@@ -113,6 +113,7 @@ impl BpfStore {
             snat_ports: unpack(word(setting::SNAT_PORTS)?),
             node_ports: (node_ports != 0).then(|| unpack(node_ports)),
             snat_address4: (!address.is_unspecified()).then_some(address),
+            snat_address6: None,
             front_mark: word(setting::FRONT_MARK)? as u32,
         })
     }

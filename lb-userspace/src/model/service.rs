@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Backend, Protocol};
+use super::{Backend, IpFamily, Protocol};
 
 /// Names one balanced port of a Kubernetes Service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,6 +102,8 @@ pub struct Service {
     pub port_name: Option<String>,
     /// Its type.
     pub service_type: ServiceType,
+    /// The families in which it is balanced, the preferred one first; its addresses and backends are of these.
+    pub families: Vec<IpFamily>,
     /// Where clients arrive; sorted, no duplicates.
     pub frontends: Vec<Frontend>,
     /// Who answers.
@@ -113,7 +115,12 @@ pub struct Service {
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.port_name.as_deref().unwrap_or("-");
-        writeln!(f, "service {} {name} {:?}", self.key, self.service_type)?;
+        write!(f, "service {} {name} {:?}", self.key, self.service_type)?;
+        if self.families != [IpFamily::V4] {
+            let families: Vec<_> = self.families.iter().map(|family| family.name()).collect();
+            write!(f, " {}", families.join("+"))?;
+        }
+        writeln!(f)?;
         self.frontends.iter().try_for_each(|frontend| writeln!(f, "  frontend {frontend}"))?;
         match &self.target {
             Target::Backends(backends) => backends.iter().try_for_each(|backend| writeln!(f, "  backend {backend}")),

@@ -79,11 +79,23 @@ fn from_pods(service: &Service, pods: &PodIndex<'_>) -> Vec<EndpointSlice> {
         if ports.is_empty() {
             continue;
         }
-        for address in pod.addresses() {
+        for address in pod.addresses().filter(|address| is_wanted(service, pod, address)) {
             groups.entry((address_type(address), ports.clone())).or_default().push(pod_endpoint(service, pod, address));
         }
     }
     named_slices(service, groups)
+}
+
+/// As a control plane gives a Service one stack unless it asks for two: the first address of a pod is of the cluster's
+/// first family, another counts where the Service names its family, by policy, by name or by an address.
+fn is_wanted(service: &Service, pod: &Pod, address: &str) -> bool {
+    let family = address_type(address);
+    let is_first = pod.addresses().next().is_some_and(|first| address_type(first) == family);
+    let mut written = service.cluster_addresses().chain(service.outer_addresses());
+    is_first
+        || service.spec.ip_families.iter().any(|name| name == family)
+        || matches!(service.spec.ip_family_policy.as_deref(), Some("PreferDualStack" | "RequireDualStack"))
+        || written.any(|vip| vip.parse::<IpAddr>().is_ok() && address_type(vip) == family)
 }
 
 /// The port of a Service on one pod; pods may give the same port name different numbers.

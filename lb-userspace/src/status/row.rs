@@ -6,7 +6,7 @@ use lb_common::abi;
 use serde::{Deserialize, Serialize};
 
 use crate::dataplane::{InterfaceMode, InterfaceStatus, MapStatus, ProgramStatus};
-use crate::model::{BackendState, Forwarding, FrontendKind, Problem, Protocol, ServiceType};
+use crate::model::{BackendState, Forwarding, FrontendKind, IpFamily, Problem, Protocol, ServiceType};
 
 /// What is counted of a service or backend, from the client's side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,18 @@ pub struct Counters {
     pub bytes: u64,
     /// Flows begun.
     pub new_flows: u64,
+}
+
+impl std::ops::Add for Counters {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            packets: self.packets + other.packets,
+            bytes: self.bytes + other.bytes,
+            new_flows: self.new_flows + other.new_flows,
+        }
+    }
 }
 
 impl From<&abi::Counters> for Counters {
@@ -43,8 +55,11 @@ pub struct ServiceRow {
     /// Type of the Service.
     #[serde(rename = "type")]
     pub service_type: Option<ServiceType>,
-    /// Id in the maps; null if it is not there.
+    /// Id in the maps, that of the preferred family; null if it is not there.
     pub id: Option<u32>,
+    /// What it is in each family, the preferred one first.
+    #[serde(default)]
+    pub families: Vec<FamilyRow>,
     /// Where clients arrive.
     pub frontends: Vec<FrontendRow>,
     /// How many backends there are.
@@ -55,6 +70,20 @@ pub struct ServiceRow {
     pub forwarding: Option<Forwarding>,
     /// Whether a client stays with its backend.
     pub affinity: Option<String>,
+    /// Length of the ring of the preferred family.
+    pub ring_slots: Option<usize>,
+    /// Counters of all families.
+    pub counters: Option<Counters>,
+}
+
+/// A service in one family: it has an id and a ring of its own there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FamilyRow {
+    /// The family.
+    pub family: IpFamily,
+    /// Id in the maps; null if it is not there.
+    pub id: Option<u32>,
     /// Length of the ring.
     pub ring_slots: Option<usize>,
     /// Counters.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::row::{BackendCounts, FrontendRow, ServiceRow};
+use super::row::{BackendCounts, FamilyRow, FrontendRow, ServiceRow};
 use super::view::View;
 use crate::model::{Backend, BackendState, FrontendKind, Service, Target};
 use crate::tables::{FrontendKey, IpFamily, Ring, ServiceId};
@@ -19,7 +19,9 @@ pub(super) fn rows(view: &View) -> Vec<ServiceRow> {
 }
 
 fn desired_row(view: &View, service: &Service) -> ServiceRow {
-    let id = id(view, service);
+    let families: Vec<_> = service.families.iter().map(|family| family_row(view, service, *family)).collect();
+    let preferred = families.iter().find(|row| row.id.is_some()).cloned();
+    let counters = families.iter().filter_map(|row| row.counters).reduce(|one, other| one + other);
     let frontend = |f: &crate::model::Frontend| FrontendRow { kind: Some(f.kind), address: f.address, port: f.port };
     ServiceRow {
         namespace: Some(service.key.namespace.clone()),
@@ -28,21 +30,27 @@ fn desired_row(view: &View, service: &Service) -> ServiceRow {
         port: Some(service.key.port),
         protocol: Some(service.key.protocol),
         service_type: Some(service.service_type),
-        id: id.map(|id| id.0),
+        id: preferred.as_ref().and_then(|row| row.id),
+        families,
         frontends: service.frontends.iter().map(frontend).collect(),
         backends: backends(view, &service.target),
         algorithm: matches!(service.target, Target::Backends(_)).then(|| ALGORITHM.to_owned()),
         forwarding: matches!(service.target, Target::Backends(_)).then_some(service.forwarding),
         affinity: Some(NO_AFFINITY.to_owned()),
-        ring_slots: id.and_then(|id| view.tables.services.get(&id)).map(|ring| ring.len()),
-        counters: view.service_counters(id),
+        ring_slots: preferred.and_then(|row| row.ring_slots),
+        counters,
     }
 }
 
-/// A dual-stack service has one id per family; its row carries that of IPv4.
-fn id(view: &View, service: &Service) -> Option<ServiceId> {
-    let of = |family| view.service_ids.get(&(service.key.clone(), family)).copied();
-    of(IpFamily::V4).or_else(|| of(IpFamily::V6))
+/// A dual-stack service has one id per family.
+fn family_row(view: &View, service: &Service, family: IpFamily) -> FamilyRow {
+    let id = view.service_ids.get(&(service.key.clone(), family)).copied();
+    FamilyRow {
+        family,
+        id: id.map(|id| id.0),
+        ring_slots: id.and_then(|id| view.tables.services.get(&id)).map(|ring| ring.len()),
+        counters: view.service_counters(id),
+    }
 }
 
 /// The node's own front counts as one backend, active while it listens.
@@ -68,6 +76,9 @@ fn count(backends: &[Backend]) -> BackendCounts {
 fn table_row(view: &View, id: ServiceId, ring: &Ring) -> ServiceRow {
     let frontends: BTreeMap<_, _> = view.tables.frontends.iter().filter(|(_, value)| value.service == id).collect();
     let in_ring: std::collections::BTreeSet<_> = ring.iter().collect();
+    let counters = view.service_counters(Some(id));
+    let family = frontends.keys().next().map(|key| IpFamily::of(key.address));
+    let family_row = |family| FamilyRow { family, id: Some(id.0), ring_slots: Some(ring.len()), counters };
     ServiceRow {
         namespace: None,
         name: None,
@@ -76,13 +87,14 @@ fn table_row(view: &View, id: ServiceId, ring: &Ring) -> ServiceRow {
         protocol: frontends.keys().next().map(|key| key.protocol),
         service_type: None,
         id: Some(id.0),
+        families: family.map(family_row).into_iter().collect(),
         frontends: frontends.keys().map(|key| table_frontend(key)).collect(),
         backends: BackendCounts { active: in_ring.len(), ..BackendCounts::default() },
         algorithm: Some(ALGORITHM.to_owned()),
         forwarding: None,
         affinity: None,
         ring_slots: Some(ring.len()),
-        counters: view.service_counters(Some(id)),
+        counters,
     }
 }
 

@@ -42,6 +42,7 @@ fn service(name: &str, target: Target, frontends: Vec<Frontend>) -> (ServiceKey,
         service_type: ServiceType::NodePort,
         frontends,
         target,
+        families: vec![IpFamily::V4],
         forwarding: Forwarding::Snat,
     };
     (key, service)
@@ -152,12 +153,34 @@ fn json(name: Name, view: &View) -> serde_json::Value {
 }
 
 #[test]
+fn a_dual_stack_service_tells_of_each_family_and_counts_both() {
+    let mut view = view();
+    let mut desired = desired();
+    let (key, service) = desired.services.iter_mut().find(|(key, _)| key.name == "web").unwrap();
+    service.families = vec![IpFamily::V6, IpFamily::V4];
+    let ids = [((key.clone(), IpFamily::V4), ServiceId(3)), ((key.clone(), IpFamily::V6), ServiceId(4))];
+    view.service_ids = Arc::new(ids.into());
+    view.desired = Some(Arc::new(desired));
+    let mut counts = counts();
+    let counted = abi::Counters { packets: 5, bytes: 1_000, new_flows: 3 };
+    counts.services.insert(ServiceId(4), counted);
+    view.counts = Some(Arc::new(counts));
+    let services = json(Name::Services, &view);
+    let row = &services["services"][0];
+    assert_eq!(row["counters"], json!({"packets": 12_350, "bytes": 6_790_000, "newFlows": 20}));
+    let families: Vec<_> = row["families"].as_array().unwrap().iter().map(|row| (&row["family"], &row["id"])).collect();
+    assert_eq!(families, [(&json!("IPv6"), &json!(4)), (&json!("IPv4"), &json!(3))]);
+    assert_eq!(row["id"], 4, "that of the preferred family");
+}
+
+#[test]
 fn services_as_json() {
     let counters = json!({"packets": 12_345, "bytes": 6_789_000, "newFlows": 17});
     let expected = json!({"services": [
         {
             "namespace": "default", "name": "web", "portName": "http", "port": 80, "protocol": "TCP",
             "type": "NodePort", "id": 3,
+            "families": [{"family": "IPv4", "id": 3, "ringSlots": 7, "counters": counters}],
             "frontends": [
                 {"kind": "NodePort", "address": null, "port": 30080},
                 {"kind": "ExternalIP", "address": "192.0.2.7", "port": 80},
@@ -168,6 +191,7 @@ fn services_as_json() {
         {
             "namespace": "default", "name": "weir", "portName": "http", "port": 80, "protocol": "TCP",
             "type": "NodePort", "id": null,
+            "families": [{"family": "IPv4", "id": null, "ringSlots": null, "counters": null}],
             "frontends": [{"kind": "ExternalIP", "address": "192.0.2.8", "port": 80}],
             "backends": {"active": 1, "terminating": 0, "unhealthy": 0},
             "algorithm": null, "forwarding": null, "affinity": "none", "ringSlots": null, "counters": null,

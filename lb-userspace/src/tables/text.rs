@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter, Result};
 use std::net::SocketAddr;
 
-use super::{BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, Settings, Tables};
+use super::{BackendId, BackendKey, Frontend, FrontendKey, Ring, ServiceId, Settings, Tables};
 use crate::model::FrontListener;
 
 impl Display for Tables {
@@ -66,15 +66,6 @@ impl Display for BackendId {
     }
 }
 
-impl Display for IpFamily {
-    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        f.write_str(match self {
-            IpFamily::V4 => "v4",
-            IpFamily::V6 => "v6",
-        })
-    }
-}
-
 impl Display for Settings {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let (first, last) = self.snat_ports;
@@ -83,6 +74,9 @@ impl Display for Settings {
             write!(f, " node-ports {lowest}-{highest}")?;
         }
         if let Some(address) = self.snat_address4 {
+            write!(f, " snat-address {address}")?;
+        }
+        if let Some(address) = self.snat_address6 {
             write!(f, " snat-address {address}")?;
         }
         write!(f, " front-mark {:#x}", self.front_mark)

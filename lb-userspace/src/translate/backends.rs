@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::port::{self, Port};
 use super::{Settings, address};
 use crate::model::problem::code;
-use crate::model::{Backend, BackendState, ObjectRef, Problem};
+use crate::model::{Backend, BackendState, IpFamily, ObjectRef, Problem};
 use crate::source::Objects;
 use crate::source::kinds::{Endpoint, EndpointConditions, EndpointSlice, Node};
 
@@ -55,9 +55,10 @@ fn pod_cidrs(node: &Node, problems: &mut Vec<Problem>) -> Vec<IpNet> {
     cidrs
 }
 
-/// The backends of a port: of the slices' ports of that name, each address and port once.
+/// The backends of a port in the families of its Service: of the slices' ports of that name, each address and port once.
 pub(super) fn of_port(
     slices: &[&EndpointSlice],
+    families: &[IpFamily],
     port: &Port<'_>,
     locality: &Locality,
     problems: &mut Vec<Problem>,
@@ -66,7 +67,9 @@ pub(super) fn of_port(
     for slice in slices.iter().filter(|slice| slice.address_type != "FQDN") {
         let Some(number) = number_in(slice, port, problems) else { continue };
         for (index, endpoint) in slice.endpoints.iter().enumerate() {
-            let Some(backend) = backend(slice, index, endpoint, number, locality, problems) else { continue };
+            let backend = backend(slice, index, endpoint, number, locality, problems);
+            let backend = backend.filter(|backend| families.contains(&IpFamily::of(backend.address)));
+            let Some(backend) = backend else { continue };
             let known = backends.entry((backend.address, backend.port)).or_insert_with(|| backend.clone());
             // While an endpoint moves from one slice to another both name it; the better word counts.
             if backend.state < known.state {

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use super::port::{self, Port};
 use super::service::NodePort;
-use super::{address, node_ports};
+use super::{address, families, node_ports};
 use crate::model::problem::code;
-use crate::model::{Frontend, FrontendKind, ObjectRef, Problem, ServiceType};
+use crate::model::{Frontend, FrontendKind, IpFamily, ObjectRef, Problem, ServiceType};
 use crate::source::kinds::{LoadBalancerIngress, Service};
 
 /// An address of a Service; every port of the Service has a frontend on it.
@@ -23,10 +23,11 @@ impl Vip {
     }
 }
 
-/// All addresses of a Service, each once. A headless one has none.
+/// All addresses of a Service in its families, each once. A headless one has none.
 pub(super) fn addresses(
     object: &Service,
     service_type: ServiceType,
+    families: &[IpFamily],
     owner: &ObjectRef,
     problems: &mut Vec<Problem>,
 ) -> Vec<Vip> {
@@ -43,6 +44,7 @@ pub(super) fn addresses(
     for (kind, field, text) in written {
         match address::routable(text) {
             Ok(address) if vips.iter().any(|vip| vip.address == address) => {}
+            Ok(address) if families::is_other(address, families, owner, &field, problems) => {}
             Ok(address) => vips.push(Vip { kind, address }),
             Err(fault) => {
                 let problem = Problem::error(code::ADDRESS_INVALID, owner, fault);

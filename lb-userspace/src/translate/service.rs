@@ -2,9 +2,9 @@
 
 use super::backends::{self, Locality};
 use super::port::{self, Port};
-use super::{Seniority, Settings, front, frontends, seniority};
+use super::{Seniority, Settings, families, front, frontends, seniority};
 use crate::model::problem::code;
-use crate::model::{Forwarding, Frontend, ObjectRef, Problem, Service, ServiceKey, ServiceType, Target};
+use crate::model::{Forwarding, Frontend, IpFamily, ObjectRef, Problem, Service, ServiceKey, ServiceType, Target};
 use crate::source::kinds::{self, EndpointSlice};
 
 /// A Service whose label names another proxy is left to that.
@@ -72,16 +72,23 @@ pub(super) fn translate(
         problems.push(problem.at_field("spec.ports").expected("at least one port"));
     }
     later_fields(object, &owner, problems);
-    let vips = frontends::addresses(object, service_type, &owner, problems);
+    let families = families::of(object, slices, &owner, problems);
+    let vips = frontends::addresses(object, service_type, &families, &owner, problems);
     let ports = port::valid(object, &owner, problems);
     let drafts = ports.into_iter().map(|port| {
         let target = match front::listener(object, &port, settings, &owner, problems) {
             Some(listener) => Target::Front(listener),
-            None => Target::Backends(backends::of_port(slices, &port, locality, problems)),
+            None => Target::Backends(backends::of_port(slices, &families, &port, locality, problems)),
         };
         let node_port = frontends::node_port(object, service_type, &port, &owner, problems);
-        let frontends = vips.iter().map(|vip| vip.with_port(port.number)).collect();
-        let service = balanced(object, service_type, &port, frontends, target);
+        let frontends: Vec<_> = vips.iter().map(|vip| vip.with_port(port.number)).collect();
+        if let Target::Backends(backends) = &target {
+            let is_node_port = node_port != NodePort::No;
+            let lone = families::without_backends(&families, &frontends, is_node_port, backends, &owner);
+            // One word per Service, not one per port.
+            problems.extend(lone.filter(|lone| !problems.contains(lone)));
+        }
+        let service = balanced(object, service_type, families.clone(), &port, frontends, target);
         Draft { service, index: port.index, node_port, seniority: seniority(&object.metadata) }
     });
     drafts.collect()
@@ -90,6 +97,7 @@ pub(super) fn translate(
 fn balanced(
     object: &kinds::Service,
     service_type: ServiceType,
+    families: Vec<IpFamily>,
     port: &Port<'_>,
     frontends: Vec<Frontend>,
     target: Target,
@@ -103,6 +111,7 @@ fn balanced(
         },
         port_name: port.raw.name.clone().filter(|name| !name.is_empty()),
         service_type,
+        families,
         frontends,
         target,
         forwarding: Forwarding::Snat,

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use crate::compile::{Limits, Node};
 use crate::model::{
-    Backend, BackendState, DesiredState, Forwarding, FrontListener, Frontend, FrontendKind, Protocol, Service,
-    ServiceKey, ServiceType, Target,
+    Backend, BackendState, DesiredState, Forwarding, FrontListener, Frontend, FrontendKind, IpFamily, Protocol,
+    Service, ServiceKey, ServiceType, Target,
 };
 use crate::tables::Settings;
 
@@ -19,7 +19,7 @@ pub(crate) fn node() -> Node {
     Node {
         node_addresses: [address("192.0.2.10")].into(),
         front_addresses: [address("192.0.2.10")].into(),
-        settings: Settings { snat_ports: (15_000, 29_999), node_ports: None, snat_address4: None, front_mark: 0x77 },
+        settings: Settings { snat_ports: (15_000, 29_999), front_mark: 0x77, ..Settings::default() },
         http_port: 0,
         https_port: 0,
         limits: Limits::default(),
@@ -35,10 +35,23 @@ pub(crate) fn service(name: &str, frontends: &[Frontend], target: Target) -> Ser
         key: key(name),
         port_name: None,
         service_type: ServiceType::NodePort,
+        families: families(frontends, &target),
         frontends: frontends.to_vec(),
         target,
         forwarding: Forwarding::Snat,
     }
+}
+
+/// Those of its addresses and backends.
+fn families(frontends: &[Frontend], target: &Target) -> Vec<IpFamily> {
+    let backends = match target {
+        Target::Backends(backends) => backends.as_slice(),
+        Target::Front(_) => &[],
+    };
+    let addresses = frontends.iter().filter_map(|frontend| frontend.address);
+    let families: std::collections::BTreeSet<_> =
+        addresses.chain(backends.iter().map(|backend| backend.address)).map(IpFamily::of).collect();
+    if families.is_empty() { vec![IpFamily::V4] } else { families.into_iter().collect() }
 }
 
 pub(crate) fn desired(services: impl IntoIterator<Item = Service>) -> DesiredState {

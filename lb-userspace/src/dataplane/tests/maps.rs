@@ -364,6 +364,7 @@ fn tables() -> Tables {
             snat_ports: (15_000, 29_999),
             node_ports: Some((30_000, 32_767)),
             snat_address4: Some([192, 0, 2, 99].into()),
+            snat_address6: None,
             front_mark: 0x2000,
         },
     }

@@ -31,6 +31,10 @@ pub const PORT_NAME_INVALID: &str = "port-name-invalid";
 pub const PROTOCOL_UNKNOWN: &str = "protocol-unknown";
 /// An address is not one, or not one that can be a VIP or a backend.
 pub const ADDRESS_INVALID: &str = "address-invalid";
+/// An address of a family that the Service is not balanced in.
+pub const ADDRESS_OF_OTHER_FAMILY: &str = "address-of-other-family";
+/// A Service has clients in a family in which it has no backend.
+pub const FAMILY_WITHOUT_BACKENDS: &str = "family-without-backends";
 /// `nodePort` on a Service that is neither NodePort nor LoadBalancer.
 pub const NODE_PORT_UNUSED: &str = "node-port-unused";
 /// A `nodePort` outside of the range for node ports.

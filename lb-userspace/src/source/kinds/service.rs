@@ -35,6 +35,8 @@ pub struct ServiceSpec {
     pub external_traffic_policy: Option<String>,
     pub internal_traffic_policy: Option<String>,
     pub session_affinity: Option<String>,
+    pub ip_families: Vec<String>,
+    pub ip_family_policy: Option<String>,
     pub publish_not_ready_addresses: bool,
 }
 
@@ -84,6 +86,20 @@ impl Service {
     /// Neither balanced at layer 4 nor given endpoints: a DNS alias.
     pub fn is_external_name(&self) -> bool {
         self.spec.service_type.as_deref() == Some("ExternalName")
+    }
+
+    /// Its addresses inside of the cluster; `clusterIPs` repeats `clusterIP`.
+    pub fn cluster_addresses(&self) -> impl Iterator<Item = &str> {
+        let single = self.spec.cluster_ip.iter().filter(|_| self.spec.cluster_ips.is_empty());
+        let written = self.spec.cluster_ips.iter().chain(single).map(String::as_str);
+        written.filter(|ip| !ip.is_empty() && *ip != "None")
+    }
+
+    /// Its addresses outside of the cluster: external ones, and those of load balancers, given or asked for.
+    pub fn outer_addresses(&self) -> impl Iterator<Item = &str> {
+        let given = self.status.load_balancer.ingress.iter().filter_map(|ingress| ingress.ip.as_ref());
+        let written = self.spec.external_ips.iter().chain(given).chain(&self.spec.load_balancer_ip);
+        written.map(String::as_str)
     }
 
     /// `clusterIP: None`: clients find the pods by DNS.

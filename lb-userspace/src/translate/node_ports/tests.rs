@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::model::{Forwarding, ServiceType, Target};
+use crate::model::{Forwarding, IpFamily, ServiceType, Target};
 
 fn draft(name: &str, protocol: Protocol, node_port: NodePort) -> Draft {
     let key = ServiceKey { namespace: "default".to_owned(), name: name.to_owned(), port: 80, protocol };
@@ -15,6 +15,7 @@ fn draft(name: &str, protocol: Protocol, node_port: NodePort) -> Draft {
             service_type: ServiceType::NodePort,
             frontends: Vec::new(),
             target: Target::Backends(Vec::new()),
+            families: vec![IpFamily::V4],
             forwarding: Forwarding::Snat,
         },
     }
