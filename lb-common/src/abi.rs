@@ -4,50 +4,73 @@
 //! and ports in network byte order. Whoever changes a type, a map or its meaning changes [`ABI_VERSION`], which stands in
 //! the path of the pins.
 
-use crate::addr::{Addr4, Addr6};
+use crate::addr::{Addr4, Addr6, Address};
 use crate::be::{Be16, Be32};
 
 /// Version of everything in this file.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
-/// Names of the maps, equal to the statics in `lb-ebpf`, and so to the names of their pins.
+/// Names of the maps, equal to the statics in `lb-ebpf`, and so to the names of their pins. A name that ends in 4 or 6 is of
+/// one family; ids of services and backends, and lines of rings, are of both: a backend stands in BACKENDS4 or BACKENDS6.
 pub mod map {
-    /// Hash of [`super::FrontendKey`] to [`super::FrontendEntry`], IPv4.
+    /// Hash of [`super::FrontendKey4`] to [`super::FrontendEntry`].
     pub const FRONTENDS4: &str = "FRONTENDS4";
+    /// Hash of [`super::FrontendKey6`] to [`super::FrontendEntry`].
+    pub const FRONTENDS6: &str = "FRONTENDS6";
     /// Array of [`super::ServiceEntry`] by service id; memory-mapped.
     pub const SERVICES: &str = "SERVICES";
     /// Array of [`super::RingLine`]; memory-mapped.
     pub const RINGS: &str = "RINGS";
     /// Array of [`super::BackendEntry4`] by backend id; memory-mapped.
     pub const BACKENDS4: &str = "BACKENDS4";
+    /// Array of [`super::BackendEntry6`] by backend id; memory-mapped.
+    pub const BACKENDS6: &str = "BACKENDS6";
     /// Hash of [`super::FlowKey4`] to [`super::FlowEntry4`]: proven flows.
     pub const FLOWS4: &str = "FLOWS4";
+    /// Hash of [`super::FlowKey6`] to [`super::FlowEntry6`]: proven flows.
+    pub const FLOWS6: &str = "FLOWS6";
     /// Hash of [`super::FlowKey4`] (the tuple of the reply) to [`super::ReplyEntry4`]: proven flows.
     pub const REPLIES4: &str = "REPLIES4";
+    /// Hash of [`super::FlowKey6`] (the tuple of the reply) to [`super::ReplyEntry6`]: proven flows.
+    pub const REPLIES6: &str = "REPLIES6";
     /// Like FLOWS4 for flows whose backend has not answered; least recently used goes first.
     pub const HALF_FLOWS4: &str = "HALF_FLOWS4";
+    /// Like FLOWS6 for flows whose backend has not answered; least recently used goes first.
+    pub const HALF_FLOWS6: &str = "HALF_FLOWS6";
     /// Like REPLIES4 for flows whose backend has not answered; least recently used goes first.
     pub const HALF_REPLIES4: &str = "HALF_REPLIES4";
+    /// Like REPLIES6 for flows whose backend has not answered; least recently used goes first.
+    pub const HALF_REPLIES6: &str = "HALF_REPLIES6";
     /// LRU hash of [`super::FragmentKey4`] to [`super::FragmentEntry`]: fragmented datagrams of which the first part came.
     pub const FRAGMENTS4: &str = "FRAGMENTS4";
+    /// LRU hash of [`super::FragmentKey6`] to [`super::FragmentEntry`].
+    pub const FRAGMENTS6: &str = "FRAGMENTS6";
     /// Hash of [`crate::addr::Addr4`] to a `u32` (always 1): the addresses of this node on which NodePorts answer.
     pub const NODE_ADDRS4: &str = "NODE_ADDRS4";
+    /// Hash of [`crate::addr::Addr6`] to a `u32` (always 1), like NODE_ADDRS4.
+    pub const NODE_ADDRS6: &str = "NODE_ADDRS6";
     /// Hash of [`crate::addr::Addr4`] to a `u32` (always 1): the addresses of frontends that are not the node's own.
     pub const VIPS4: &str = "VIPS4";
+    /// Hash of [`crate::addr::Addr6`] to a `u32` (always 1), like VIPS4.
+    pub const VIPS6: &str = "VIPS6";
     /// Hash of interface index (`u32`) to [`super::DeviceEntry`].
     pub const DEVICES: &str = "DEVICES";
     /// Array of `u64` words, indexed by [`super::setting`].
     pub const SETTINGS: &str = "SETTINGS";
     /// Per-CPU array of [`super::Counters`] by service id.
     pub const SERVICE_STATS: &str = "SERVICE_STATS";
-    /// Per-CPU array of [`super::Counters`] by backend id (IPv4).
-    pub const BACKEND_STATS4: &str = "BACKEND_STATS4";
+    /// Per-CPU array of [`super::Counters`] by backend id.
+    pub const BACKEND_STATS: &str = "BACKEND_STATS";
     /// Per-CPU array of [`super::DropCounters`] by [`crate::drop_reason::DropReason`].
     pub const DROP_STATS: &str = "DROP_STATS";
     /// Per-CPU array of `u64` by [`super::Stat`].
     pub const EVENT_STATS: &str = "EVENT_STATS";
     /// SOCKMAP of the front's listeners.
     pub const LISTENERS: &str = "LISTENERS";
+    /// Array of the XDP programs that [`super::program::XDP`] goes on in, by [`super::xdp_slot`].
+    pub const XDP_PROGRAMS: &str = "XDP_PROGRAMS";
+    /// Array of the tc programs that those attached go on in, by [`super::tc_slot`].
+    pub const TC_PROGRAMS: &str = "TC_PROGRAMS";
 }
 
 /// Names of the programs, equal to the functions in `lb-ebpf`.
@@ -60,6 +83,30 @@ pub mod program {
     pub const TC_EGRESS: &str = "weir_tc_egress";
     /// sk_lookup of the network namespace.
     pub const SK_LOOKUP: &str = "weir_sk_lookup";
+    /// IPv6 of [`XDP`]; in XDP_PROGRAMS.
+    pub const XDP6: &str = "weir_xdp6";
+    /// IPv6 of [`TC_INGRESS`]; in TC_PROGRAMS.
+    pub const TC_INGRESS6: &str = "weir_ingress6";
+    /// IPv6 of [`TC_EGRESS`]; in TC_PROGRAMS.
+    pub const TC_EGRESS6: &str = "weir_egress6";
+}
+
+/// Indices into XDP_PROGRAMS.
+pub mod xdp_slot {
+    /// [`super::program::XDP6`].
+    pub const IPV6: u32 = 0;
+    /// How many there are.
+    pub const COUNT: u32 = 8;
+}
+
+/// Indices into TC_PROGRAMS.
+pub mod tc_slot {
+    /// [`super::program::TC_INGRESS6`].
+    pub const INGRESS6: u32 = 0;
+    /// [`super::program::TC_EGRESS6`].
+    pub const EGRESS6: u32 = 1;
+    /// How many there are.
+    pub const COUNT: u32 = 8;
 }
 
 /// Indices into SETTINGS. Each word changes by one aligned store.
@@ -74,6 +121,11 @@ pub mod setting {
     pub const LISTENER_COUNTS: u32 = 3;
     /// Address (IPv4, the raw word in network order) that SNAT takes instead of the device's own; 0 if none.
     pub const SNAT_ADDRESS4: u32 = 4;
+    /// First half of the IPv6 address that SNAT takes instead of the device's own, the raw words in network order; 0 if
+    /// none. Two words cannot change at once: whoever changes the address writes 0 here, then the second half, then this.
+    pub const SNAT_ADDRESS6: u32 = 5;
+    /// Its second half.
+    pub const SNAT_ADDRESS6_LOW: u32 = 6;
     /// How many words there are.
     pub const COUNT: u32 = 16;
 }
@@ -89,13 +141,15 @@ pub mod protocol {
 /// Key of the frontends: where clients arrive. NodePorts stand under the address [`crate::addr::Address::ANY`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FrontendKey<A> {
+pub struct FrontendKey<A: Address> {
     /// The VIP.
     pub address: A,
     /// Port.
     pub port: Be16,
     /// IP protocol number, host order.
     pub protocol: u16,
+    /// Nothing.
+    pub fill: A::Fill,
 }
 
 /// What a frontend leads to.
@@ -154,13 +208,15 @@ pub struct RingLine {
 /// A backend. Never changes in place while something points at it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BackendEntry<A> {
+pub struct BackendEntry<A: Address> {
     /// Address.
     pub address: A,
     /// Port.
     pub port: Be16,
     /// Bits of [`backend_flag`].
     pub flags: u16,
+    /// Nothing.
+    pub fill: A::Fill,
     /// Counts the uses of this id, so that a flow notices that its backend is another one; survives deletion.
     pub generation: u32,
     /// IP protocol number; 0 if the entry is not in use.
@@ -225,7 +281,7 @@ pub mod flow_flag {
 /// A flow seen from the backend: how to turn its replies back.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReplyEntry<A> {
+pub struct ReplyEntry<A: Address> {
     /// The VIP: the source of the reply as the client sees it.
     pub frontend_address: A,
     /// The client: the destination of the reply.
@@ -242,18 +298,22 @@ pub struct ReplyEntry<A> {
     pub last_seen: u32,
     /// Bits of [`flow_flag`]; a whole word, since odd bytes would make a `memset` that the verifier walks as a loop.
     pub flags: u32,
+    /// Nothing.
+    pub fill: A::Fill,
 }
 
 /// What the fragments of a datagram have in common (RFC 791, section 3.2).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FragmentKey<A> {
+pub struct FragmentKey<A: Address> {
     /// Source address.
     pub source: A,
     /// Destination address.
     pub destination: A,
     /// Identification in bits 16–31, IP protocol number in bits 0–15, host order.
     pub id: u32,
+    /// Nothing.
+    pub fill: A::Fill,
 }
 
 /// What only the first fragment of a datagram says.
@@ -394,15 +454,15 @@ pub type FragmentKey6 = FragmentKey<Addr6>;
 
 /// Sizes without padding: the sum of the fields.
 const _: () = {
-    assert!(size_of::<FrontendKey4>() == 8 && size_of::<FrontendKey6>() == 20);
+    assert!(size_of::<FrontendKey4>() == 8 && size_of::<FrontendKey6>() == 24);
     assert!(size_of::<FrontendEntry>() == 8);
     assert!(size_of::<ServiceEntry>() == 16);
     assert!(size_of::<RingLine>() == 64);
-    assert!(size_of::<BackendEntry4>() == 16 && size_of::<BackendEntry6>() == 28);
+    assert!(size_of::<BackendEntry4>() == 16 && size_of::<BackendEntry6>() == 32);
     assert!(size_of::<FlowKey4>() == 16 && size_of::<FlowKey6>() == 40);
     assert!(size_of::<FlowEntry4>() == 4 + 4 + 20 && size_of::<FlowEntry6>() == 16 + 4 + 20);
-    assert!(size_of::<ReplyEntry4>() == 8 + 4 + 12 + 4 && size_of::<ReplyEntry6>() == 32 + 4 + 12 + 4);
-    assert!(size_of::<FragmentKey4>() == 12 && size_of::<FragmentKey6>() == 36 && size_of::<FragmentEntry>() == 8);
+    assert!(size_of::<ReplyEntry4>() == 8 + 4 + 12 + 4 && size_of::<ReplyEntry6>() == 32 + 4 + 12 + 4 + 4);
+    assert!(size_of::<FragmentKey4>() == 12 && size_of::<FragmentKey6>() == 40 && size_of::<FragmentEntry>() == 8);
     assert!(size_of::<DeviceEntry>() == 32);
     assert!(size_of::<Counters>() == 24 && size_of::<DropCounters>() == 16);
     assert!(size_of::<Handover>() == 8);
@@ -423,6 +483,7 @@ mod pod {
 
     pod!(
         Be32,
+        Addr6,
         FrontendKey4,
         FrontendKey6,
         FrontendEntry,

@@ -8,38 +8,91 @@ use crate::be::Be32;
 /// An IPv4 address in network byte order.
 pub type Addr4 = Be32;
 
-/// An IPv6 address: four words in network byte order (alignment 4, so that keys have no padding).
-pub type Addr6 = [Be32; 4];
+/// An IPv6 address: two words of 64 bits in network byte order. Two, not four: each is one register, and the stack of a
+/// kernel program has room for 64 values that do not fit into registers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Addr6 {
+    high: u64,
+    low: u64,
+}
+
+impl Addr6 {
+    /// From the bytes as they stand on the wire.
+    #[inline(always)]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
+        Self::from_raw([u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p])])
+    }
+
+    /// From two words as they stand in a packet.
+    #[inline(always)]
+    pub const fn from_raw([high, low]: [u64; 2]) -> Self {
+        Self { high, low }
+    }
+
+    /// The words as they stand in a packet.
+    #[inline(always)]
+    pub const fn raw(self) -> [u64; 2] {
+        [self.high, self.low]
+    }
+
+    /// The bytes as they stand on the wire.
+    #[inline(always)]
+    pub const fn bytes(self) -> [u8; 16] {
+        let ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]) = (self.high.to_ne_bytes(), self.low.to_ne_bytes());
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    }
+}
 
 /// An address of either family, as it stands in map keys: whole words in network byte order.
 pub trait Address: Copy + Eq + Debug + Default + Hash + Ord + 'static {
     /// The address that stands for "any" in a NodePort's frontend key.
     const ANY: Self;
 
-    /// The words of the address, for hashing and checksums; IPv4 has one, the rest are zero.
+    /// The words of the address, for hashing; IPv4 has one, the rest are zero.
     fn words(&self) -> [u32; 4];
+
+    /// The same in words of 64 bits, for checksums; IPv4 stands in the lower half of the first.
+    fn longs(&self) -> [u64; 2];
 
     /// How many of [`Address::words`] count.
     const WORDS: usize;
+
+    /// What an address and 32 bits lack to a multiple of the address's alignment.
+    type Fill: Copy + Eq + Debug + Default + Hash + Ord + 'static;
 }
 
 impl Address for Addr4 {
     const ANY: Self = Be32::new(0);
     const WORDS: usize = 1;
+    type Fill = [u32; 0];
 
     #[inline(always)]
     fn words(&self) -> [u32; 4] {
         [self.raw(), 0, 0, 0]
     }
+
+    #[inline(always)]
+    fn longs(&self) -> [u64; 2] {
+        [u64::from(self.raw()), 0]
+    }
 }
 
 impl Address for Addr6 {
-    const ANY: Self = [Be32::new(0); 4];
+    const ANY: Self = Self::from_raw([0; 2]);
     const WORDS: usize = 4;
+    type Fill = [u32; 1];
 
     #[inline(always)]
     fn words(&self) -> [u32; 4] {
-        [self[0].raw(), self[1].raw(), self[2].raw(), self[3].raw()]
+        let ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]) = (self.high.to_ne_bytes(), self.low.to_ne_bytes());
+        [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]].map(u32::from_ne_bytes)
+    }
+
+    #[inline(always)]
+    fn longs(&self) -> [u64; 2] {
+        self.raw()
     }
 }
 

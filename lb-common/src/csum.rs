@@ -23,6 +23,13 @@ impl Delta {
         Delta(self.0 + !from as u64 + to as u64)
     }
 
+    /// Also: a 64-bit word was replaced. The halves are added apart, as a sum of whole words would overflow.
+    #[inline(always)]
+    pub const fn long(self, from: u64, to: u64) -> Self {
+        const LOW: u64 = 0xffff_ffff;
+        Delta(self.0 + (!from >> 32) + (!from & LOW) + (to >> 32) + (to & LOW))
+    }
+
     /// Both changes.
     #[inline(always)]
     pub const fn plus(self, other: Delta) -> Self {
@@ -94,6 +101,14 @@ mod tests {
             let ((fl, fh), (tl, th)) = (halves(from), halves(to));
             let by_half = Delta::NONE.half(fl, tl).half(fh, th).apply(field);
             prop_assert!(same(Delta::NONE.word(from, to).apply(field), by_half));
+        }
+
+        #[test]
+        fn longs_equal_two_words(from: u64, to: u64, field: u16) {
+            let words = |long: u64| (long as u32, (long >> 32) as u32);
+            let ((fl, fh), (tl, th)) = (words(from), words(to));
+            let by_word = Delta::NONE.word(fl, tl).word(fh, th).apply(field);
+            prop_assert!(same(Delta::NONE.long(from, to).apply(field), by_word));
         }
 
         #[test]

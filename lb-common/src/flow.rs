@@ -6,6 +6,7 @@
 //! spoofed packets, of which no reply comes back to a sender that goes on, can never push out proven flows.
 
 use crate::abi::{BackendEntry, FlowEntry, FlowKey, ReplyEntry, Stat, flow_flag, protocol};
+use crate::addr::Address;
 use crate::conntrack::{FlowState, idle_ticks, timeout_ticks};
 use crate::ip::Ip;
 use crate::lookup::{Lookup, Table};
@@ -13,7 +14,7 @@ use crate::transport::tcp_flag;
 
 /// The key of a flow's replies: from the backend to whatever source the backend sees.
 #[inline(always)]
-pub fn replies_of<A: Copy>(key: &FlowKey<A>, entry: &FlowEntry<A>, backend: &BackendEntry<A>) -> FlowKey<A> {
+pub fn replies_of<A: Address>(key: &FlowKey<A>, entry: &FlowEntry<A>, backend: &BackendEntry<A>) -> FlowKey<A> {
     FlowKey {
         source: backend.address,
         destination: entry.snat_address,
@@ -25,7 +26,7 @@ pub fn replies_of<A: Copy>(key: &FlowKey<A>, entry: &FlowEntry<A>, backend: &Bac
 
 /// The forward key of the flow that a reply entry belongs to.
 #[inline(always)]
-pub fn forward_key<A: Copy>(reply: &ReplyEntry<A>, ip_protocol: u32) -> FlowKey<A> {
+pub fn forward_key<A: Address>(reply: &ReplyEntry<A>, ip_protocol: u32) -> FlowKey<A> {
     FlowKey {
         source: reply.client_address,
         destination: reply.frontend_address,
@@ -37,7 +38,7 @@ pub fn forward_key<A: Copy>(reply: &ReplyEntry<A>, ip_protocol: u32) -> FlowKey<
 
 /// The reply entry of a flow.
 #[inline(always)]
-pub fn reply_entry<A: Copy>(key: &FlowKey<A>, entry: &FlowEntry<A>, now: u32) -> ReplyEntry<A> {
+pub fn reply_entry<A: Address>(key: &FlowKey<A>, entry: &FlowEntry<A>, now: u32) -> ReplyEntry<A> {
     ReplyEntry {
         frontend_address: key.destination,
         client_address: key.source,
@@ -47,12 +48,13 @@ pub fn reply_entry<A: Copy>(key: &FlowKey<A>, entry: &FlowEntry<A>, now: u32) ->
         backend: entry.backend,
         last_seen: now,
         flags: entry.flags,
+        fill: A::Fill::default(),
     }
 }
 
 /// Client and frontend are equal: both entries are of one flow.
 #[inline(always)]
-pub fn is_same_flow<A: PartialEq>(a: &ReplyEntry<A>, b: &ReplyEntry<A>) -> bool {
+pub fn is_same_flow<A: Address>(a: &ReplyEntry<A>, b: &ReplyEntry<A>) -> bool {
     a.client_address == b.client_address
         && a.client_port == b.client_port
         && a.frontend_address == b.frontend_address

@@ -1,7 +1,8 @@
 //! Fragments (RFC 791, section 3.2): only the first has ports, later ones follow it through the same flow.
 
 use crate::abi::{FragmentEntry, FragmentKey, Stat};
-use crate::ip::{Ip, IpInfo};
+use crate::addr::Address;
+use crate::ip::Ip;
 use crate::lookup::Lookup;
 use crate::parse::Parsed;
 
@@ -26,14 +27,14 @@ pub fn join<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &mut Parsed<F::Addr>) -> Jo
     if !parsed.ip.later {
         return Joined::Known;
     }
-    match lookup.fragment(&key(&parsed.ip)) {
+    match lookup.fragment(&key(parsed)) {
         Some(first) if lookup.now().wrapping_sub(first.seen) <= PATIENCE => {
             parsed.key.source_port = first.source_port;
             parsed.key.destination_port = first.destination_port;
             lookup.count(Stat::FragmentsFollowed);
             Joined::Known
         }
-        _ if lookup.is_vip(parsed.ip.destination) => Joined::Early,
+        _ if lookup.is_vip(parsed.key.destination) => Joined::Early,
         _ => Joined::Unknown,
     }
 }
@@ -43,15 +44,16 @@ pub fn join<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &mut Parsed<F::Addr>) -> Jo
 pub fn remember<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>) {
     if parsed.ip.fragment && !parsed.ip.later {
         let (source_port, destination_port) = (parsed.key.source_port, parsed.key.destination_port);
-        lookup.put_fragment(&key(&parsed.ip), &FragmentEntry { source_port, destination_port, seen: lookup.now() });
+        lookup.put_fragment(&key(parsed), &FragmentEntry { source_port, destination_port, seen: lookup.now() });
     }
 }
 
 #[inline(always)]
-fn key<A: Copy>(ip: &IpInfo<A>) -> FragmentKey<A> {
+fn key<A: Address>(parsed: &Parsed<A>) -> FragmentKey<A> {
     FragmentKey {
-        source: ip.source,
-        destination: ip.destination,
-        id: (u32::from(ip.id) << 16) | u32::from(ip.protocol),
+        source: parsed.key.source,
+        destination: parsed.key.destination,
+        id: (u32::from(parsed.ip.id) << 16) | u32::from(parsed.ip.protocol),
+        fill: A::Fill::default(),
     }
 }

@@ -51,6 +51,7 @@ pub const fn scale(hash: u32, length: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::addr::Addr6;
     use crate::be::{Be16, Be32};
 
     #[test]
@@ -144,15 +145,15 @@ mod tests {
 
     #[test]
     fn every_field_counts() {
-        let key = FlowKey { source: [Be32::new(1); 4], ..FlowKey::default() };
+        let key = FlowKey { source: Addr6::from_bytes([1; 16]), ..FlowKey::default() };
         let base = flow_hash(&key);
-        for word in 0..4 {
-            let mut other = key;
-            other.destination[word] = Be32::new(7);
-            assert_ne!(flow_hash(&other), base, "destination word {word}");
-            let mut other = key;
-            other.source[word] = Be32::new(7);
-            assert_ne!(flow_hash(&other), base, "source word {word}");
+        for byte in 0..16 {
+            let mut bytes = [0; 16];
+            bytes[byte] = 7;
+            let other = FlowKey { destination: Addr6::from_bytes(bytes), ..key };
+            assert_ne!(flow_hash(&other), base, "destination byte {byte}");
+            let other = FlowKey { source: Addr6::from_bytes(bytes), ..key };
+            assert_ne!(flow_hash(&other), base, "source byte {byte}");
         }
         assert_ne!(flow_hash(&FlowKey { protocol: 17, ..key }), base);
         assert_ne!(flow_hash(&FlowKey { source_port: Be16::new(1), ..key }), base);

@@ -27,6 +27,12 @@ impl Packet for Bytes {
         self.0.len()
     }
 
+    fn longs<const N: usize>(&self, offset: usize) -> Option<[u64; N]> {
+        let bytes = self.0.get(offset..offset + 8 * N)?;
+        let (longs, _) = bytes.as_chunks::<8>();
+        Some(core::array::from_fn(|at| u64::from_ne_bytes(longs[at])))
+    }
+
     fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
         let bytes = self.0.get(offset..offset + 4 * N)?;
         Some(core::array::from_fn(|at| {
@@ -37,6 +43,14 @@ impl Packet for Bytes {
     fn halves<const N: usize>(&self, offset: usize) -> Option<[u16; N]> {
         let bytes = self.0.get(offset..offset + 2 * N)?;
         Some(core::array::from_fn(|at| u16::from_ne_bytes([bytes[2 * at], bytes[2 * at + 1]])))
+    }
+
+    fn set_longs<const N: usize>(&mut self, offset: usize, longs: [u64; N]) -> Option<()> {
+        let bytes = self.0.get_mut(offset..offset + 8 * N)?;
+        for (place, long) in bytes.chunks_exact_mut(8).zip(longs) {
+            place.copy_from_slice(&long.to_ne_bytes());
+        }
+        Some(())
     }
 
     fn set_words<const N: usize>(&mut self, offset: usize, words: [u32; N]) -> Option<()> {

@@ -6,7 +6,7 @@ use crate::abi::{BackendEntry, FlowEntry, FlowKey, ReplyEntry, Stat, flow_flag, 
 use crate::addr::Address;
 use crate::csum::Delta;
 use crate::drop_reason::DropReason;
-use crate::ethernet::{self, Ethernet};
+use crate::ethernet::{self, Addresses, Ethernet};
 use crate::ip::{Ip, IpInfo, address_delta};
 use crate::lookup::{Lookup, Table};
 use crate::packet::Packet;
@@ -77,7 +77,8 @@ fn answer<F: Ip, P: Packet, L: Lookup<F>>(
     ip: &IpInfo<F::Addr>,
     lookup: &L,
 ) -> Verdict {
-    if !lookup.is_vip(ip.destination) || !lookup.is_for_us(frame.destination) {
+    let Some(addresses) = Addresses::of(packet) else { return Verdict::Pass };
+    if !lookup.is_vip(ip.destination) || !lookup.is_for_us(addresses.destination()) {
         return Verdict::Pass;
     }
     if !F::is_unicast(ip.source) || ip.source == ip.destination {
@@ -87,19 +88,24 @@ fn answer<F: Ip, P: Packet, L: Lookup<F>>(
         return Verdict::Drop(DropReason::BadIpChecksum);
     }
     lookup.count(Stat::EchoReplies);
-    match make_answer::<F, P>(packet, frame, ip) {
+    match make_answer::<F, P>(packet, frame, ip, addresses.reversed()) {
         Some(()) => Verdict::Answer,
         None => Verdict::Drop(DropReason::KernelRefused),
     }
 }
 
 #[inline(always)]
-fn make_answer<F: Ip, P: Packet>(packet: &mut P, frame: &Ethernet, ip: &IpInfo<F::Addr>) -> Option<()> {
+fn make_answer<F: Ip, P: Packet>(
+    packet: &mut P,
+    frame: &Ethernet,
+    ip: &IpInfo<F::Addr>,
+    addresses: Addresses,
+) -> Option<()> {
     let message = frame.network + ip.header_length;
     let [request] = packet.halves::<1>(message)?;
     let [_, code] = request.to_ne_bytes();
     let reply = u16::from_ne_bytes([F::ICMP.echo_reply, code]);
-    ethernet::set_addresses(packet, frame.source, frame.destination)?;
+    addresses.write(packet)?;
     F::rewrite(packet, frame.network, ip, ip.destination, ip.source, ANSWER_TTL)?;
     packet.set_halves(message, [reply])?;
     packet.update_transport_checksum(message + 2, Delta::NONE, Delta::NONE.half(request, reply), false)
@@ -201,13 +207,15 @@ impl<'a, A: Address> Error<'a, A> {
 
     #[inline(always)]
     fn rewrite<F: Ip<Addr = A>, P: Packet>(&self, packet: &mut P, view: &View<A>, ttl: u8) -> Option<()> {
-        F::rewrite(packet, self.network, self.ip, view.source, view.destination, ttl)?;
-        let quoted = self.quote.translate::<F, P>(packet, &view.quoted)?;
+        // read anew: the stack of a kernel program has no room for all addresses at once
+        let (source, destination) = F::addresses(packet, self.network)?;
         let mut addresses = Delta::NONE;
         if F::ICMP.covers_addresses {
-            addresses = address_delta(addresses, self.ip.source, view.source);
-            addresses = address_delta(addresses, self.ip.destination, view.destination);
+            addresses = address_delta(addresses, source, view.source);
+            addresses = address_delta(addresses, destination, view.destination);
         }
+        F::rewrite(packet, self.network, &self.ip.with(source, destination), view.source, view.destination, ttl)?;
+        let quoted = self.quote.translate::<F, P>(packet, &view.quoted)?;
         packet.update_transport_checksum(self.message + 2, addresses, quoted, false)
     }
 }
@@ -215,7 +223,7 @@ impl<'a, A: Address> Error<'a, A> {
 /// An error about a packet to the backend, as the client is to see it: about its own packet, and from the VIP whoever sent
 /// it, since the client knows none of the addresses behind it.
 #[inline(always)]
-fn about_request<A: Copy>(reply: &ReplyEntry<A>) -> View<A> {
+fn about_request<A: Address>(reply: &ReplyEntry<A>) -> View<A> {
     let back = to_client(reply);
     View {
         source: back.source,

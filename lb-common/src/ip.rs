@@ -1,6 +1,7 @@
 //! IPv4 (RFC 791) and IPv6 (RFC 8200) headers: all that differs between the families.
 
-use crate::addr::{Address, Family, V4, V6};
+use crate::abi::setting;
+use crate::addr::{Addr6, Address, Family, V4, V6};
 use crate::be::Be32;
 use crate::csum::{Delta, fold};
 use crate::drop_reason::DropReason;
@@ -29,6 +30,15 @@ pub struct IpInfo<A> {
     pub total_length: usize,
 }
 
+impl<A> IpInfo<A> {
+    /// The same with other addresses, or with none: `()`.
+    #[inline(always)]
+    pub fn with<B>(&self, source: B, destination: B) -> IpInfo<B> {
+        let Self { protocol, fragment, later, id, ttl, header_length, total_length, .. } = *self;
+        IpInfo { source, destination, protocol, fragment, later, id, ttl, header_length, total_length }
+    }
+}
+
 /// How to read and change the IP header of a family.
 pub trait Ip: Family {
     /// Offset of the header's own checksum, where it has one.
@@ -51,6 +61,9 @@ pub trait Ip: Family {
     /// The header's own checksum is right.
     fn checksum_is_right<P: Packet>(packet: &P, offset: usize, header_length: usize) -> bool;
 
+    /// The addresses of the header at `offset`: source and destination.
+    fn addresses<P: Packet>(packet: &P, offset: usize) -> Option<(Self::Addr, Self::Addr)>;
+
     /// Replaces the addresses and nothing else.
     fn set_addresses<P: Packet>(
         packet: &mut P,
@@ -72,8 +85,8 @@ pub trait Ip: Family {
     /// An address that a client can have.
     fn is_unicast(address: Self::Addr) -> bool;
 
-    /// The address in the setting [`crate::abi::setting::SNAT_ADDRESS4`]; `None` if it is not set or of the other family.
-    fn from_setting(word: u64) -> Option<Self::Addr>;
+    /// The address that the settings give SNAT for the family ([`crate::abi::setting::SNAT_ADDRESS4`] and the like).
+    fn from_settings(word: impl Fn(u32) -> u64) -> Option<Self::Addr>;
 }
 
 /// The numbers of a family's ICMP (RFC 792, RFC 4443).
@@ -102,9 +115,8 @@ impl IcmpNumbers {
 /// The change of a sum over an address.
 #[inline(always)]
 pub fn address_delta<A: Address>(delta: Delta, from: A, to: A) -> Delta {
-    let (from, to) = (from.words(), to.words());
-    let delta = delta.word(from[0], to[0]);
-    if A::WORDS == 1 { delta } else { delta.word(from[1], to[1]).word(from[2], to[2]).word(from[3], to[3]) }
+    let ([a, b], [c, d]) = (from.longs(), to.longs());
+    if A::WORDS == 1 { delta.word(a as u32, c as u32) } else { delta.long(a, c).long(b, d) }
 }
 
 /// Offset of the checksum in the IPv4 header.
@@ -164,6 +176,12 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
+    fn addresses<P: Packet>(packet: &P, offset: usize) -> Option<(Be32, Be32)> {
+        let [source, destination] = packet.words::<2>(offset + 12)?;
+        Some((Be32::from_bytes(source.to_ne_bytes()), Be32::from_bytes(destination.to_ne_bytes())))
+    }
+
+    #[inline(always)]
     fn set_addresses<P: Packet>(packet: &mut P, offset: usize, source: Be32, destination: Be32) -> Option<()> {
         packet.set_words(offset + 12, [source.raw(), destination.raw()])
     }
@@ -197,7 +215,8 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
-    fn from_setting(word: u64) -> Option<Be32> {
+    fn from_settings(word: impl Fn(u32) -> u64) -> Option<Be32> {
+        let word = word(setting::SNAT_ADDRESS4);
         (word != 0).then(|| Be32::from_bytes((word as u32).to_ne_bytes()))
     }
 }
@@ -222,20 +241,18 @@ impl Ip for V6 {
     };
 
     #[inline(always)]
-    fn header<P: Packet>(packet: &P, offset: usize) -> Result<IpInfo<[Be32; 4]>, DropReason> {
-        let words = packet.words::<10>(offset).ok_or(DropReason::TruncatedIp)?;
-        let [version, ..] = words[0].to_ne_bytes();
-        let [length_high, length_low, protocol, ttl] = words[1].to_ne_bytes();
+    fn header<P: Packet>(packet: &P, offset: usize) -> Result<IpInfo<Addr6>, DropReason> {
+        let [first, second] = packet.words::<2>(offset).ok_or(DropReason::TruncatedIp)?;
+        let [a, b, c, d] = packet.longs::<4>(offset + 8).ok_or(DropReason::TruncatedIp)?;
+        let [version, ..] = first.to_ne_bytes();
+        let [length_high, length_low, protocol, ttl] = second.to_ne_bytes();
         if version >> 4 != 6 {
             return Err(DropReason::BadIpHeader);
         }
         let total_length = 40 + usize::from(u16::from_be_bytes([length_high, length_low]));
-        let address = |at: usize| {
-            [words[at], words[at + 1], words[at + 2], words[at + 3]].map(|word| Be32::from_bytes(word.to_ne_bytes()))
-        };
         Ok(IpInfo {
-            source: address(2),
-            destination: address(6),
+            source: Addr6::from_raw([a, b]),
+            destination: Addr6::from_raw([c, d]),
             protocol,
             fragment: protocol == FRAGMENT_HEADER,
             later: false, // not told apart: what is behind a fragment header is not looked at
@@ -252,23 +269,24 @@ impl Ip for V6 {
     }
 
     #[inline(always)]
-    fn set_addresses<P: Packet>(
-        packet: &mut P,
-        offset: usize,
-        source: [Be32; 4],
-        destination: [Be32; 4],
-    ) -> Option<()> {
-        packet.set_words(offset + 8, source.words())?;
-        packet.set_words(offset + 24, destination.words())
+    fn addresses<P: Packet>(packet: &P, offset: usize) -> Option<(Addr6, Addr6)> {
+        let [a, b, c, d] = packet.longs::<4>(offset + 8)?;
+        Some((Addr6::from_raw([a, b]), Addr6::from_raw([c, d])))
+    }
+
+    #[inline(always)]
+    fn set_addresses<P: Packet>(packet: &mut P, offset: usize, source: Addr6, destination: Addr6) -> Option<()> {
+        let ([a, b], [c, d]) = (source.raw(), destination.raw());
+        packet.set_longs(offset + 8, [a, b, c, d])
     }
 
     #[inline(always)]
     fn rewrite<P: Packet>(
         packet: &mut P,
         offset: usize,
-        old: &IpInfo<[Be32; 4]>,
-        source: [Be32; 4],
-        destination: [Be32; 4],
+        old: &IpInfo<Addr6>,
+        source: Addr6,
+        destination: Addr6,
         ttl: u8,
     ) -> Option<()> {
         if ttl != old.ttl {
@@ -278,16 +296,22 @@ impl Ip for V6 {
     }
 
     #[inline(always)]
-    fn is_unicast(address: [Be32; 4]) -> bool {
-        let words = address.words();
+    fn is_unicast(address: Addr6) -> bool {
+        let [high, low] = address.raw();
         // RFC 4291, section 2.4: unspecified, loopback, multicast
-        let low_only = words[0] == 0 && words[1] == 0 && words[2] == 0;
-        address[0].bytes()[0] != 0xff && !(low_only && address[3].host() <= 1)
+        let is_low = high == 0 && u64::from_be(low) <= 1;
+        u64::from_be(high) >> 56 != 0xff && !is_low
     }
 
     #[inline(always)]
-    fn from_setting(_word: u64) -> Option<[Be32; 4]> {
-        None
+    fn from_settings(word: impl Fn(u32) -> u64) -> Option<Addr6> {
+        let first = word(setting::SNAT_ADDRESS6);
+        let second = word(setting::SNAT_ADDRESS6_LOW);
+        // the first half once more: what changed meanwhile may be half old, half new
+        if first == 0 || first != word(setting::SNAT_ADDRESS6) {
+            return None;
+        }
+        Some(Addr6::from_raw([first, second]))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::abi::{
     Stat,
 };
 use crate::drop_reason::DropReason;
-use crate::ethernet::Mac;
+use crate::ethernet::{Addresses, Mac};
 use crate::ip::Ip;
 
 /// Which of the two tables a flow stands in.
@@ -26,10 +26,8 @@ pub enum Route {
     Direct {
         /// Index of the device.
         device: u32,
-        /// Next hop.
-        destination: Mac,
-        /// Device.
-        source: Mac,
+        /// From the device to the next hop.
+        addresses: Addresses,
     },
     /// Out of the device, but only the kernel can do it: the neighbour is not resolved, or XDP cannot send there.
     Kernel {

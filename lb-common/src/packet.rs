@@ -10,11 +10,17 @@ pub trait Packet {
     /// Length in bytes, with everything beyond the first buffer.
     fn len(&self) -> usize;
 
+    /// Reads `N` 64-bit words.
+    fn longs<const N: usize>(&self, offset: usize) -> Option<[u64; N]>;
+
     /// Reads `N` 32-bit words.
     fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]>;
 
     /// Reads `N` 16-bit words.
     fn halves<const N: usize>(&self, offset: usize) -> Option<[u16; N]>;
+
+    /// Writes `N` 64-bit words.
+    fn set_longs<const N: usize>(&mut self, offset: usize, longs: [u64; N]) -> Option<()>;
 
     /// Writes `N` 32-bit words.
     fn set_words<const N: usize>(&mut self, offset: usize, words: [u32; N]) -> Option<()>;

@@ -2,7 +2,7 @@
 
 use crate::abi::{FlowKey, protocol};
 use crate::drop_reason::DropReason;
-use crate::ethernet::{self, Mac};
+use crate::ethernet;
 use crate::ip::{Ip, IpInfo};
 use crate::packet::Packet;
 use crate::transport::Transport;
@@ -12,12 +12,10 @@ use crate::transport::Transport;
 pub struct Parsed<A> {
     /// The 5-tuple as the packet carries it.
     pub key: FlowKey<A>,
-    /// The IP header.
-    pub ip: IpInfo<A>,
+    /// The IP header, but for the addresses, which stand in the key.
+    pub ip: IpInfo<()>,
     /// The ports and flags; none in a later fragment.
     pub transport: Transport,
-    /// To which hardware address the frame is addressed.
-    pub mac: Mac,
     /// Offset of the IP header.
     pub network: usize,
     /// Offset of the TCP or UDP header.
@@ -47,7 +45,7 @@ pub enum Kind<A> {
 
 /// Reads the IP header at `network` and the transport header behind it.
 #[inline(always)]
-pub fn parse<F: Ip, P: Packet>(packet: &P, mac: Mac, network: usize) -> Result<Kind<F::Addr>, DropReason> {
+pub fn parse<F: Ip, P: Packet>(packet: &P, network: usize) -> Result<Kind<F::Addr>, DropReason> {
     let ip = F::parse(packet, network)?;
     if ip.protocol != protocol::TCP && ip.protocol != protocol::UDP {
         return Ok(match ip.protocol {
@@ -69,5 +67,5 @@ pub fn parse<F: Ip, P: Packet>(packet: &P, mac: Mac, network: usize) -> Result<K
         destination_port: transport.destination_port,
         protocol: u32::from(ip.protocol),
     };
-    Ok(Kind::Flow(Parsed { key, ip, transport, mac, network, payload }))
+    Ok(Kind::Flow(Parsed { key, ip: ip.with((), ()), transport, network, payload }))
 }

@@ -5,7 +5,7 @@ mod balance;
 mod send;
 
 use crate::abi::{FrontendEntry, FrontendKey, ReplyEntry, Stat, flow_flag, frontend_flag, setting};
-use crate::addr::{Address, V4};
+use crate::addr::Address;
 use crate::be::Be16;
 use crate::drop_reason::DropReason;
 use crate::ethernet::Ethernet;
@@ -24,23 +24,32 @@ use balance::{Known, begin, known_flow};
 pub(crate) use send::next_hop;
 use send::send;
 
-/// A packet that came in by an external interface: from a client, or the reply of a backend on another node.
+/// A packet that came in by an external interface: from a client, or the reply of a backend on another node. Packets of
+/// another family than `F` pass.
 #[inline(always)]
-pub fn ingress<P: Packet, L: Lookup<V4>>(packet: &mut P, lookup: &L) -> Verdict {
-    let frame = match Ethernet::parse(packet) {
-        Ok(frame) => frame,
-        Err(reason) => return dropped::<V4, L>(lookup, reason, packet.len()),
-    };
-    if frame.ether_type == <V4 as crate::addr::Family>::ETHER_TYPE {
-        return ingress_of::<V4, P, L>(packet, &frame, lookup);
-    }
-    Verdict::Pass
+pub fn ingress<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, lookup: &L) -> Verdict {
+    let frame = Ethernet::parse(packet);
+    ingress_of(packet, frame, lookup)
 }
 
-/// [`ingress`] behind the Ethernet header, for one family.
+/// [`ingress`], where the Ethernet header is read already.
 #[inline(always)]
-pub fn ingress_of<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, lookup: &L) -> Verdict {
-    let verdict = match parse::<F, P>(packet, frame.destination, frame.network) {
+pub fn ingress_of<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &mut P,
+    frame: Result<Ethernet, DropReason>,
+    lookup: &L,
+) -> Verdict {
+    match frame {
+        Ok(frame) if frame.ether_type == F::ETHER_TYPE => judge(packet, &frame, lookup),
+        Ok(_) => Verdict::Pass,
+        Err(reason) => dropped(lookup, reason, packet.len()),
+    }
+}
+
+/// A packet of the family that came in.
+#[inline(always)]
+fn judge<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, lookup: &L) -> Verdict {
+    let verdict = match parse::<F, P>(packet, frame.network) {
         Ok(Kind::Flow(mut parsed)) => match fragment::join(lookup, &mut parsed) {
             Joined::Known => route_packet(packet, &parsed, lookup),
             Joined::Early => Verdict::Drop(DropReason::FragmentEarly),
@@ -82,19 +91,28 @@ fn left_to_kernel<F: Ip, L: Lookup<F>>(lookup: &L, stat: Stat) -> Verdict {
 
 /// A packet that leaves by an external interface: the reply of a backend on this node gets the VIP back as its source.
 #[inline(always)]
-pub fn egress<P: Packet, L: Lookup<V4>>(packet: &mut P, lookup: &L) -> Verdict {
-    match Ethernet::parse(packet) {
-        Ok(frame) if frame.ether_type == <V4 as crate::addr::Family>::ETHER_TYPE => {
-            egress_of::<V4, P, L>(packet, &frame, lookup)
-        }
+pub fn egress<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, lookup: &L) -> Verdict {
+    let frame = Ethernet::parse(packet);
+    egress_of(packet, frame, lookup)
+}
+
+/// [`egress`], where the Ethernet header is read already.
+#[inline(always)]
+pub fn egress_of<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &mut P,
+    frame: Result<Ethernet, DropReason>,
+    lookup: &L,
+) -> Verdict {
+    match frame {
+        Ok(frame) if frame.ether_type == F::ETHER_TYPE => turn_back(packet, &frame, lookup),
         _ => Verdict::Pass,
     }
 }
 
-/// [`egress`] behind the Ethernet header, for one family. What the node itself sends is never judged, only looked up.
+/// A packet of the family that leaves. What the node itself sends is never judged, only looked up.
 #[inline(always)]
-pub fn egress_of<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, lookup: &L) -> Verdict {
-    let verdict = match parse::<F, P>(packet, frame.destination, frame.network) {
+fn turn_back<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, lookup: &L) -> Verdict {
+    let verdict = match parse::<F, P>(packet, frame.network) {
         Ok(Kind::Flow(mut parsed)) => match fragment::join(lookup, &mut parsed) {
             Joined::Known => reply_of_pod(packet, &parsed, lookup),
             Joined::Early | Joined::Unknown => Verdict::Pass,
@@ -174,7 +192,7 @@ fn checked<F: Ip, P: Packet, L: Lookup<F>>(
     let now = lookup.now();
     let known = match known_flow(lookup, parsed, now) {
         Some(known) => known,
-        None => match begin(lookup, parsed, frontend.service, now) {
+        None => match begin(packet, lookup, parsed, frontend.service, now) {
             Ok(known) => known,
             Err(verdict) => return verdict,
         },
@@ -245,7 +263,7 @@ pub fn find_frontend<F: Ip, L: Lookup<F>>(
     if address == F::Addr::ANY {
         return None; // only NodePorts stand there, and no packet may name them so
     }
-    let key = FrontendKey { address, port, protocol: u16::from(ip_protocol) };
+    let key = FrontendKey { address, port, protocol: u16::from(ip_protocol), fill: Default::default() };
     if let Some(frontend) = lookup.frontend(&key) {
         return Some(frontend);
     }
@@ -269,7 +287,7 @@ fn find_reply<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>) -> Opti
 
 /// Turns a reply back.
 #[inline(always)]
-pub(crate) fn to_client<A: Copy>(reply: &ReplyEntry<A>) -> Translation<A> {
+pub(crate) fn to_client<A: Address>(reply: &ReplyEntry<A>) -> Translation<A> {
     Translation {
         source: reply.frontend_address,
         source_port: reply.frontend_port,

@@ -31,7 +31,8 @@ pub fn translate<F: Ip, P: Packet>(
 ) -> Option<()> {
     let from = &parsed.key;
     let ttl = if forward { parsed.ip.ttl - 1 } else { parsed.ip.ttl };
-    F::rewrite(packet, parsed.network, &parsed.ip, to.source, to.destination, ttl)?;
+    let ip = parsed.ip.with(from.source, from.destination);
+    F::rewrite(packet, parsed.network, &ip, to.source, to.destination, ttl)?;
     if parsed.ip.later {
         return Some(()); // ports and checksum stand in the first fragment
     }

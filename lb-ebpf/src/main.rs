@@ -18,28 +18,102 @@ use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC, sk_action, xdp_a
 use aya_ebpf::helpers::generated::{bpf_redirect, bpf_redirect_neigh, bpf_skb_vlan_pop};
 use aya_ebpf::macros::{classifier, sk_lookup, xdp};
 use aya_ebpf::programs::{SkLookupContext, TcContext, XdpContext};
-use lb_common::abi::{Task, setting};
-use lb_common::ethernet;
-use lb_common::lookup::Lookup;
+use lb_common::abi::{Task, setting, tc_slot, xdp_slot};
+use lb_common::addr::{Family, V4, V6};
+use lb_common::drop_reason::DropReason;
+use lb_common::ethernet::{self, Ethernet};
 use lb_common::pipeline;
 use lb_common::verdict::Verdict;
 
+use crate::maps::{TC_PROGRAMS, XDP_PROGRAMS};
 use crate::skb_packet::SkbPacket;
-use crate::tables::Kernel;
+use crate::tables::{Kernel, Routed, word_of_settings};
 use crate::xdp_packet::XdpPacket;
 
-/// XDP at the ingress of each external interface: the fast cases.
+/// XDP at the ingress of each external interface: the fast cases of IPv4.
 #[xdp(frags)]
 pub fn weir_xdp(ctx: XdpContext) -> u32 {
+    let frame = Ethernet::parse(&XdpPacket(&ctx));
+    if carries_ipv6(&frame) {
+        // SAFETY: nothing here is dropped; a call that fails returns.
+        unsafe { XDP_PROGRAMS.tail_call(&ctx, xdp_slot::IPV6) };
+        return xdp_action::XDP_PASS;
+    }
+    at_xdp::<V4>(&ctx, frame)
+}
+
+/// IPv6 of [`weir_xdp`].
+#[xdp(frags)]
+pub fn weir_xdp6(ctx: XdpContext) -> u32 {
+    at_xdp::<V6>(&ctx, Ethernet::parse(&XdpPacket(&ctx)))
+}
+
+/// tc ingress companion on the same interfaces: finishes what XDP could not, and does all of it where XDP left no word.
+#[classifier]
+pub fn weir_tc_ingress(ctx: TcContext) -> i32 {
+    match handover::task(ctx.skb.skb) {
+        Some(Task::Done) => return TC_ACT_UNSPEC,
+        Some(Task::Front) => return mark_for_front(&ctx),
+        Some(Task::Forward) | None => {}
+    }
+    let frame = Ethernet::parse(&SkbPacket(ctx.skb.skb));
+    if carries_ipv6(&frame) {
+        // SAFETY: as in `weir_xdp`.
+        unsafe { TC_PROGRAMS.tail_call(&ctx, tc_slot::INGRESS6) };
+        return TC_ACT_UNSPEC;
+    }
+    at_tc_ingress::<V4>(&ctx, frame)
+}
+
+/// IPv6 of [`weir_tc_ingress`].
+#[classifier]
+pub fn weir_ingress6(ctx: TcContext) -> i32 {
+    at_tc_ingress::<V6>(&ctx, Ethernet::parse(&SkbPacket(ctx.skb.skb)))
+}
+
+/// tc egress: puts the VIP back as source of the replies of local pods.
+#[classifier]
+pub fn weir_tc_egress(ctx: TcContext) -> i32 {
+    let frame = Ethernet::parse(&SkbPacket(ctx.skb.skb));
+    if carries_ipv6(&frame) {
+        // SAFETY: as in `weir_xdp`.
+        unsafe { TC_PROGRAMS.tail_call(&ctx, tc_slot::EGRESS6) };
+        return TC_ACT_UNSPEC;
+    }
+    at_tc_egress::<V4>(&ctx, frame)
+}
+
+/// IPv6 of [`weir_tc_egress`].
+#[classifier]
+pub fn weir_egress6(ctx: TcContext) -> i32 {
+    at_tc_egress::<V6>(&ctx, Ethernet::parse(&SkbPacket(ctx.skb.skb)))
+}
+
+/// sk_lookup: packets for any VIP and port of the front go to its sockets.
+#[sk_lookup]
+pub fn weir_sk_lookup(ctx: SkLookupContext) -> u32 {
+    front::assign(&ctx);
+    sk_action::SK_PASS
+}
+
+/// The packet is one for the family's own program. One program for both families would be twice as much for the verifier
+/// to walk through, and the larger keys of IPv6 would share the 512 bytes of stack with those of IPv4.
+#[inline(always)]
+fn carries_ipv6(frame: &Result<Ethernet, DropReason>) -> bool {
+    matches!(frame, Ok(frame) if frame.ether_type == V6::ETHER_TYPE)
+}
+
+#[inline(always)]
+fn at_xdp<F: Routed>(ctx: &XdpContext, frame: Result<Ethernet, DropReason>) -> u32 {
     let kernel = Kernel::<false> { ctx: ctx.ctx.cast(), ingress: ctx.ingress_ifindex() as u32 };
-    let verdict = pipeline::ingress(&mut XdpPacket(&ctx), &kernel);
+    let verdict = pipeline::ingress_of::<F, _, _>(&mut XdpPacket(ctx), frame, &kernel);
     #[cfg(feature = "log")]
-    trace::verdict(&ctx, "xdp", verdict);
+    trace::verdict(ctx, "xdp", verdict);
     match verdict {
         Verdict::Pass => xdp_action::XDP_PASS,
-        Verdict::Deliver => handover::pass_with(&ctx, Task::Done),
-        Verdict::Front => handover::pass_with(&ctx, Task::Front),
-        Verdict::HandOver(task) => handover::pass_with(&ctx, task),
+        Verdict::Deliver => handover::pass_with(ctx, Task::Done),
+        Verdict::Front => handover::pass_with(ctx, Task::Front),
+        Verdict::HandOver(task) => handover::pass_with(ctx, task),
         Verdict::Answer => xdp_action::XDP_TX,
         Verdict::Transmit(device) if device == kernel.ingress => xdp_action::XDP_TX,
         // SAFETY: the helper only notes the device; it returns XDP_REDIRECT.
@@ -48,23 +122,17 @@ pub fn weir_xdp(ctx: XdpContext) -> u32 {
     }
 }
 
-/// tc ingress companion on the same interfaces: finishes what XDP could not, and does all of it where XDP left no word.
-#[classifier]
-pub fn weir_tc_ingress(ctx: TcContext) -> i32 {
+#[inline(always)]
+fn at_tc_ingress<F: Routed>(ctx: &TcContext, frame: Result<Ethernet, DropReason>) -> i32 {
     let skb = ctx.skb.skb;
     // SAFETY: the context is valid while the program runs.
     let kernel = Kernel::<true> { ctx: skb.cast(), ingress: unsafe { (*skb).ifindex } };
-    match handover::task(skb) {
-        Some(Task::Done) => return TC_ACT_UNSPEC,
-        Some(Task::Front) => return mark_for_front(&ctx, &kernel),
-        Some(Task::Forward) | None => {}
-    }
-    let verdict = pipeline::ingress(&mut SkbPacket(skb), &kernel);
+    let verdict = pipeline::ingress_of::<F, _, _>(&mut SkbPacket(skb), frame, &kernel);
     #[cfg(feature = "log")]
-    trace::verdict(&ctx, "tc ingress", verdict);
+    trace::verdict(ctx, "tc ingress", verdict);
     match verdict {
         Verdict::Pass | Verdict::Deliver | Verdict::HandOver(_) => TC_ACT_UNSPEC,
-        Verdict::Front => mark_for_front(&ctx, &kernel),
+        Verdict::Front => mark_for_front(ctx),
         Verdict::Transmit(device) => redirect(skb, device),
         // SAFETY: the helper only notes the device; it returns TC_ACT_REDIRECT.
         Verdict::Answer => unsafe { bpf_redirect(kernel.ingress, 0) as i32 },
@@ -96,32 +164,24 @@ fn has_tag(skb: *mut __sk_buff) -> bool {
     beside != 0 || ethernet::is_tag(u16::from_be(protocol))
 }
 
-/// tc egress: puts the VIP back as source of the replies of local pods.
-#[classifier]
-pub fn weir_tc_egress(ctx: TcContext) -> i32 {
+#[inline(always)]
+fn at_tc_egress<F: Routed>(ctx: &TcContext, frame: Result<Ethernet, DropReason>) -> i32 {
     let skb = ctx.skb.skb;
     // SAFETY: the context is valid while the program runs.
     let kernel = Kernel::<true> { ctx: skb.cast(), ingress: unsafe { (*skb).ifindex } };
-    let verdict = pipeline::egress(&mut SkbPacket(skb), &kernel);
+    let verdict = pipeline::egress_of::<F, _, _>(&mut SkbPacket(skb), frame, &kernel);
     #[cfg(feature = "log")]
-    trace::verdict(&ctx, "tc egress", verdict);
+    trace::verdict(ctx, "tc egress", verdict);
     match verdict {
         Verdict::Drop(_) => TC_ACT_SHOT,
         _ => TC_ACT_UNSPEC,
     }
 }
 
-/// sk_lookup: packets for any VIP and port of the front go to its sockets.
-#[sk_lookup]
-pub fn weir_sk_lookup(ctx: SkLookupContext) -> u32 {
-    front::assign(&ctx);
-    sk_action::SK_PASS
-}
-
 /// Marks the packet, so that the policy rule finds the route that makes it local.
 #[inline(always)]
-fn mark_for_front(ctx: &TcContext, kernel: &Kernel<true>) -> i32 {
-    let mark = kernel.setting(setting::FRONT_MARK) as u32;
+fn mark_for_front(ctx: &TcContext) -> i32 {
+    let mark = word_of_settings(setting::FRONT_MARK) as u32;
     // SAFETY: the context is valid while the program runs.
     let old = unsafe { (*ctx.skb.skb).mark };
     ctx.set_mark(old | mark);

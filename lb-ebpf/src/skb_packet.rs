@@ -52,6 +52,11 @@ impl Packet for SkbPacket {
     }
 
     #[inline(always)]
+    fn longs<const N: usize>(&self, offset: usize) -> Option<[u64; N]> {
+        self.load(offset)
+    }
+
+    #[inline(always)]
     fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
         self.load(offset)
     }
@@ -59,6 +64,11 @@ impl Packet for SkbPacket {
     #[inline(always)]
     fn halves<const N: usize>(&self, offset: usize) -> Option<[u16; N]> {
         self.load(offset)
+    }
+
+    #[inline(always)]
+    fn set_longs<const N: usize>(&mut self, offset: usize, longs: [u64; N]) -> Option<()> {
+        self.store(offset, &longs)
     }
 
     #[inline(always)]

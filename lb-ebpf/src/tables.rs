@@ -10,25 +10,21 @@ use aya_ebpf::bindings::{
 use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_map_lookup_elem, bpf_sk_release};
 use aya_ebpf::maps::PerCpuArray;
 use lb_common::abi::{
-    BackendEntry4, Counters, FlowEntry4, FlowKey4, FragmentEntry, FragmentKey4, FrontendEntry, FrontendKey4,
-    ReplyEntry4, ServiceEntry, Stat, device_flag, frontend_flag, setting,
+    BackendEntry, Counters, DeviceEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey,
+    ReplyEntry, ServiceEntry, Stat, device_flag, frontend_flag, setting,
 };
-use lb_common::addr::{Addr4, V4};
-use lb_common::be::Be32;
+use lb_common::addr::{Addr4, Addr6, Address, V4, V6};
 use lb_common::conntrack::ticks;
 use lb_common::drop_reason::DropReason;
-use lb_common::ethernet::Mac;
+use lb_common::ethernet::{Addresses, Mac};
 use lb_common::hash::{rehash, scale};
 use lb_common::limits::LISTENERS_PER_KIND;
 use lb_common::lookup::{Lookup, Route, Table};
 
 use crate::maps::{
-    BACKEND_STATS4, BACKENDS4, DEVICES, DROP_STATS, EVENT_STATS, FLOWS4, FRAGMENTS4, FRONTENDS4, HALF_FLOWS4,
-    HALF_REPLIES4, LISTENERS, NODE_ADDRS4, REPLIES4, RINGS, SERVICE_STATS, SERVICES, SETTINGS, VIPS4,
+    BACKEND_STATS, DEVICES, DROP_STATS, EVENT_STATS, FamilyMaps, LISTENERS, RINGS, SERVICE_STATS, SERVICES, SETTINGS,
 };
 
-/// Family of IPv4 in socket calls.
-const AF_INET: u8 = 2;
 /// How many listeners are tried for one connection before it is given up.
 pub(crate) const LISTENER_TRIES: u32 = 4;
 
@@ -38,6 +34,48 @@ pub(crate) struct Kernel<const RESOLVES: bool> {
     pub(crate) ctx: *mut c_void,
     /// Index of the device that the packet came in by.
     pub(crate) ingress: u32,
+}
+
+/// What a family gives the kernel's routing helper and takes from a device.
+pub(crate) trait Routed: FamilyMaps {
+    /// The family in socket calls.
+    const SOCKET_FAMILY: u8;
+
+    /// Writes the addresses of the packet into a request.
+    fn ask(params: &mut FibParams, source: Self::Addr, destination: Self::Addr);
+
+    /// The device's own address.
+    fn address_of(device: &DeviceEntry) -> Self::Addr;
+}
+
+impl Routed for V4 {
+    const SOCKET_FAMILY: u8 = 2;
+
+    #[inline(always)]
+    fn ask(params: &mut FibParams, source: Addr4, destination: Addr4) {
+        params.__bindgen_anon_3.ipv4_src = source.raw();
+        params.__bindgen_anon_4.ipv4_dst = destination.raw();
+    }
+
+    #[inline(always)]
+    fn address_of(device: &DeviceEntry) -> Addr4 {
+        device.address4
+    }
+}
+
+impl Routed for V6 {
+    const SOCKET_FAMILY: u8 = 10;
+
+    #[inline(always)]
+    fn ask(params: &mut FibParams, source: Addr6, destination: Addr6) {
+        params.__bindgen_anon_3.ipv6_src = source.words();
+        params.__bindgen_anon_4.ipv6_dst = destination.words();
+    }
+
+    #[inline(always)]
+    fn address_of(device: &DeviceEntry) -> Addr6 {
+        device.address6
+    }
 }
 
 /// The slots of the front's listeners to try for a connection, in order: the first by hash, then its neighbours.
@@ -56,7 +94,7 @@ pub(crate) fn listener_slot(flags: u32, hash: u32, attempt: u32) -> Option<u32> 
     Some(first + if slot >= count { slot - count } else { slot })
 }
 
-impl<const RESOLVES: bool> Lookup<V4> for Kernel<RESOLVES> {
+impl<F: FamilyMaps + Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES> {
     type Ref<'a, T: 'a> = &'a mut T;
 
     #[inline(always)]
@@ -72,23 +110,23 @@ impl<const RESOLVES: bool> Lookup<V4> for Kernel<RESOLVES> {
 
     #[inline(always)]
     fn setting(&self, index: u32) -> u64 {
-        SETTINGS.get(index).copied().unwrap_or(0)
+        word_of_settings(index)
     }
 
     #[inline(always)]
-    fn frontend(&self, key: &FrontendKey4) -> Option<FrontendEntry> {
+    fn frontend(&self, key: &FrontendKey<F::Addr>) -> Option<FrontendEntry> {
         // SAFETY: plain words; the agent replaces elements whole.
-        unsafe { FRONTENDS4.get(key) }.copied()
+        unsafe { F::FRONTENDS.get(key) }.copied()
     }
 
     #[inline(always)]
-    fn is_node_address(&self, address: Addr4) -> bool {
-        NODE_ADDRS4.get_ptr(address).is_some()
+    fn is_node_address(&self, address: F::Addr) -> bool {
+        F::NODE_ADDRS.get_ptr(address).is_some()
     }
 
     #[inline(always)]
-    fn is_vip(&self, address: Addr4) -> bool {
-        VIPS4.get_ptr(address).is_some()
+    fn is_vip(&self, address: F::Addr) -> bool {
+        F::VIPS.get_ptr(address).is_some()
     }
 
     #[inline(always)]
@@ -131,15 +169,15 @@ impl<const RESOLVES: bool> Lookup<V4> for Kernel<RESOLVES> {
     }
 
     #[inline(always)]
-    fn backend(&self, id: u32) -> Option<BackendEntry4> {
-        BACKENDS4.get(id).copied()
+    fn backend(&self, id: u32) -> Option<BackendEntry<F::Addr>> {
+        F::BACKENDS.get(id).copied()
     }
 
     #[inline(always)]
-    fn flow(&self, table: Table, key: &FlowKey4) -> Option<&mut FlowEntry4> {
+    fn flow(&self, table: Table, key: &FlowKey<F::Addr>) -> Option<&mut FlowEntry<F::Addr>> {
         let place = match table {
-            Table::Proven => FLOWS4.get_ptr_mut(key),
-            Table::HalfOpen => HALF_FLOWS4.get_ptr_mut(key),
+            Table::Proven => F::FLOWS.get_ptr_mut(key),
+            Table::HalfOpen => F::HALF_FLOWS.get_ptr_mut(key),
         };
         // SAFETY: the kernel keeps the element's memory for the run of the program. Other CPUs may write the same words;
         // each is stored whole, and any mix of old and new ones is a valid entry.
@@ -147,79 +185,78 @@ impl<const RESOLVES: bool> Lookup<V4> for Kernel<RESOLVES> {
     }
 
     #[inline(always)]
-    fn reply(&self, table: Table, key: &FlowKey4) -> Option<&mut ReplyEntry4> {
+    fn reply(&self, table: Table, key: &FlowKey<F::Addr>) -> Option<&mut ReplyEntry<F::Addr>> {
         let place = match table {
-            Table::Proven => REPLIES4.get_ptr_mut(key),
-            Table::HalfOpen => HALF_REPLIES4.get_ptr_mut(key),
+            Table::Proven => F::REPLIES.get_ptr_mut(key),
+            Table::HalfOpen => F::HALF_REPLIES.get_ptr_mut(key),
         };
         // SAFETY: as in `flow`.
         place.map(|place| unsafe { &mut *place })
     }
 
     #[inline(always)]
-    fn put_flow(&self, table: Table, key: &FlowKey4, entry: &FlowEntry4) -> bool {
+    fn put_flow(&self, table: Table, key: &FlowKey<F::Addr>, entry: &FlowEntry<F::Addr>) -> bool {
         match table {
-            Table::Proven => FLOWS4.insert(key, entry, u64::from(BPF_ANY)).is_ok(),
-            Table::HalfOpen => HALF_FLOWS4.insert(key, entry, u64::from(BPF_ANY)).is_ok(),
+            Table::Proven => F::FLOWS.insert(key, entry, u64::from(BPF_ANY)).is_ok(),
+            Table::HalfOpen => F::HALF_FLOWS.insert(key, entry, u64::from(BPF_ANY)).is_ok(),
         }
     }
 
     #[inline(always)]
-    fn add_reply(&self, table: Table, key: &FlowKey4, entry: &ReplyEntry4) -> bool {
+    fn add_reply(&self, table: Table, key: &FlowKey<F::Addr>, entry: &ReplyEntry<F::Addr>) -> bool {
         match table {
-            Table::Proven => REPLIES4.insert(key, entry, u64::from(BPF_NOEXIST)).is_ok(),
-            Table::HalfOpen => HALF_REPLIES4.insert(key, entry, u64::from(BPF_NOEXIST)).is_ok(),
+            Table::Proven => F::REPLIES.insert(key, entry, u64::from(BPF_NOEXIST)).is_ok(),
+            Table::HalfOpen => F::HALF_REPLIES.insert(key, entry, u64::from(BPF_NOEXIST)).is_ok(),
         }
     }
 
     #[inline(always)]
-    fn remove_flow(&self, table: Table, key: &FlowKey4) {
+    fn remove_flow(&self, table: Table, key: &FlowKey<F::Addr>) {
         // not there is as good as removed
         let _ = match table {
-            Table::Proven => FLOWS4.remove(key),
-            Table::HalfOpen => HALF_FLOWS4.remove(key),
+            Table::Proven => F::FLOWS.remove(key),
+            Table::HalfOpen => F::HALF_FLOWS.remove(key),
         };
     }
 
     #[inline(always)]
-    fn remove_reply(&self, table: Table, key: &FlowKey4) {
+    fn remove_reply(&self, table: Table, key: &FlowKey<F::Addr>) {
         // not there is as good as removed
         let _ = match table {
-            Table::Proven => REPLIES4.remove(key),
-            Table::HalfOpen => HALF_REPLIES4.remove(key),
+            Table::Proven => F::REPLIES.remove(key),
+            Table::HalfOpen => F::HALF_REPLIES.remove(key),
         };
     }
 
     #[inline(always)]
-    fn fragment(&self, key: &FragmentKey4) -> Option<FragmentEntry> {
+    fn fragment(&self, key: &FragmentKey<F::Addr>) -> Option<FragmentEntry> {
         // SAFETY: plain words; elements are replaced whole.
-        unsafe { FRAGMENTS4.get(key) }.copied()
+        unsafe { F::FRAGMENTS.get(key) }.copied()
     }
 
     #[inline(always)]
-    fn put_fragment(&self, key: &FragmentKey4, entry: &FragmentEntry) {
+    fn put_fragment(&self, key: &FragmentKey<F::Addr>, entry: &FragmentEntry) {
         // without it later fragments are lost, as if this one were
-        let _ = FRAGMENTS4.insert(key, entry, u64::from(BPF_ANY));
+        let _ = F::FRAGMENTS.insert(key, entry, u64::from(BPF_ANY));
     }
 
     #[inline(always)]
-    fn route(&self, source: Addr4, destination: Addr4, protocol: u8, length: usize) -> Route {
+    fn route(&self, source: F::Addr, destination: F::Addr, protocol: u8, length: usize) -> Route {
         // SAFETY: all zeroes is a valid request; the helper fills it in.
         let mut params = unsafe { MaybeUninit::<FibParams>::zeroed().assume_init() };
-        params.family = AF_INET;
+        params.family = F::SOCKET_FAMILY;
         params.l4_protocol = protocol;
         params.ifindex = self.ingress;
         // On tc the packet may be a super-packet: with length 0 the kernel looks at its segments itself.
         params.__bindgen_anon_1.tot_len = if RESOLVES { 0 } else { length as u16 };
-        params.__bindgen_anon_3.ipv4_src = source.raw();
-        params.__bindgen_anon_4.ipv4_dst = destination.raw();
+        F::ask(&mut params, source, destination);
         // SAFETY: context and request are valid, the size is that of the request.
         let result = unsafe { bpf_fib_lookup(self.ctx, &raw mut params, size_of::<FibParams>() as i32, 0) };
         let device = params.ifindex;
         match result as u32 {
             BPF_FIB_LKUP_RET_SUCCESS if RESOLVES || !self.can_transmit(device) => Route::Kernel { device },
             BPF_FIB_LKUP_RET_SUCCESS => {
-                Route::Direct { device, destination: mac(params.dmac), source: mac(params.smac) }
+                Route::Direct { device, addresses: Addresses::new(mac(params.dmac), mac(params.smac)) }
             }
             BPF_FIB_LKUP_RET_NO_NEIGH => Route::Kernel { device },
             BPF_FIB_LKUP_RET_FWD_DISABLED => Route::None(DropReason::ForwardingOff),
@@ -229,17 +266,18 @@ impl<const RESOLVES: bool> Lookup<V4> for Kernel<RESOLVES> {
     }
 
     #[inline(always)]
-    fn uplink_address(&self, device: u32) -> Option<Addr4> {
+    fn uplink_address(&self, device: u32) -> Option<F::Addr> {
         // SAFETY: plain words; the agent replaces elements whole.
         let entry = unsafe { DEVICES.get(device) }?;
-        (entry.flags & device_flag::UPLINK != 0 && entry.address4 != Be32::new(0)).then_some(entry.address4)
+        let address = F::address_of(entry);
+        (entry.flags & device_flag::UPLINK != 0 && address != F::Addr::ANY).then_some(address)
     }
 
     #[inline(always)]
     fn count_packet(&self, service: u32, backend: u32, bytes: usize) {
         add(&SERVICE_STATS, service, 1, bytes as u64, 0);
         if backend != 0 {
-            add(&BACKEND_STATS4, backend, 1, bytes as u64, 0);
+            add(&BACKEND_STATS, backend, 1, bytes as u64, 0);
         }
     }
 
@@ -247,7 +285,7 @@ impl<const RESOLVES: bool> Lookup<V4> for Kernel<RESOLVES> {
     fn count_flow(&self, service: u32, backend: u32) {
         add(&SERVICE_STATS, service, 0, 0, 1);
         if backend != 0 {
-            add(&BACKEND_STATS4, backend, 0, 0, 1);
+            add(&BACKEND_STATS, backend, 0, 0, 1);
         }
     }
 
@@ -279,6 +317,12 @@ impl<const RESOLVES: bool> Kernel<RESOLVES> {
         device == self.ingress
             || unsafe { DEVICES.get(device) }.is_some_and(|entry| entry.flags & device_flag::XDP_TRANSMIT != 0)
     }
+}
+
+/// A word of the settings; 0 if it is not set.
+#[inline(always)]
+pub(crate) fn word_of_settings(index: u32) -> u64 {
+    SETTINGS.get(index).copied().unwrap_or(0)
 }
 
 /// Adds to this CPU's counters of a service or backend.

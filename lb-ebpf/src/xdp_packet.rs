@@ -30,6 +30,12 @@ impl Packet for XdpPacket<'_> {
     }
 
     #[inline(always)]
+    fn longs<const N: usize>(&self, offset: usize) -> Option<[u64; N]> {
+        // SAFETY: as in `words`.
+        self.at::<[u64; N]>(offset).map(|place| unsafe { *place })
+    }
+
+    #[inline(always)]
     fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
         // SAFETY: `at` has checked the bounds. The place may be unaligned, which BPF loads from packets allow where the
         // verifier accepts the program (CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS); a byte-wise read costs four times as much.
@@ -40,6 +46,12 @@ impl Packet for XdpPacket<'_> {
     fn halves<const N: usize>(&self, offset: usize) -> Option<[u16; N]> {
         // SAFETY: as in `words`.
         self.at::<[u16; N]>(offset).map(|place| unsafe { *place })
+    }
+
+    #[inline(always)]
+    fn set_longs<const N: usize>(&mut self, offset: usize, longs: [u64; N]) -> Option<()> {
+        // SAFETY: as in `set_words`.
+        self.at::<[u64; N]>(offset).map(|place| unsafe { *place = longs })
     }
 
     #[inline(always)]

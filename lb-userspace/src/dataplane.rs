@@ -8,6 +8,7 @@ pub mod apply;
 mod attach;
 mod bpf_store;
 mod bpffs;
+mod calls;
 mod config;
 mod devices;
 mod entry;

@@ -6,12 +6,12 @@ use std::process::Command;
 
 use aya::Ebpf;
 use aya::EbpfLoader;
-use aya::maps::{Array, HashMap, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray};
 use aya::programs::{ProgramError, SchedClassifier, SkLookup, TestRun as _, TestRunOptions, Xdp, XdpMode};
 use aya::test_helpers::NetNsGuard;
 use lb_common::abi::{
     self, BackendEntry4, DeviceEntry, DropCounters, FlowEntry4, FlowKey4, FrontendEntry, FrontendKey4, HANDOVER_MAGIC,
-    ReplyEntry4, RingLine, ServiceEntry, device_flag, map, program, setting,
+    ReplyEntry4, RingLine, ServiceEntry, device_flag, map, program, setting, tc_slot, xdp_slot,
 };
 use lb_common::addr::V4;
 use lb_common::be::Be32;
@@ -59,22 +59,35 @@ impl Kernel {
         std::fs::write("/proc/sys/net/ipv4/conf/all/forwarding", "1").unwrap();
         let devices = Devices { first: index("up0"), second: index("up1") };
         let mut loader = EbpfLoader::new();
-        for (name, entries) in [(map::SERVICES, 64), (map::RINGS, 64), (map::BACKENDS4, 64), (map::FRONTENDS4, 64)] {
-            loader.map_max_entries(name, entries);
+        let backends = [map::BACKENDS4, map::BACKENDS6];
+        for name in [map::SERVICES, map::RINGS, map::FRONTENDS4, map::FRONTENDS6].into_iter().chain(backends) {
+            loader.map_max_entries(name, 64);
         }
         let mut ebpf = loader.load(lb_userspace::dataplane::object::OBJECT).unwrap();
+        for name in [program::XDP6, program::XDP] {
+            let xdp: &mut Xdp = ebpf.program_mut(name).unwrap().try_into().unwrap();
+            load(|| xdp.load());
+        }
         let xdp: &mut Xdp = ebpf.program_mut(program::XDP).unwrap().try_into().unwrap();
-        load(|| xdp.load());
         for device in ["up0", "up1"] {
             // attached natively, so that the test run finds a receive queue with XDP on the device
             xdp.attach(device, XdpMode::Driver).unwrap();
         }
-        for name in [program::TC_INGRESS, program::TC_EGRESS] {
+        for name in [program::TC_INGRESS, program::TC_EGRESS, program::TC_INGRESS6, program::TC_EGRESS6] {
             let classifier: &mut SchedClassifier = ebpf.program_mut(name).unwrap().try_into().unwrap();
             load(|| classifier.load());
         }
         let sk_lookup: &mut SkLookup = ebpf.program_mut(program::SK_LOOKUP).unwrap().try_into().unwrap();
         load(|| sk_lookup.load());
+        for (array, slot, name) in [
+            (map::XDP_PROGRAMS, xdp_slot::IPV6, program::XDP6),
+            (map::TC_PROGRAMS, tc_slot::INGRESS6, program::TC_INGRESS6),
+            (map::TC_PROGRAMS, tc_slot::EGRESS6, program::TC_EGRESS6),
+        ] {
+            let called = ebpf.program(name).unwrap().fd().unwrap().try_clone().unwrap();
+            let mut array: ProgramArray<&mut MapData> = ebpf.map_mut(array).unwrap().try_into().unwrap();
+            array.set(slot, &called, 0).unwrap();
+        }
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut kernel = Self { ebpf, devices, listener, _netns: netns };
         kernel.fill(&tables(devices));

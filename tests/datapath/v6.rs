@@ -2,10 +2,10 @@
 
 use lb_common::abi::{BackendEntry6, FrontendEntry, FrontendKey6, backend_flag, setting};
 use lb_common::addr::{Addr6, V6};
-use lb_common::be::{Be16, Be32};
+use lb_common::be::Be16;
 use lb_common::csum::fold;
 use lb_common::drop_reason::DropReason;
-use lb_common::ethernet::Ethernet;
+use lb_common::ethernet::Addresses;
 use lb_common::host::{Bytes, Maps};
 use lb_common::lookup::{Route, Table};
 use lb_common::pipeline;
@@ -19,17 +19,18 @@ const NODE: &str = "fd00:10::11";
 
 fn address(text: &str) -> Addr6 {
     let octets = text.parse::<std::net::Ipv6Addr>().unwrap().octets();
-    std::array::from_fn(|at| Be32::from_bytes(octets[4 * at..4 * at + 4].try_into().unwrap()))
+    Addr6::from_bytes(octets)
 }
 
 fn world() -> Maps<V6> {
     let mut maps = Maps::<V6>::default();
     for (port, service) in [(80, 1), (81, 2)] {
-        let key = FrontendKey6 { address: address(VIP), port: Be16::new(port), protocol: 6 };
+        let key = FrontendKey6 { address: address(VIP), port: Be16::new(port), protocol: 6, fill: [0] };
         maps.frontends.insert(key, FrontendEntry { service, flags: 0 });
     }
     for (id, at, flags) in [(1, LOCAL_POD, backend_flag::LOCAL), (2, REMOTE_POD, 0)] {
-        let entry = BackendEntry6 { address: address(at), port: Be16::new(8080), flags, generation: 1, protocol: 6 };
+        let (address, port) = (address(at), Be16::new(8080));
+        let entry = BackendEntry6 { address, port, flags, generation: 1, protocol: 6, ..Default::default() };
         maps.backends.insert(id, entry);
         let ring = maps.add_ring(&[id]);
         maps.services.insert(id, ring);
@@ -37,7 +38,7 @@ fn world() -> Maps<V6> {
     maps.settings[setting::SNAT_PORTS as usize] = (15_000 << 16) | 29_999;
     maps.routing = Box::new(|to| {
         let hop = if to == address(REMOTE_POD) { 0x12 } else { 0x01 };
-        Route::Direct { device: 7, destination: [hop, 0, 0], source: [0x11, 0, 0] }
+        Route::Direct { device: 7, addresses: Addresses::new([hop, 0, 0], [0x11, 0, 0]) }
     });
     maps.uplink_addresses.insert(7, address(NODE));
     maps
@@ -69,9 +70,7 @@ fn tcp(source: (&str, u16), destination: (&str, u16), flags: u8, hop_limit: u8) 
 
 fn ingress(maps: &Maps<V6>, packet: &[u8]) -> (Verdict, Vec<u8>) {
     let mut bytes = Bytes(packet.to_vec());
-    let frame = Ethernet::parse(&bytes).unwrap();
-    assert_eq!(frame.ether_type, 0x86dd);
-    let verdict = pipeline::ingress_of::<V6, _, _>(&mut bytes, &frame, maps);
+    let verdict = pipeline::ingress::<V6, _, _>(&mut bytes, maps);
     (verdict, bytes.0)
 }
 
@@ -81,8 +80,7 @@ fn local_backend_and_its_reply() {
     let (verdict, bytes) = ingress(&maps, &tcp((CLIENT, 40_000), (VIP, 80), 2, 64));
     assert_eq!((verdict, bytes), (Verdict::Deliver, tcp((CLIENT, 40_000), (LOCAL_POD, 8080), 2, 64)));
     let mut reply = Bytes(tcp((LOCAL_POD, 8080), (CLIENT, 40_000), 0x12, 63));
-    let frame = Ethernet::parse(&reply).unwrap();
-    assert_eq!(pipeline::egress_of::<V6, _, _>(&mut reply, &frame, &maps), Verdict::Deliver);
+    assert_eq!(pipeline::egress::<V6, _, _>(&mut reply, &maps), Verdict::Deliver);
     assert_eq!(reply.0, tcp((VIP, 80), (CLIENT, 40_000), 0x12, 63));
 }
 

@@ -6,7 +6,7 @@ use lb_common::abi::{BackendEntry4, FrontendEntry, FrontendKey4, backend_flag, f
 use lb_common::addr::{Addr4, V4};
 use lb_common::be::{Be16, Be32};
 use lb_common::drop_reason::DropReason;
-use lb_common::ethernet::Mac;
+use lb_common::ethernet::{Addresses, Mac};
 use lb_common::host::Maps;
 use lb_common::lookup::Route;
 
@@ -87,13 +87,14 @@ const RINGS: &[(u32, &[u32])] =
 pub(crate) fn host(devices: Devices) -> Maps<V4> {
     let mut maps = Maps::<V4>::default();
     for &(at, port, protocol, service, flags) in FRONTENDS {
-        let key = FrontendKey4 { address: address(at), port: Be16::new(port), protocol };
+        let key = FrontendKey4 { address: address(at), port: Be16::new(port), protocol, fill: [] };
         maps.frontends.insert(key, FrontendEntry { service, flags });
     }
     for (id, &(at, port, protocol, local)) in (1..).zip(BACKENDS) {
         let flags = if local { backend_flag::LOCAL } else { 0 };
-        maps.backends
-            .insert(id, BackendEntry4 { address: address(at), port: Be16::new(port), flags, generation: 3, protocol });
+        let (address, port) = (address(at), Be16::new(port));
+        let entry = BackendEntry4 { address, port, flags, generation: 3, protocol, ..Default::default() };
+        maps.backends.insert(id, entry);
     }
     for &(service, slots) in RINGS {
         let entry = maps.add_ring(slots);
@@ -115,8 +116,7 @@ pub(crate) fn host(devices: Devices) -> Maps<V4> {
 
 /// The routing table that the kernel's half builds with `ip`.
 fn route(destination: [u8; 4], devices: Devices) -> Route {
-    let direct =
-        |device, destination, source| Route::Direct { device, destination: mac(destination), source: mac(source) };
+    let direct = |device, to, from| Route::Direct { device, addresses: Addresses::new(mac(to), mac(from)) };
     match destination {
         // the node's own and broadcast addresses are not forwarded to
         [10, 10 | 20, 0, 0 | 11 | 255] => Route::None(DropReason::NoRoute),

@@ -67,11 +67,12 @@ impl<A: Address> Quote<A> {
     /// The quote is payload to the kernel, so its checksums are changed by arithmetic on tc too.
     #[inline(always)]
     pub(super) fn translate<F: Ip<Addr = A>, P: Packet>(&self, packet: &mut P, to: &Translation<A>) -> Option<Delta> {
-        let addresses = address_delta(Delta::NONE, self.key.source, to.source);
-        let addresses = address_delta(addresses, self.key.destination, to.destination);
-        let ports = Delta::NONE
-            .half(self.key.source_port.raw(), to.source_port.raw())
-            .half(self.key.destination_port.raw(), to.destination_port.raw());
+        let (source, destination) = F::addresses(packet, self.network)?;
+        let addresses = address_delta(Delta::NONE, source, to.source);
+        let addresses = address_delta(addresses, destination, to.destination);
+        let [source_port, destination_port] = packet.halves::<2>(self.payload)?;
+        let ports =
+            Delta::NONE.half(source_port, to.source_port.raw()).half(destination_port, to.destination_port.raw());
         F::set_addresses(packet, self.network, to.source, to.destination)?;
         packet.set_halves(self.payload, [to.source_port.raw(), to.destination_port.raw()])?;
         let mut all = addresses.plus(ports);

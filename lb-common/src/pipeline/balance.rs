@@ -1,19 +1,22 @@
 //! The flow of a packet to a frontend: found, or begun with a backend from the ring.
 
-use crate::abi::{BackendEntry, FlowEntry, Stat, flow_flag, setting};
+use crate::abi::{BackendEntry, FlowEntry, Stat, flow_flag};
+use crate::addr::Address;
 use crate::conntrack::FlowState;
 use crate::drop_reason::DropReason;
+use crate::ethernet::Addresses;
 use crate::flow;
 use crate::hash::flow_hash;
 use crate::ip::Ip;
 use crate::lookup::{Lookup, Route, Table};
+use crate::packet::Packet;
 use crate::parse::Parsed;
 use crate::snat;
 use crate::transport::tcp_flag;
 use crate::verdict::Verdict;
 
 /// A flow and its backend, as they are now.
-pub(super) struct Known<A> {
+pub(super) struct Known<A: Address> {
     pub(super) entry: FlowEntry<A>,
     pub(super) backend: BackendEntry<A>,
     /// The way to the backend, where it was looked up already.
@@ -79,14 +82,15 @@ fn renew<F: Ip, L: Lookup<F>>(
 
 /// A new flow: a backend from the ring, and the way back recorded.
 #[inline(always)]
-pub(super) fn begin<F: Ip, L: Lookup<F>>(
+pub(super) fn begin<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &P,
     lookup: &L,
     parsed: &Parsed<F::Addr>,
     service: u32,
     now: u32,
 ) -> Result<Known<F::Addr>, Verdict> {
     admissible::<F>(parsed).map_err(Verdict::Drop)?;
-    if !lookup.is_for_us(parsed.mac) {
+    if !Addresses::of(packet).is_some_and(|frame| lookup.is_for_us(frame.destination())) {
         return Err(Verdict::Pass);
     }
     let hash = flow_hash(&parsed.key);
@@ -105,7 +109,7 @@ pub(super) fn begin<F: Ip, L: Lookup<F>>(
     let mut route = None;
     if !local {
         let ip = &parsed.ip;
-        let way = lookup.route(ip.source, backend.address, ip.protocol, ip.total_length);
+        let way = lookup.route(parsed.key.source, backend.address, ip.protocol, ip.total_length);
         entry.snat_address = match way {
             Route::Direct { device, .. } | Route::Kernel { device } => snat_address(lookup, device)?,
             Route::None(reason) => return Err(Verdict::Drop(reason)),
@@ -153,5 +157,5 @@ fn admissible<F: Ip>(parsed: &Parsed<F::Addr>) -> Result<(), DropReason> {
 #[inline(always)]
 fn snat_address<F: Ip, L: Lookup<F>>(lookup: &L, device: u32) -> Result<F::Addr, Verdict> {
     let own = lookup.uplink_address(device).ok_or(Verdict::Drop(DropReason::NotAnUplink))?;
-    Ok(F::from_setting(lookup.setting(setting::SNAT_ADDRESS4)).unwrap_or(own))
+    Ok(F::from_settings(|index| lookup.setting(index)).unwrap_or(own))
 }

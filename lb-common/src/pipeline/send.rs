@@ -2,7 +2,6 @@
 
 use crate::abi::Task;
 use crate::drop_reason::DropReason;
-use crate::ethernet;
 use crate::ip::{Ip, IpInfo};
 use crate::lookup::{Lookup, Route};
 use crate::packet::Packet;
@@ -37,9 +36,9 @@ pub(super) fn send<F: Ip, P: Packet, L: Lookup<F>>(
 /// Addresses the frame to the next hop on the way between two addresses, and gives the device; or what else becomes of the
 /// packet, which then is untouched.
 #[inline(always)]
-pub(crate) fn next_hop<F: Ip, P: Packet, L: Lookup<F>>(
+pub(crate) fn next_hop<F: Ip, A, P: Packet, L: Lookup<F>>(
     packet: &mut P,
-    ip: &IpInfo<F::Addr>,
+    ip: &IpInfo<A>,
     tagged: bool,
     lookup: &L,
     (source, destination): (F::Addr, F::Addr),
@@ -58,11 +57,9 @@ pub(crate) fn next_hop<F: Ip, P: Packet, L: Lookup<F>>(
         Route::Direct { .. } if tagged && !lookup.resolves() => Err(Verdict::HandOver(Task::Forward)),
         Route::Kernel { .. } if !lookup.resolves() => Err(Verdict::HandOver(Task::Forward)),
         Route::Kernel { device } => Ok(device),
-        Route::Direct { device, destination, source, .. } => {
-            match ethernet::set_addresses(packet, destination, source) {
-                Some(()) => Ok(device),
-                None => Err(Verdict::Drop(DropReason::KernelRefused)),
-            }
-        }
+        Route::Direct { device, addresses } => match addresses.write(packet) {
+            Some(()) => Ok(device),
+            None => Err(Verdict::Drop(DropReason::KernelRefused)),
+        },
     }
 }

@@ -4,8 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::abi::{BackendEntry, backend_flag, protocol};
+use crate::addr::V4;
 use crate::be::{Be16, Be32};
 use crate::csum::fold;
+use crate::ethernet::Addresses;
 use crate::host::{Bytes, Maps};
 use crate::lookup::Route;
 use crate::transport::tcp_flag;
@@ -21,7 +23,7 @@ const PORTS: [(u16, u8, bool); 4] =
 fn world() -> Maps<V4> {
     let mut maps = Maps::<V4>::default();
     for (id, (port, ip_protocol, local)) in (1..).zip(PORTS) {
-        let key = FrontendKey { address: VIP, port: Be16::new(port), protocol: u16::from(ip_protocol) };
+        let key = FrontendKey { address: VIP, port: Be16::new(port), protocol: u16::from(ip_protocol), fill: [] };
         maps.frontends.insert(key, FrontendEntry { service: id, flags: 0 });
         let flags = if local { backend_flag::LOCAL } else { 0 };
         let backend = BackendEntry {
@@ -30,13 +32,14 @@ fn world() -> Maps<V4> {
             flags,
             generation: 1,
             protocol: u32::from(ip_protocol),
+            ..Default::default()
         };
         maps.backends.insert(id, backend);
         let ring = maps.add_ring(&[id; 3]);
         maps.services.insert(id, ring);
     }
     maps.settings[setting::SNAT_PORTS as usize] = (15_000 << 16) | 29_999;
-    maps.routing = std::boxed::Box::new(|_| Route::Direct { device: 7, destination: [1; 3], source: [2; 3] });
+    maps.routing = std::boxed::Box::new(|_| Route::Direct { device: 7, addresses: Addresses::new([1; 3], [2; 3]) });
     maps.uplink_addresses.insert(7, NODE);
     maps
 }

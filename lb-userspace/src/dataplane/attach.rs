@@ -16,7 +16,7 @@ use super::error::{DataplaneError, pin_io, program_io};
 use super::loader;
 use super::netlink::{AttachedXdp, Link, Netlink};
 use super::report::{InterfaceMode, InterfaceStatus, Note, ProgramStatus};
-use super::{sys, tc};
+use super::{calls, sys, tc};
 
 /// The network namespace of the calling thread; `/proc/self` would be that of the main thread.
 const NAMESPACE: &str = "/proc/thread-self/ns/net";
@@ -29,6 +29,7 @@ pub(crate) fn attach(
     links: &[Link],
     notes: &mut Vec<Note>,
 ) -> Result<Vec<InterfaceStatus>, DataplaneError> {
+    calls::fill(object)?;
     let mut kinds = Vec::new();
     for link in links {
         let egress = loader::classifier(object, program::TC_EGRESS)?;

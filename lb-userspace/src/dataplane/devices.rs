@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use lb_common::abi::{DeviceEntry, device_flag, map};
+use lb_common::addr::Addr6;
 use lb_common::be::Be32;
 
 use super::error::{DataplaneError, map_io};
@@ -58,7 +59,7 @@ fn entry(link: &Link, node_ips: &[IpAddr], uplink: Option<bool>) -> DeviceEntry 
             Some(false) => device_flag::UPLINK,
             Some(true) => device_flag::UPLINK | device_flag::XDP_TRANSMIT,
         },
-        address6: words(address6.unwrap_or(Ipv6Addr::UNSPECIFIED)),
+        address6: Addr6::from_bytes(address6.unwrap_or(Ipv6Addr::UNSPECIFIED).octets()),
         mac: mac(link.mac),
         reserved: 0,
     }
@@ -68,11 +69,6 @@ fn entry(link: &Link, node_ips: &[IpAddr], uplink: Option<bool>) -> DeviceEntry 
 fn mac(bytes: [u8; 6]) -> [u16; 3] {
     let [a, b, c, d, e, f] = bytes;
     [[a, b], [c, d], [e, f]].map(u16::from_ne_bytes)
-}
-
-fn words(address: Ipv6Addr) -> [Be32; 4] {
-    let bits = address.to_bits();
-    [96, 64, 32, 0].map(|shift| Be32::new((bits >> shift) as u32))
 }
 
 #[cfg(test)]
@@ -100,8 +96,7 @@ mod tests {
         assert_eq!(entries[&2].address4, Be32::from_bytes([10, 0, 0, 2]));
         assert_eq!(entries[&2].flags, device_flag::UPLINK | device_flag::XDP_TRANSMIT);
         assert_eq!(entries[&2].mac.map(u16::to_ne_bytes).as_flattened(), [2, 0, 0, 0, 1, 2]);
-        assert_eq!(entries[&2].address6[0], Be32::new(0x2001_0db8));
-        assert_eq!(entries[&2].address6[3], Be32::new(1));
+        assert_eq!(entries[&2].address6.bytes(), "2001:db8::1".parse::<Ipv6Addr>().unwrap().octets());
     }
 
     #[test]

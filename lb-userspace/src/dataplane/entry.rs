@@ -53,6 +53,7 @@ pub(super) fn frontend_key4(key: &FrontendKey) -> Option<FrontendKey4> {
         address: addr4(address),
         port: Be16::new(key.port),
         protocol: u16::from(key.protocol.number()),
+        fill: [],
     })
 }
 
@@ -88,6 +89,7 @@ pub(super) fn backend_entry(key: &BackendKey, generation: u32) -> Option<Backend
         flags: if key.local { backend_flag::LOCAL } else { 0 },
         generation,
         protocol: u32::from(key.protocol.number()),
+        ..Default::default()
     })
 }
 

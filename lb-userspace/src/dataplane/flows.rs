@@ -7,7 +7,7 @@ use std::path::Path;
 use aya::Pod;
 use aya::maps::MapData;
 use lb_common::abi::{BackendEntry, BackendEntry4, FlowEntry, FlowKey, flow_flag, map};
-use lb_common::addr::Addr4;
+use lb_common::addr::{Addr4, Address};
 use lb_common::be::Be16;
 use lb_common::conntrack::{FlowState, idle_ticks, ticks};
 
@@ -86,7 +86,7 @@ where
     .map(drop)
 }
 
-fn record<A: Copy>(
+fn record<A: Address>(
     key: &FlowKey<A>,
     flow: &FlowEntry<A>,
     backend: Option<BackendEntry<A>>,
@@ -126,8 +126,14 @@ mod tests {
             destination_port: Be16::new(80),
             protocol: 6,
         };
-        let backend =
-            BackendEntry { address: address(3), port: Be16::new(8_080), flags: 0, generation: 4, protocol: 6 };
+        let backend = BackendEntry {
+            address: address(3),
+            port: Be16::new(8_080),
+            flags: 0,
+            generation: 4,
+            protocol: 6,
+            fill: [],
+        };
         let flow = FlowEntry {
             snat_address: address(9),
             snat_port: Be16::new(15_001),

@@ -16,7 +16,7 @@ use super::error::{DataplaneError, map_io, pin_io};
 use super::object::OBJECT;
 use super::report::Note;
 use super::spec::{self, MapSpec, Shape};
-use super::{probe, sys};
+use super::{calls, probe, sys};
 
 /// Loads all programs over the pinned maps and pins them. Attaches nothing.
 pub(crate) fn load(pins: &Pins, sizes: &MapSizes, notes: &mut Vec<Note>) -> Result<Ebpf, DataplaneError> {
@@ -136,8 +136,10 @@ fn is_refused(error: &aya::maps::MapError) -> bool {
 
 fn load_programs(object: &mut Ebpf) -> Result<(), DataplaneError> {
     let failed = |program| move |source: ProgramError| DataplaneError::Program { program, source: Box::new(source) };
-    uninterrupted(|| xdp(object)?.load().map_err(failed(program::XDP)))?;
-    for name in [program::TC_INGRESS, program::TC_EGRESS] {
+    for name in [program::XDP, program::XDP6] {
+        uninterrupted(|| typed::<Xdp>(object, name)?.load().map_err(failed(name)))?;
+    }
+    for name in [program::TC_INGRESS, program::TC_EGRESS, program::TC_INGRESS6, program::TC_EGRESS6] {
         uninterrupted(|| classifier(object, name)?.load().map_err(failed(name)))?;
     }
     uninterrupted(|| sk_lookup(object)?.load().map_err(failed(program::SK_LOOKUP)))
@@ -165,7 +167,8 @@ fn was_interrupted(error: &DataplaneError) -> bool {
 
 /// Pins the new programs over the old. Links keep the old ones alive until they are updated.
 fn pin_programs(object: &mut Ebpf, pins: &Pins) -> Result<(), DataplaneError> {
-    for name in [program::XDP, program::TC_INGRESS, program::TC_EGRESS, program::SK_LOOKUP] {
+    let attached = [program::XDP, program::TC_INGRESS, program::TC_EGRESS, program::SK_LOOKUP];
+    for name in attached.into_iter().chain(calls::CALLED.map(|called| called.program)) {
         let pin = pins.program(name);
         remove_pin(&pin)?;
         let program = object.program_mut(name).ok_or(DataplaneError::MissingProgram { program: name })?;

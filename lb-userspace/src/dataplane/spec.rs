@@ -8,9 +8,11 @@ use std::fmt;
 
 use aya::maps::{MapInfo, MapType};
 use lb_common::abi::{
-    BackendEntry4, Counters, DeviceEntry, DropCounters, FlowEntry4, FlowKey4, FragmentEntry, FragmentKey4,
-    FrontendEntry, FrontendKey4, ReplyEntry4, RingLine, STATS, ServiceEntry, map, setting,
+    BackendEntry4, BackendEntry6, Counters, DeviceEntry, DropCounters, FlowEntry4, FlowEntry6, FlowKey4, FlowKey6,
+    FragmentEntry, FragmentKey4, FragmentKey6, FrontendEntry, FrontendKey4, FrontendKey6, ReplyEntry4, ReplyEntry6,
+    RingLine, STATS, ServiceEntry, map, setting, tc_slot, xdp_slot,
 };
+use lb_common::addr::{Addr4, Addr6};
 use lb_common::drop_reason::DROP_REASONS;
 use lb_common::limits;
 
@@ -76,9 +78,9 @@ impl MapSpec {
 }
 
 /// Every map of the object, in the sizes that are wanted.
-pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 18] {
+pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 29] {
     use Group::{Flows, Services};
-    use MapType::{Array, Hash, LruHash, PerCpuArray, SockMap};
+    use MapType::{Array, Hash, LruHash, PerCpuArray, ProgramArray, SockMap};
     let MapSizes { services, frontends, backends, ring_lines, flows, half_open_flows } = *sizes;
     let half_flag = "--max-half-open-flows";
     [
@@ -91,15 +93,26 @@ pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 18] {
         MapSpec::new::<FlowKey4, FlowEntry4>(map::HALF_FLOWS4, LruHash, half_open_flows).of(Flows, half_flag),
         MapSpec::new::<FlowKey4, ReplyEntry4>(map::HALF_REPLIES4, LruHash, half_open_flows).of(Flows, half_flag),
         MapSpec::new::<FragmentKey4, FragmentEntry>(map::FRAGMENTS4, LruHash, limits::FRAGMENTS),
-        MapSpec::new::<u32, u32>(map::NODE_ADDRS4, Hash, limits::NODE_ADDRESSES),
-        MapSpec::new::<u32, u32>(map::VIPS4, Hash, frontends).lazy(),
+        MapSpec::new::<Addr4, u32>(map::NODE_ADDRS4, Hash, limits::NODE_ADDRESSES),
+        MapSpec::new::<Addr4, u32>(map::VIPS4, Hash, frontends).lazy(),
+        MapSpec::new::<FrontendKey6, FrontendEntry>(map::FRONTENDS6, Hash, frontends).of(Services, "--max-frontends"),
+        MapSpec::new::<u32, BackendEntry6>(map::BACKENDS6, Array, backends).mapped().of(Services, "--max-backends"),
+        MapSpec::new::<FlowKey6, FlowEntry6>(map::FLOWS6, Hash, flows).of(Flows, "--max-flows"),
+        MapSpec::new::<FlowKey6, ReplyEntry6>(map::REPLIES6, Hash, flows).of(Flows, "--max-flows"),
+        MapSpec::new::<FlowKey6, FlowEntry6>(map::HALF_FLOWS6, LruHash, half_open_flows).of(Flows, half_flag),
+        MapSpec::new::<FlowKey6, ReplyEntry6>(map::HALF_REPLIES6, LruHash, half_open_flows).of(Flows, half_flag),
+        MapSpec::new::<FragmentKey6, FragmentEntry>(map::FRAGMENTS6, LruHash, limits::FRAGMENTS),
+        MapSpec::new::<Addr6, u32>(map::NODE_ADDRS6, Hash, limits::NODE_ADDRESSES),
+        MapSpec::new::<Addr6, u32>(map::VIPS6, Hash, frontends).lazy(),
         MapSpec::new::<u32, DeviceEntry>(map::DEVICES, Hash, limits::DEVICES),
         MapSpec::new::<u32, u64>(map::SETTINGS, Array, setting::COUNT),
         MapSpec::new::<u32, Counters>(map::SERVICE_STATS, PerCpuArray, services),
-        MapSpec::new::<u32, Counters>(map::BACKEND_STATS4, PerCpuArray, backends),
+        MapSpec::new::<u32, Counters>(map::BACKEND_STATS, PerCpuArray, backends),
         MapSpec::new::<u32, DropCounters>(map::DROP_STATS, PerCpuArray, DROP_REASONS),
         MapSpec::new::<u32, u64>(map::EVENT_STATS, PerCpuArray, STATS),
         MapSpec::new::<u32, u32>(map::LISTENERS, SockMap, limits::LISTENERS),
+        MapSpec::new::<u32, u32>(map::XDP_PROGRAMS, ProgramArray, xdp_slot::COUNT),
+        MapSpec::new::<u32, u32>(map::TC_PROGRAMS, ProgramArray, tc_slot::COUNT),
     ]
 }
 
@@ -221,7 +234,11 @@ mod tests {
         let sizes = MapSizes { half_open_flows: 1_024, ..MapSizes::default() };
         let mut found = names(&sizes, &pinned());
         found.sort_unstable();
-        assert_eq!(found, [map::FLOWS4, map::HALF_FLOWS4, map::HALF_REPLIES4, map::REPLIES4]);
+        let proven = [map::FLOWS4, map::FLOWS6, map::REPLIES4, map::REPLIES6];
+        let half_open = [map::HALF_FLOWS4, map::HALF_FLOWS6, map::HALF_REPLIES4, map::HALF_REPLIES6];
+        let mut expected = [proven, half_open].concat();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
     }
 
     #[test]
@@ -229,7 +246,7 @@ mod tests {
         let mut pinned = pinned();
         pinned.remove(map::BACKENDS4);
         let found = unfit(&specs(&MapSizes::default()), &pinned);
-        assert_eq!(found.len(), 7);
+        assert_eq!(found.len(), 13);
         assert!(
             found.iter().all(|unfit| matches!(unfit, Unfit::Orphaned { because, .. } if *because == map::BACKENDS4))
         );

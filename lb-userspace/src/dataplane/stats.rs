@@ -6,9 +6,10 @@ use std::io;
 use aya::Pod;
 use aya::maps::{MapData, PerCpuArray, PerCpuValues};
 use lb_common::abi::{
-    Counters, DeviceEntry, DropCounters, FlowEntry4, FlowKey4, FrontendEntry, FrontendKey4, ReplyEntry4, Stat, map,
+    Counters, DeviceEntry, DropCounters, FlowEntry4, FlowEntry6, FlowKey4, FlowKey6, FrontendEntry, FrontendKey4,
+    FrontendKey6, ReplyEntry4, ReplyEntry6, Stat, map,
 };
-use lb_common::addr::Addr4;
+use lb_common::addr::{Addr4, Addr6};
 use lb_common::drop_reason::DropReason;
 use serde::Serialize;
 
@@ -68,7 +69,7 @@ impl CounterReader {
     pub(crate) fn open(maps: &Maps) -> Result<Self, DataplaneError> {
         Ok(Self {
             services: maps.per_cpu(map::SERVICE_STATS)?,
-            backends: maps.per_cpu(map::BACKEND_STATS4)?,
+            backends: maps.per_cpu(map::BACKEND_STATS)?,
             drops: maps.per_cpu(map::DROP_STATS)?,
             events: maps.per_cpu(map::EVENT_STATS)?,
         })
@@ -81,7 +82,7 @@ impl CounterReader {
             snapshot.services.insert(id, sum(&self.services, map::SERVICE_STATS, id.0, add)?);
         }
         for id in store.backend_ids() {
-            snapshot.backends.insert((IpFamily::V4, id), sum(&self.backends, map::BACKEND_STATS4, id.0, add)?);
+            snapshot.backends.insert((IpFamily::V4, id), sum(&self.backends, map::BACKEND_STATS, id.0, add)?);
         }
         snapshot.generations = store.generations().map(|(id, generation)| ((IpFamily::V4, id), generation)).collect();
         for &reason in DropReason::ALL {
@@ -106,7 +107,7 @@ impl CounterReset {
         let unknown = |(_, source)| DataplaneError::map(map::SERVICE_STATS)(source);
         Ok(Self {
             services: maps.per_cpu(map::SERVICE_STATS)?,
-            backends: maps.per_cpu(map::BACKEND_STATS4)?,
+            backends: maps.per_cpu(map::BACKEND_STATS)?,
             cpus: aya::util::nr_cpus().map_err(unknown)?,
         })
     }
@@ -116,7 +117,7 @@ impl CounterReset {
     }
 
     pub(crate) fn backend(&mut self, id: BackendId) -> Result<(), StoreError> {
-        Self::clear(&mut self.backends, map::BACKEND_STATS4, id.0, self.cpus)
+        Self::clear(&mut self.backends, map::BACKEND_STATS, id.0, self.cpus)
     }
 
     fn clear(
@@ -146,7 +147,7 @@ pub(crate) fn fill(maps: &Maps, store: &BpfStore) -> Result<Vec<MapStatus>, Data
 }
 
 /// Maps beside services and flows whose fill says something.
-const COUNTED: [&str; 3] = [map::NODE_ADDRS4, map::VIPS4, map::DEVICES];
+const COUNTED: [&str; 5] = [map::NODE_ADDRS4, map::NODE_ADDRS6, map::VIPS4, map::VIPS6, map::DEVICES];
 
 fn entries(name: &str, data: &MapData, store: &BpfStore) -> io::Result<Option<u64>> {
     let count = match name {
@@ -154,9 +155,13 @@ fn entries(name: &str, data: &MapData, store: &BpfStore) -> io::Result<Option<u6
         map::BACKENDS4 => store.backend_ids().count() as u64,
         map::RINGS => store.ring_lines(),
         map::FRONTENDS4 => maps::count::<FrontendKey4, FrontendEntry>(data)?,
+        map::FRONTENDS6 => maps::count::<FrontendKey6, FrontendEntry>(data)?,
         map::FLOWS4 | map::HALF_FLOWS4 => maps::count::<FlowKey4, FlowEntry4>(data)?,
+        map::FLOWS6 | map::HALF_FLOWS6 => maps::count::<FlowKey6, FlowEntry6>(data)?,
         map::REPLIES4 | map::HALF_REPLIES4 => maps::count::<FlowKey4, ReplyEntry4>(data)?,
+        map::REPLIES6 | map::HALF_REPLIES6 => maps::count::<FlowKey6, ReplyEntry6>(data)?,
         map::NODE_ADDRS4 | map::VIPS4 => maps::count::<Addr4, u32>(data)?,
+        map::NODE_ADDRS6 | map::VIPS6 => maps::count::<Addr6, u32>(data)?,
         map::DEVICES => maps::count::<u32, DeviceEntry>(data)?,
         _ => return Ok(None),
     };

@@ -111,7 +111,8 @@ impl Rig {
         let (remote, id) = (matches!(case.kind, Kind::Snat | Kind::NewSnat), 1);
         let (at, flags) = if remote { (REMOTE_POD, 0) } else { (LOCAL_POD, backend_flag::LOCAL) };
         let mut frontends: HashMap<_, FrontendKey4, FrontendEntry> = hash(&mut self.weir, map::FRONTENDS4);
-        let key = |address, port| FrontendKey4 { address, port: Be16::new(port), protocol: u16::from(protocol) };
+        let key =
+            |address, port| FrontendKey4 { address, port: Be16::new(port), protocol: u16::from(protocol), fill: [] };
         frontends.insert(key(Be32::from_bytes(VIP), VIP_PORT), FrontendEntry { service: id, flags: 0 }, 0).unwrap();
         for other in 1..case.services {
             let address = Be32::new(0x0a65_0000 + other);
@@ -123,6 +124,7 @@ impl Rig {
             flags,
             generation: 1,
             protocol: u32::from(protocol),
+            ..Default::default()
         };
         array::<BackendEntry4>(&mut self.weir, map::BACKENDS4).set(id, entry, 0).unwrap();
         let service = ServiceEntry { ring: ServiceEntry::pack_ring(0, 101), flags: 0, used: 1 };
