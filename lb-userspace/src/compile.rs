@@ -19,6 +19,7 @@ mod ring;
 
 pub use ids::Ids;
 pub use l4::FRONT_SERVICE;
+pub use l7::route_table;
 
 /// What compilation needs to know of the node.
 #[derive(Clone, Debug, PartialEq, Eq)]

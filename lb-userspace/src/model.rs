@@ -5,6 +5,7 @@
 pub mod backend;
 pub mod desired;
 pub mod family;
+pub mod filters;
 pub mod name;
 pub mod problem;
 pub mod protocol;

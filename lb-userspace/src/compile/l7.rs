@@ -12,7 +12,7 @@ use crate::model::{Backend, BackendState, DesiredState, IpFamily, PathMatch, Rou
 const ANY_HOST: &str = "*";
 
 /// The route table of the desired routes. The default of any host is [`RouteTable::default`] and in no host's list.
-pub(super) fn route_table(desired: &DesiredState) -> RouteTable {
+pub fn route_table(desired: &DesiredState) -> RouteTable {
     let mut hosts = BTreeMap::<String, Vec<RouteEntry>>::new();
     let mut default = None;
     let mut upstreams = BTreeMap::new();
@@ -59,6 +59,7 @@ fn entry(route: &Route, desired: &DesiredState, upstreams: &mut BTreeMap<String,
         service_port: backend.port.clone(),
         upstream,
         rewrite: route.rewrite.clone(),
+        filters: Arc::clone(&route.filters),
         problem: route.problem.clone(),
     }
 }

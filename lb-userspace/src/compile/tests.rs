@@ -216,6 +216,7 @@ fn one_change_leaves_all_other_rings_alone() {
 
 fn route(host: Option<&str>, path: PathMatch, service: &str, resolved: Option<ServiceKey>) -> Route {
     Route {
+        filters: Arc::default(),
         key: RouteKey { host: host.map(Into::into), path },
         ingress: "shop/main".into(),
         backend: BackendRef { namespace: "shop".into(), service: service.into(), port: "http".into(), resolved },

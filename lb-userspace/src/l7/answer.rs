@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use hyper::StatusCode;
+use hyper::header::{HeaderName, HeaderValue, LOCATION};
 
 use super::guard::Refusal;
 use super::path::PathError;
@@ -19,17 +20,31 @@ pub struct Answer {
     pub text: Bytes,
     /// The connection cannot go on after it.
     pub close: bool,
+    /// Headers beside those of the body.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Answer {
     fn new(status: StatusCode, text: String) -> Self {
-        Answer { status, text: text.into(), close: false }
+        Answer { status, text: text.into(), close: false, headers: Vec::new() }
     }
 
     /// The request was refused by the guard.
     pub fn refused(refusal: Refusal) -> Self {
         let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
         Answer { close: true, ..Self::new(status, format!("{status}\n\nRefused by weir: {}.\n", refusal.reason)) }
+    }
+
+    /// The client is sent elsewhere.
+    pub fn redirect(status: u16, to: HeaderValue) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
+        Answer { headers: vec![(LOCATION, to)], ..Self::new(status, format!("{status}\n")) }
+    }
+
+    /// What is to protect the route cannot be understood.
+    pub fn closed(entry: &RouteEntry, why: &str) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, format!("{status}\n\nIngress {} is closed: {}.\n", entry.ingress, Repeated(why)))
     }
 
     /// The path cannot be routed safely.

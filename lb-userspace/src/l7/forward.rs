@@ -17,19 +17,22 @@ use hyper::{Request, Uri, Version};
 pub struct Ends {
     /// The client.
     pub client: SocketAddr,
+    /// The VIP and port that the client connected to.
+    pub front: SocketAddr,
     client_address: HeaderValue,
     front_authority: HeaderValue,
     front_port: HeaderValue,
 }
 
 impl Ends {
-    /// `front` is the VIP and port that the client connected to.
+    /// Of one connection.
     pub fn new(client: SocketAddr, front: SocketAddr) -> Self {
         // Digits, dots and colons are always valid in a header.
         let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown"));
         let authority = if front.port() == 80 && front.is_ipv4() { front.ip().to_string() } else { front.to_string() };
         Ends {
             client,
+            front,
             client_address: value(client.ip().to_canonical().to_string()),
             front_authority: value(authority),
             front_port: HeaderValue::from(front.port()),

@@ -11,6 +11,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use super::answer::Answer;
 use super::body::ResponseBody;
 use super::exchange::{Exchange, Relayed};
+use super::filter;
 use super::forward::Ends;
 use super::guard::Handle;
 use super::host;
@@ -81,6 +82,9 @@ fn own(answer: Answer, mut record: Record) -> Response<ResponseBody> {
             .headers_mut()
             .insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
     }
+    for (name, value) in answer.headers {
+        response.headers_mut().append(name, value);
+    }
     if answer.close {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -96,6 +100,9 @@ async fn forward(
     let view = worker.view();
     let (head, body) = request.into_parts();
     let (rule, target) = route(&view, &head)?;
+    if let Some(answer) = filter::before(rule, &head, &client.ends) {
+        return Err(answer);
+    }
     let upstream = rule.upstream.and_then(|index| view.upstream(index));
     let Some((upstream, start)) = upstream.filter(|(upstream, _)| !upstream.endpoints.is_empty()) else {
         return Err(Answer::unavailable(&rule.entry, host_of(&head), head.uri.path()));
@@ -112,7 +119,7 @@ async fn forward(
 }
 
 /// The guard has seen to it that a target in absolute form names the same host.
-fn host_of(head: &Parts) -> &str {
+pub(super) fn host_of(head: &Parts) -> &str {
     let target = || head.uri.authority().map_or("", |authority| authority.as_str());
     head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_else(target)
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::PathMatch;
+use crate::model::filters::Filters;
 use crate::model::route::Rewrite;
 
 /// All of layer 7 that the front needs.
@@ -39,6 +40,14 @@ pub struct RouteEntry {
     pub upstream: Option<String>,
     /// How the path changes.
     pub rewrite: Option<Rewrite>,
+    /// What else the Ingress asks for.
+    #[serde(default, skip_serializing_if = "asks_for_nothing")]
+    pub filters: Arc<Filters>,
     /// What is wrong with the route, in a few words.
     pub problem: Option<String>,
+}
+
+/// Most Ingresses: nothing need travel.
+fn asks_for_nothing(filters: &Arc<Filters>) -> bool {
+    **filters == Filters::default()
 }

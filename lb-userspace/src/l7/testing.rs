@@ -17,6 +17,7 @@ pub(crate) fn entry(path: PathMatch, upstream: Option<&str>) -> RouteEntry {
         service_port: "80".into(),
         upstream: upstream.map(str::to_owned),
         rewrite: None,
+        filters: Arc::default(),
         problem: None,
     }
 }

@@ -1,8 +1,11 @@
 //! Layer 7 routes, as Ingresses state them: validated, not yet ordered for matching.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use super::filters::Filters;
 
 /// Where a route applies: a host and a path. Ordered; the order in the table is that of matching and is made in `compile`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -64,6 +67,8 @@ pub struct Route {
     pub backend: BackendRef,
     /// How the path changes.
     pub rewrite: Option<Rewrite>,
+    /// What else the Ingress asks for; shared by its routes.
+    pub filters: Arc<Filters>,
     /// What is wrong with it, in a few words, if anything (the Problem itself is in the list of problems).
     pub problem: Option<String>,
 }
@@ -81,6 +86,7 @@ impl fmt::Display for Route {
             Some(Rewrite::Regex(target)) => write!(f, " rewrite={target} (regex)")?,
             None => {}
         }
+        self.filters.labels().iter().try_for_each(|label| write!(f, " [{label}]"))?;
         write!(f, " by {}", self.ingress)
     }
 }

@@ -26,7 +26,7 @@ fn row(table: &RouteTable, host: &str, route: &RouteEntry) -> RouteRow {
         service: route.service.clone(),
         service_port: route.service_port.clone(),
         endpoints: endpoints.map_or(0, |endpoints| endpoints.len()),
-        filters: route.rewrite.iter().map(filter).collect(),
+        filters: route.rewrite.iter().map(filter).chain(route.filters.labels()).collect(),
         tls: None,
         problem: route.problem.clone(),
     }

@@ -86,6 +86,7 @@ fn counts() -> CounterSnapshot {
 
 fn routes() -> RouteTable {
     let entry = |path, upstream: Option<&str>, problem: Option<&str>| RouteEntry {
+        filters: Arc::default(),
         path,
         ingress: "default/site".into(),
         service: "default/web".into(),

@@ -1,8 +1,10 @@
 //! Ingresses to routes.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::{Services, Settings, seniority};
+use crate::model::filters::Filters;
 use crate::model::problem::code;
 use crate::model::{ObjectRef, PathMatch, Problem, Route, RouteKey};
 use crate::source::Objects;
@@ -11,6 +13,7 @@ use crate::source::kinds::{Ingress, IngressBackend, IngressRule};
 mod annotations;
 pub(super) mod backend;
 mod class;
+pub(in crate::translate) mod dialect;
 mod host;
 mod neighbours;
 mod path;
@@ -56,7 +59,9 @@ fn reference(ingress: &Ingress) -> ObjectRef {
 
 /// Translates one Ingress.
 fn translate(ingress: &Ingress, lookup: &Lookup<'_>, problems: &mut Vec<Problem>) -> Vec<Draft> {
-    let mut one = OneIngress { ingress, owner: reference(ingress), lookup, problems, drafts: Vec::new() };
+    let owner = reference(ingress);
+    let filters = dialect::read(ingress, &owner, lookup, problems);
+    let mut one = OneIngress { ingress, owner, filters, lookup, problems, drafts: Vec::new() };
     one.translate();
     one.drafts
 }
@@ -64,6 +69,7 @@ fn translate(ingress: &Ingress, lookup: &Lookup<'_>, problems: &mut Vec<Problem>
 struct OneIngress<'a> {
     ingress: &'a Ingress,
     owner: ObjectRef,
+    filters: Arc<Filters>,
     lookup: &'a Lookup<'a>,
     problems: &'a mut Vec<Problem>,
     drafts: Vec<Draft>,
@@ -71,7 +77,6 @@ struct OneIngress<'a> {
 
 impl OneIngress<'_> {
     fn translate(&mut self) {
-        annotations::note_ignored(self.ingress, &self.owner, self.problems);
         self.note_tls();
         let mut rewriting = Rewriting::of(self.ingress, &self.owner, self.problems);
         let spec = &self.ingress.spec;
@@ -156,7 +161,8 @@ impl OneIngress<'_> {
         let namespace = &self.ingress.metadata.namespace;
         let (backend, problem) = self.lookup.backend(backend, namespace, field, &self.owner, self.problems)?;
         let ingress = format!("{namespace}/{}", self.ingress.metadata.name);
-        Some(Draft { route: Route { key, ingress, backend, rewrite: None, problem }, field: field.to_owned() })
+        let filters = Arc::clone(&self.filters);
+        Some(Draft { route: Route { key, ingress, backend, rewrite: None, filters, problem }, field: field.to_owned() })
     }
 }
 

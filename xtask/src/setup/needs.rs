@@ -27,6 +27,7 @@ pub(super) fn all(plan: &Plan, build_only: bool) -> Vec<Need> {
             program("offloads of interfaces", "ethtool", "ethtool"),
             program("other programs' rules", "iptables", "iptables"),
             program("packets on the wire", "tcpdump", "tcpdump"),
+            program("a client of the front", "curl", "curl"),
         ]);
     }
     needs

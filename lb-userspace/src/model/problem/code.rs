@@ -84,6 +84,12 @@ pub const REWRITE_AMBIGUOUS: &str = "rewrite-ambiguous";
 pub const LITERAL_BESIDE_REGEX: &str = "literal-beside-regex";
 /// Annotations that are not honoured yet.
 pub const ANNOTATIONS_IGNORED: &str = "annotations-ignored";
+/// An annotation has a wrong value.
+pub const ANNOTATION_INVALID: &str = "annotation-invalid";
+/// There is no such annotation.
+pub const ANNOTATION_UNKNOWN: &str = "annotation-unknown";
+/// An annotation that is not honoured on purpose.
+pub const ANNOTATION_REFUSED: &str = "annotation-refused";
 
 /// A ConfigMap that a flag names does not exist.
 pub const CONFIGMAP_MISSING: &str = "configmap-missing";

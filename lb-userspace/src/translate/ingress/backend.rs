@@ -1,5 +1,7 @@
 //! The Service port that a route names, and what became of it.
 
+use std::sync::Arc;
+
 use crate::model::problem::code;
 use crate::model::{BackendRef, ObjectRef, PathMatch, Problem, Protocol, Route, RouteKey, Service, ServiceKey, Target};
 use crate::source::Objects;
@@ -172,6 +174,7 @@ pub(super) fn default_service(namespace: &str, name: &str, lookup: &Lookup<'_>, 
             resolved,
         },
         rewrite: None,
+        filters: Arc::default(),
         problem,
     }
 }

@@ -1,0 +1,83 @@
+//! Values of the variables that templates name, read from a request.
+
+use hyper::header::{COOKIE, HeaderName};
+use hyper::http::request::Parts;
+
+use crate::l7::forward::Ends;
+use crate::l7::path::CanonicalPath;
+use crate::l7::proxy::host_of;
+use crate::l7::rules::Rule;
+use crate::l7::{host, parameters};
+use crate::model::filters::{Variable, Variables};
+
+/// A request as filters see it.
+pub(super) struct Seen<'a> {
+    pub(super) rule: &'a Rule,
+    pub(super) head: &'a Parts,
+    pub(super) ends: &'a Ends,
+}
+
+impl Variables for Seen<'_> {
+    fn append(&self, variable: &Variable, to: &mut String) {
+        match variable {
+            Variable::Scheme => to.push_str("http"),
+            Variable::Host => to.push_str(&host::normalise(host_of(self.head)).unwrap_or_default()),
+            Variable::HttpHost | Variable::BestHttpHost => to.push_str(host_of(self.head)),
+            Variable::RequestUri => to.push_str(self.request_uri()),
+            Variable::EscapedRequestUri => parameters::escape(self.request_uri(), to),
+            Variable::Uri => self.append_path(to),
+            Variable::Args | Variable::QueryString => to.push_str(self.head.uri.query().unwrap_or_default()),
+            Variable::IsArgs if self.head.uri.query().is_some() => to.push('?'),
+            Variable::RemoteAddr | Variable::BinaryRemoteAddr => {
+                to.push_str(&self.ends.client.ip().to_canonical().to_string());
+            }
+            Variable::RemotePort => to.push_str(&self.ends.client.port().to_string()),
+            Variable::RequestMethod => to.push_str(self.head.method.as_str()),
+            Variable::ServerPort => to.push_str(&self.ends.front.port().to_string()),
+            Variable::ServerAddr => to.push_str(&self.ends.front.ip().to_canonical().to_string()),
+            Variable::Namespace => to.push_str(split(&self.rule.entry.ingress).0),
+            Variable::IngressName => to.push_str(split(&self.rule.entry.ingress).1),
+            Variable::ServiceName => to.push_str(split(&self.rule.entry.service).1),
+            Variable::ServicePort => to.push_str(&self.rule.entry.service_port),
+            Variable::Header(name) => self.append_header(name, to),
+            Variable::Cookie(name) => self.append_cookie(name, to),
+            Variable::Parameter(name) => {
+                to.push_str(parameters::first(self.head.uri.query().unwrap_or_default(), name).unwrap_or_default());
+            }
+            // Nobody has told who the client is, and no id has been given.
+            Variable::IsArgs | Variable::RemoteUser | Variable::RequestId => {}
+        }
+    }
+}
+
+impl Seen<'_> {
+    fn request_uri(&self) -> &str {
+        self.head.uri.path_and_query().map_or("/", |path| path.as_str())
+    }
+
+    /// A path that cannot be read has no route, and so no template that asks for it.
+    fn append_path(&self, to: &mut String) {
+        if let Ok(path) = CanonicalPath::new(self.head.uri.path()) {
+            to.push_str(&path.text);
+        }
+    }
+
+    fn append_header(&self, name: &str, to: &mut String) {
+        let name = HeaderName::try_from(name).ok();
+        let value = name.and_then(|name| self.head.headers.get(name)?.to_str().ok());
+        to.push_str(value.unwrap_or_default());
+    }
+
+    fn append_cookie(&self, name: &str, to: &mut String) {
+        let cookies = self.head.headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        if let Some((_, value)) = pairs.find(|(key, _)| *key == name) {
+            to.push_str(value);
+        }
+    }
+}
+
+/// `namespace/name`.
+fn split(qualified: &str) -> (&str, &str) {
+    qualified.split_once('/').unwrap_or(("", qualified))
+}

@@ -1,0 +1,33 @@
+//! What an Ingress asks for beyond hosts, paths and backends: typed, checked, and free of text that anybody would
+//! interpret. Travels to the front with the routes.
+
+use serde::{Deserialize, Serialize};
+
+mod redirect;
+mod template;
+
+pub use redirect::Redirect;
+pub use template::{Template, TemplateError, Variable, Variables};
+
+/// The filters of a route. Those of one Ingress share an instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Filters {
+    /// All requests are answered with 503, and why: what was to protect the route cannot be understood.
+    pub closed: Option<String>,
+    /// All requests are sent elsewhere.
+    pub redirect: Option<Redirect>,
+    /// Where requests for `/` are sent.
+    pub app_root: Option<String>,
+}
+
+impl Filters {
+    /// One short text for each filter, as `weir routes` lists them.
+    pub fn labels(&self) -> Vec<String> {
+        let mut labels = Vec::new();
+        labels.extend(self.closed.as_ref().map(|why| format!("closed: {why}")));
+        labels.extend(self.redirect.as_ref().map(|redirect| format!("redirect {redirect}")));
+        labels.extend(self.app_root.as_ref().map(|path| format!("app-root {path}")));
+        labels
+    }
+}

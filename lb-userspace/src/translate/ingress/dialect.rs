@@ -1,0 +1,155 @@
+//! The dialect of ingress-nginx: one table of all its annotations, which parses them, applies them, and is their
+//! documentation ([docs/annotations.md]).
+//!
+//! Every value is parsed into a type before anything is done with it. A value that is wrong is a Problem and the Ingress
+//! goes on without it, except where that would open what was meant to be closed: then its routes answer 503.
+//!
+//! [docs/annotations.md]: ../../../../../docs/annotations.md
+
+use std::sync::Arc;
+
+use super::annotations::{NGINX, WEIR};
+use super::backend::Lookup;
+use crate::model::filters::Filters;
+use crate::model::problem::code;
+use crate::model::{ObjectRef, Problem};
+use crate::source::kinds::Ingress;
+
+mod later;
+mod redirects;
+mod refused;
+mod similar;
+pub(in crate::translate) mod value;
+
+use value::Wrong;
+
+/// One annotation: what it is called, what it takes, what it does here.
+#[cfg_attr(not(test), expect(dead_code, reason = "what is for people only, a test writes into the documentation"))]
+pub(in crate::translate) struct Annotation {
+    /// Behind the prefix.
+    pub(in crate::translate) name: &'static str,
+    /// What values look like, for people.
+    pub(in crate::translate) kind: &'static str,
+    /// What holds without it.
+    pub(in crate::translate) default: &'static str,
+    /// What it does, in a sentence.
+    pub(in crate::translate) meaning: &'static str,
+    /// Where that differs from ingress-nginx; empty: nowhere.
+    pub(in crate::translate) difference: &'static str,
+    /// How it is honoured.
+    pub(in crate::translate) support: Support,
+}
+
+/// How an annotation is honoured.
+pub(in crate::translate) enum Support {
+    /// Parsed, and put among what the Ingress asks for.
+    Applied(fn(&mut Asked, &str) -> Result<(), Wrong>),
+    /// The same, and without it something would be open that is meant to be closed.
+    #[expect(dead_code, reason = "the filters that guard come with the next step")]
+    Guards(fn(&mut Asked, &str) -> Result<(), Wrong>),
+    /// Read by a module of its own.
+    Elsewhere,
+    /// Not honoured on purpose.
+    Refused {
+        /// Why.
+        reason: &'static str,
+        /// The nearest that is safe.
+        instead: &'static str,
+    },
+    /// Not built yet.
+    Later,
+}
+
+/// What the annotations of one Ingress ask for, parsed one by one; [`Asked::into_filters`] makes sense of them together.
+#[derive(Clone, Debug, Default)]
+pub(in crate::translate) struct Asked {
+    redirects: redirects::Redirects,
+}
+
+impl Asked {
+    fn into_filters(self, closed: Option<String>) -> Filters {
+        Filters { closed, redirect: self.redirects.redirect(), app_root: self.redirects.app_root() }
+    }
+}
+
+/// All annotations of the dialect, and our own for Ingresses.
+pub(in crate::translate) fn all() -> impl Iterator<Item = (&'static str, &'static Annotation)> {
+    let nginx = [redirects::ANNOTATIONS, refused::ANNOTATIONS, later::ANNOTATIONS];
+    let nginx = nginx.into_iter().flatten().map(|annotation| (NGINX, annotation));
+    nginx.chain(later::OWN.iter().map(|annotation| (WEIR, annotation)))
+}
+
+/// Reads the annotations of an Ingress.
+pub(super) fn read(
+    ingress: &Ingress,
+    owner: &ObjectRef,
+    _lookup: &Lookup<'_>,
+    problems: &mut Vec<Problem>,
+) -> Arc<Filters> {
+    let mut asked = Asked::default();
+    let mut closed = None;
+    let mut later = Vec::new();
+    for (key, value) in &ingress.metadata.annotations {
+        let Some(prefix) = [NGINX, WEIR].into_iter().find(|prefix| key.starts_with(prefix)) else { continue };
+        let Some((_, annotation)) = all().find(|(with, known)| *with == prefix && key[prefix.len()..] == *known.name)
+        else {
+            problems.push(unknown(key, prefix, owner));
+            continue;
+        };
+        match annotation.support {
+            Support::Applied(apply) => {
+                if let Err(wrong) = apply(&mut asked, value) {
+                    problems.push(invalid(key, value, &wrong, owner, "the Ingress goes on without it"));
+                }
+            }
+            Support::Guards(apply) => {
+                if let Err(wrong) = apply(&mut asked, value) {
+                    problems.push(invalid(
+                        key,
+                        value,
+                        &wrong,
+                        owner,
+                        "its routes answer 503, as it is to protect them",
+                    ));
+                    closed.get_or_insert_with(|| format!("{key} has a value that cannot be used"));
+                }
+            }
+            Support::Refused { reason, instead } => problems.push(refusal(key, reason, instead, owner)),
+            Support::Later if later::is_asking_for_nothing(annotation.name, value) => {}
+            Support::Later => later.push(key.as_str()),
+            Support::Elsewhere => {}
+        }
+    }
+    if let Some(first) = later.first() {
+        let problem = Problem::info(code::ANNOTATIONS_IGNORED, owner, "annotations that are not honoured yet");
+        problems.push(problem.at(format!("metadata.annotations[{first}]"), later.join(", ")));
+    }
+    Arc::new(asked.into_filters(closed))
+}
+
+fn unknown(key: &str, prefix: &str, owner: &ObjectRef) -> Problem {
+    let problem = Problem::warning(code::ANNOTATION_UNKNOWN, owner, "there is no such annotation").at_field(field(key));
+    let names = all().filter(|(with, _)| *with == prefix).map(|(_, annotation)| annotation.name);
+    match similar::nearest(&key[prefix.len()..], names) {
+        Some(name) => problem.expected(format!("perhaps {prefix}{name}")),
+        None => problem,
+    }
+}
+
+fn invalid(key: &str, value: &str, wrong: &Wrong, owner: &ObjectRef, consequence: &str) -> Problem {
+    let problem =
+        Problem::error(code::ANNOTATION_INVALID, owner, format!("an annotation has a wrong value; {consequence}"));
+    problem.at(field(key), value).expected(wrong.0.clone())
+}
+
+fn refusal(key: &str, reason: &str, instead: &str, owner: &ObjectRef) -> Problem {
+    let what = format!("this annotation is not honoured: {reason}");
+    Problem::warning(code::ANNOTATION_REFUSED, owner, what).at_field(field(key)).expected(instead)
+}
+
+fn field(key: &str) -> String {
+    format!("metadata.annotations[{key}]")
+}
+
+#[cfg(test)]
+mod tests;

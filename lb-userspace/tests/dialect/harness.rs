@@ -1,0 +1,189 @@
+//! Manifests, translated and compiled as the agent does it, served by the real `weir front`; curl as the client.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lb_userspace::clock::now;
+use lb_userspace::compile::route_table;
+use lb_userspace::l7::supervisor::{Front, FrontConfig};
+use lb_userspace::l7::table::RouteTable;
+use lb_userspace::model::Problem;
+use lb_userspace::source::dir;
+use lb_userspace::translate::{Settings, translate};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::runtime::Runtime;
+
+use crate::pod::Pod;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A front with its backends.
+pub(crate) struct Site {
+    front: Option<Front>,
+    runtime: Runtime,
+    manifests: tempfile::TempDir,
+    _run: tempfile::TempDir,
+    endpoints: Vec<(SocketAddr, SocketAddr)>,
+    /// What was wrong with the manifests.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// What the client received.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// Names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Reply {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find_map(|(key, value)| (key == name).then_some(value.as_str()))
+    }
+}
+
+impl Site {
+    /// Serves an Ingress for host `a.example`, path `/`, Service `web`, with these annotations (without their prefix).
+    pub(crate) fn annotated(annotations: &[(&str, &str)], web: &Pod) -> Self {
+        Self::start(&ingress("web", "a.example", "/", annotations), &[("web", web)])
+    }
+
+    /// Serves manifests; each pod is the only endpoint of a Service of its name, port 80.
+    pub(crate) fn start(manifests: &str, pods: &[(&str, &Pod)]) -> Self {
+        let (manifests_dir, run) = (directory(), directory());
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        let program = env!("CARGO_BIN_EXE_weir").into();
+        let config = FrontConfig { program, cores: 1, access_log: false, ..FrontConfig::new(run.path()) };
+        let front = runtime.block_on(Front::start(config)).expect("the front starts");
+        let mut endpoints = Vec::new();
+        let mut services = String::new();
+        for (number, (name, pod)) in (1u8..).zip(pods) {
+            endpoints.push((SocketAddr::from(([192, 0, 2, number], 8080)), pod.address));
+            services.push_str(&service(name, number));
+        }
+        std::fs::write(manifests_dir.path().join("services.yaml"), services).expect("written");
+        let mut site =
+            Site { front: Some(front), runtime, manifests: manifests_dir, _run: run, endpoints, problems: Vec::new() };
+        site.apply(manifests);
+        site
+    }
+
+    /// Puts other manifests in the place of the first, and waits until they are in force.
+    pub(crate) fn apply(&mut self, manifests: &str) {
+        std::fs::write(self.manifests.path().join("site.yaml"), manifests).expect("written");
+        let (table, problems) = table(self.manifests.path(), &self.endpoints);
+        self.problems = problems;
+        let front = self.front.as_ref().expect("it runs");
+        front.publish(table);
+        let deadline = now() + PATIENCE;
+        while !front.status().is_current() {
+            assert!(now() < deadline, "waited in vain for the table to be in force");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Asks with curl; further arguments are curl's.
+    pub(crate) fn get(&self, host: &str, path: &str, arguments: &[&str]) -> Reply {
+        let port = self.front.as_ref().expect("it runs").status().port;
+        let (url, host) = (format!("http://127.0.0.1:{port}{path}"), format!("Host: {host}"));
+        let output = Command::new("curl")
+            .args([
+                "--silent",
+                "--show-error",
+                "--include",
+                "--http1.1",
+                "--path-as-is",
+                "--globoff",
+                "--max-time",
+                "60",
+            ])
+            .args(["--header", &host])
+            .args(arguments)
+            .arg(url)
+            .output()
+            .expect("curl is installed");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{}: {text}", String::from_utf8_lossy(&output.stderr));
+        parse(&text)
+    }
+
+    /// Codes of the problems, sorted.
+    pub(crate) fn codes(&self) -> Vec<&str> {
+        self.problems.iter().map(|problem| problem.code.as_str()).collect()
+    }
+}
+
+impl Drop for Site {
+    /// Without the time that draining takes: there is nobody to be polite to.
+    fn drop(&mut self) {
+        let Some(front) = self.front.take() else { return };
+        let pid = front.status().pid.and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        let ended = self.runtime.spawn(front.shutdown());
+        if let Some(pid) = pid {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        let _ = self.runtime.block_on(ended);
+    }
+}
+
+/// An Ingress with one rule; annotations without the prefix of ingress-nginx.
+pub(crate) fn ingress(name: &str, host: &str, path: &str, annotations: &[(&str, &str)]) -> String {
+    let annotations: String = annotations
+        .iter()
+        .map(|(key, value)| {
+            let key = if key.contains('/') { (*key).to_owned() } else { format!("nginx.ingress.kubernetes.io/{key}") };
+            format!("    {key}: {value:?}\n")
+        })
+        .collect();
+    format!(
+        "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: {name}\n  annotations:\n    example.com/none: \"\"\n{annotations}\
+spec:\n  rules:\n  - host: {host:?}\n    http:\n      paths:\n      - path: {path:?}\n        pathType: Prefix\n        backend: {{service: {{name: {name}, port: {{number: 80}}}}}}\n"
+    )
+}
+
+fn service(name: &str, number: u8) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{port: 80, targetPort: 8080}}]}}\n\
+---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata: {{name: {name}-1, labels: {{kubernetes.io/service-name: {name}}}}}\n\
+ports: [{{port: 8080}}]\nendpoints: [{{addresses: [192.0.2.{number}]}}]\n"
+    )
+}
+
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+/// As the agent does it, but with the addresses at which the pods of the test really listen.
+fn table(manifests: &Path, endpoints: &[(SocketAddr, SocketAddr)]) -> (RouteTable, Vec<Problem>) {
+    let objects = dir::read(manifests).expect("readable");
+    let (desired, problems) = translate(&objects, &Settings::default());
+    let mut table = route_table(&desired);
+    let real = |written: &SocketAddr| {
+        endpoints.iter().find_map(|(at, real)| (at == written).then_some(*real)).unwrap_or(*written)
+    };
+    for upstream in table.upstreams.values_mut() {
+        *upstream = Arc::from(upstream.iter().map(real).collect::<Vec<_>>());
+    }
+    (table, problems)
+}
+
+/// The last response in what curl printed: those before it are 100 Continue and the like.
+fn parse(text: &str) -> Reply {
+    let mut rest = text;
+    loop {
+        let (head, body) = rest.split_once("\r\n\r\n").unwrap_or((rest, ""));
+        let mut lines = head.lines();
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a status line");
+        if (100..200).contains(&status) && status != 101 {
+            rest = body;
+            continue;
+        }
+        let headers = lines.filter_map(|line| line.split_once(':'));
+        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
+        return Reply { status, headers, body: body.to_owned() };
+    }
+}

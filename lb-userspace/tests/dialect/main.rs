@@ -1,0 +1,8 @@
+//! The dialect of ingress-nginx from manifest to wire: curl asks the real `weir front`, and what is asserted is what the
+//! client and what the backend received.
+
+#![allow(clippy::disallowed_methods, reason = "tests wait with deadlines")]
+
+mod harness;
+mod pod;
+mod redirects;
