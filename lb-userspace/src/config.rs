@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use crate::cli::{AgentArgs, CheckArgs, ReadArgs, SizeArgs, UnloadArgs};
-use crate::dataplane::MapSizes;
+use crate::dataplane::{MapSizes, XdpPolicy};
 use crate::model::Problem;
 use crate::telemetry::{LogFormat, LogLevel};
 
@@ -34,6 +34,8 @@ pub struct Config {
     pub sources: Vec<PathBuf>,
     /// External interfaces; empty: those with a default route.
     pub interfaces: Vec<String>,
+    /// Whether XDP is used.
+    pub xdp: XdpPolicy,
     /// Addresses of this node; empty: those of the external interfaces.
     pub node_ips: Vec<IpAddr>,
     /// Where NodePorts answer; empty: on all addresses of the node.
@@ -75,6 +77,7 @@ impl TryFrom<&AgentArgs> for Config {
         let config = Config {
             sources: sources(&mut flags, &args.source),
             interfaces: flags.each("--interface", &args.interface, flag::interface),
+            xdp: flags.one("--xdp", &args.xdp, flag::parsed).unwrap_or_default(),
             node_ips: flags.each("--node-ip", &args.node_ip, flag::own_address),
             nodeport_addresses: flags.each("--nodeport-addresses", &args.nodeport_addresses, flag::network),
             snat_ports: flags.one("--snat-ports", &args.snat_ports, snat_ports).unwrap_or_default(),

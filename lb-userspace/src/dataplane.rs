@@ -11,6 +11,7 @@ mod bpffs;
 mod calls;
 mod config;
 mod devices;
+mod driver;
 mod entry;
 mod error;
 pub mod fake;
@@ -21,6 +22,7 @@ mod host;
 mod inspect;
 #[cfg(feature = "bpf-log")]
 mod kernel_log;
+mod link;
 mod listeners;
 mod loader;
 mod lock;
@@ -29,6 +31,7 @@ mod maps;
 mod neighbours;
 mod netlink;
 pub mod object;
+mod placement;
 mod ports;
 mod probe;
 mod record;
@@ -39,6 +42,7 @@ mod slices;
 mod spec;
 mod stats;
 pub mod store;
+mod survey;
 mod sys;
 mod sysctl;
 mod tc;
@@ -59,9 +63,11 @@ use gc::Collector;
 use lock::Lock;
 use mapped::Access;
 use maps::Maps;
-use netlink::{Link, Netlink};
+use netlink::Netlink;
+use placement::{Place, Way};
 use stats::CounterReader;
 use store::MapStore;
+use survey::Refusals;
 
 pub use config::{Config, DEFAULT_FWMARK, DEFAULT_PIN_PATH, DEFAULT_SNAT_PORTS, DEFAULT_TABLE, MapSizes, run_dir};
 pub use error::DataplaneError;
@@ -70,6 +76,7 @@ pub use gc::GcReport;
 pub use inspect::{Inspection, inspect};
 pub use lock::LockError;
 pub use netlink::NetlinkError;
+pub use placement::XdpPolicy;
 pub use probe::{Conntrack, conntrack};
 pub use report::{Feature, InterfaceMode, InterfaceStatus, Note, ProgramStatus, StartReport};
 pub use stats::{CounterSnapshot, MapStatus};
@@ -89,6 +96,9 @@ pub struct Dataplane {
     view: BpfStore,
     collector: Collector,
     attached: bool,
+    /// What was decided for the external interfaces when they were last attached to.
+    decided: Vec<Place>,
+    refusals: Refusals,
     passed_over: Arc<AtomicU64>,
     report: StartReport,
     _lock: Lock,
@@ -102,9 +112,8 @@ impl Dataplane {
         let lock = Lock::acquire(&run_dir)?;
         let netlink = Netlink::connect()?;
         let uplinks = host::uplinks(&netlink, &config.interfaces)?;
-        for link in &uplinks {
-            attach::refuse_foreign_xdp(&pins, link)?;
-        }
+        // Refuses what cannot be before anything is touched.
+        let places = survey::places(&netlink, &pins, config, &uplinks, &Refusals::new())?;
         let mut report =
             StartReport { kernel: probe::kernel_release(), features: probe::features(), ..StartReport::default() };
         report.notes = probe::warnings();
@@ -123,6 +132,8 @@ impl Dataplane {
             collector: Collector::open(&maps)?,
             config: config.clone(),
             attached: false,
+            decided: Vec::new(),
+            refusals: Refusals::new(),
             passed_over: Arc::default(),
             pins,
             maps,
@@ -132,8 +143,10 @@ impl Dataplane {
             _lock: lock,
         };
         // An earlier agent's programs go on while we start: what they may do is to stay as it is.
-        let native = |link: &Link| link.xdp.is_some_and(|xdp| xdp.native);
-        let uplinks = uplinks.iter().map(|link| (link.index, native(link))).collect();
+        let native =
+            |place: &Place| place.facts.foreign.is_none() && place.facts.link.xdp.is_some_and(|xdp| xdp.native);
+        let may = |place: &Place| native(place) && placement::may_redirect_to(&place.facts);
+        let uplinks = places.iter().map(|place| (place.facts.link.index, may(place))).collect();
         devices::write(&dataplane.maps, &netlink.links()?, &config.node_ips, &uplinks)?;
         Ok(dataplane)
     }
@@ -142,19 +155,21 @@ impl Dataplane {
     /// maps are written.
     pub fn attach(&mut self) -> Result<(), DataplaneError> {
         let netlink = Netlink::connect()?;
-        let uplinks = host::uplinks(&netlink, &self.config.interfaces)?;
-        self.attach_to(&netlink, &uplinks)?;
+        let places = self.places()?;
+        self.attach_to(&netlink, places)?;
         self.attached = true;
         loader::remove_other_versions(&self.pins, &mut self.report.notes)
     }
 
-    /// Follows changes of interfaces and addresses: writes DEVICES, attaches to interfaces that are new. An interface
-    /// that is gone, or whose default route is, is no reason to let go of the others.
+    /// Follows changes of interfaces and addresses: writes DEVICES, attaches to interfaces that are new, or whose packets
+    /// are to be taken otherwise now. An interface that is gone, or whose default route is, is no reason to let go of the
+    /// others.
     pub fn refresh(&mut self) -> Result<(), DataplaneError> {
         let netlink = Netlink::connect()?;
-        if self.attached {
-            self.write_devices(&netlink)?;
+        if !self.attached {
+            return Ok(());
         }
+        self.write_devices(&netlink)?;
         let attached: Vec<u32> = self.report.interfaces.iter().map(|interface| interface.index).collect();
         let uplinks = host::present_uplinks(&netlink, &self.config.interfaces, &attached)?;
         for interface in &mut self.report.interfaces {
@@ -162,12 +177,16 @@ impl Dataplane {
                 interface.set_gone();
             }
         }
-        let is_new = |link: &Link| !attached.contains(&link.index);
-        if !self.attached || !uplinks.iter().any(is_new) {
+        let places = survey::places(&netlink, &self.pins, &self.config, &uplinks, &self.refusals)?;
+        let as_before = |place: &Place| {
+            let same = |old: &&Place| old.facts.link.index == place.facts.link.index && old.way == place.way;
+            self.decided.iter().any(|old| same(&old))
+        };
+        if places.iter().all(as_before) {
             return Ok(());
         }
         host::prepare(&self.config, &self.run_dir, &netlink, &uplinks, &mut self.report.notes)?;
-        self.attach_to(&netlink, &uplinks)
+        self.attach_to(&netlink, places)
     }
 
     /// The maps, for whoever applies plans. There should be one writer at a time.
@@ -188,6 +207,11 @@ impl Dataplane {
     /// The external interfaces as they were when last attached.
     pub fn interfaces(&self) -> Vec<InterfaceStatus> {
         self.report.interfaces.clone()
+    }
+
+    /// What there is to say of the external interfaces as they are now.
+    pub fn remarks(&self) -> impl Iterator<Item = &Note> {
+        self.report.interfaces.iter().flat_map(|interface| &interface.notes)
     }
 
     /// How full the maps are.
@@ -232,14 +256,27 @@ impl Dataplane {
         &self.run_dir
     }
 
-    fn attach_to(&mut self, netlink: &Netlink, uplinks: &[Link]) -> Result<(), DataplaneError> {
-        self.report.interfaces = attach::attach(&mut self.object, &self.pins, uplinks, &mut self.report.notes)?;
+    /// The external interfaces as they are, and how their packets are to be taken.
+    fn places(&self) -> Result<Vec<Place>, DataplaneError> {
+        let netlink = Netlink::connect()?;
+        let uplinks = host::uplinks(&netlink, &self.config.interfaces)?;
+        survey::places(&netlink, &self.pins, &self.config, &uplinks, &self.refusals)
+    }
+
+    fn attach_to(&mut self, netlink: &Netlink, mut places: Vec<Place>) -> Result<(), DataplaneError> {
+        self.report.interfaces = attach::attach(&mut self.object, &self.pins, &mut places, &mut self.report.notes)?;
+        self.refusals = survey::refusals(&places);
+        self.decided = places;
         self.write_devices(netlink)
     }
 
     fn write_devices(&self, netlink: &Netlink) -> Result<(), DataplaneError> {
-        let attached = self.report.interfaces.iter().filter(|interface| interface.mode != InterfaceMode::None);
-        let uplinks = attached.map(|interface| (interface.index, interface.mode == InterfaceMode::Native)).collect();
+        let is_there = |place: &&Place| {
+            let gone = |interface: &InterfaceStatus| interface.mode == InterfaceMode::None;
+            self.report.interfaces.iter().any(|i| i.index == place.facts.link.index && !gone(i))
+        };
+        let may = |place: &Place| place.way == Way::Xdp && placement::may_redirect_to(&place.facts);
+        let uplinks = self.decided.iter().filter(is_there).map(|place| (place.facts.link.index, may(place))).collect();
         devices::write(&self.maps, &netlink.links()?, &self.config.node_ips, &uplinks)
     }
 }

@@ -14,6 +14,7 @@ mod front;
 mod front_life;
 mod hostile;
 mod icmp;
+mod interfaces;
 mod lab;
 mod neighbours;
 mod problems;

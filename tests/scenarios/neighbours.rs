@@ -6,7 +6,7 @@ use weir_lab::{Cluster, Flow, ask_tcp, ask_udp};
 use crate::common::{EXTERNAL, greeted_by, scenario, web, web_service};
 
 /// TCP and UDP by every way, and a flow with bulk in both directions.
-fn everything_works(cluster: &Cluster) -> Result<()> {
+pub(crate) fn everything_works(cluster: &Cluster) -> Result<()> {
     for node in &cluster.nodes {
         let pods = greeted_by(cluster, node.port(30070), 24)?;
         ensure!(pods.len() == 2, "{}: {pods:?}", node.name);

@@ -33,6 +33,10 @@ pub struct AgentOptions {
     pub pin_path: PathBuf,
     /// Where stderr and the access log go; a second start appends.
     pub log: PathBuf,
+    /// `--xdp`: the lab's wires are veths, whose ends behave like cards.
+    pub xdp: String,
+    /// `--interface`.
+    pub interfaces: Vec<String>,
     /// Further arguments.
     pub arguments: Vec<String>,
 }
@@ -52,7 +56,8 @@ impl Agent {
             .arg("agent")
             .arg("--source")
             .arg(format!("dir:{}", options.source.display()))
-            .args(["--interface", "eth0", "--node-name", &options.node, "--admin", &ADMIN.to_string()])
+            .args(["--node-name", &options.node, "--admin", &ADMIN.to_string(), "--xdp", &options.xdp])
+            .args(options.interfaces.iter().flat_map(|interface| ["--interface", interface]))
             .arg("--pin-path")
             .arg(&options.pin_path)
             .args(&options.arguments)

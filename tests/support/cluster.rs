@@ -49,7 +49,7 @@ pub struct Cluster {
     pub wire: Netns,
     pod_offload: bool,
     dir: TempDir,
-    _lab: LabObject,
+    pub(crate) lab: LabObject,
 }
 
 /// What a cluster is made of.
@@ -106,7 +106,7 @@ impl Cluster {
         }
         route_pods(&nodes, options.gateways6)?;
         let pod_offload = options.pod_offload;
-        Ok(Self { nodes, pods: Vec::new(), client, wire, pod_offload, dir, _lab: lab })
+        Ok(Self { nodes, pods: Vec::new(), client, wire, pod_offload, dir, lab })
     }
 
     /// Adds a pod in the namespace `default` with one label, `app`, and starts its servers.
@@ -191,6 +191,8 @@ fn agent_options(cluster: &str, number: u8, dir: &Path, binaries: &Binaries) -> 
         source: dir.join("manifests"),
         pin_path: PathBuf::from("/sys/fs/bpf").join(format!("weir-{cluster}-{node}")),
         log: dir.join(format!("{node}.log")),
+        xdp: "native".to_owned(),
+        interfaces: vec!["eth0".to_owned()],
         arguments: Vec::new(),
         node,
     }

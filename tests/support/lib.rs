@@ -20,6 +20,7 @@ mod packet;
 mod pod;
 mod rules;
 mod sweep;
+mod uplink;
 mod wait;
 
 pub use agent::{Agent, AgentOptions};

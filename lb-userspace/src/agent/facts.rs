@@ -56,6 +56,7 @@ impl Facts {
         dataplane::Config {
             pin_path: config.pin_path.clone(),
             interfaces: config.interfaces.clone(),
+            xdp: config.xdp,
             node_ips: self.node_ips.clone(),
             snat_ports: config.snat_ports,
             fwmark: config.fwmark,

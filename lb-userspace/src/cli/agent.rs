@@ -16,6 +16,10 @@ pub struct AgentArgs {
     /// External interface [default: those with a default route]; repeatable
     #[arg(long, value_name = "IF")]
     pub interface: Vec<String>,
+    /// Where XDP is used: auto (where the driver runs it natively, but not on a veth), native (on a veth as well), off (nowhere:
+    /// tc takes all packets)
+    #[arg(long, value_name = "WHERE", default_value = "auto")]
+    pub xdp: String,
     /// Address of this node [default: those of the external interfaces]; repeatable
     #[arg(long, value_name = "ADDR")]
     pub node_ip: Vec<String>,

@@ -24,7 +24,7 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(config.sources, [PathBuf::from("/m")]);
     assert!(config.interfaces.is_empty() && config.node_ips.is_empty() && config.nodeport_addresses.is_empty());
     assert_eq!((config.snat_ports, config.snat_address4, config.snat_address6), ((15_000, 29_999), None, None));
-    assert_eq!((config.fwmark, config.table), (0x2000, 0x7765));
+    assert_eq!((config.fwmark, config.table, config.xdp), (0x2000, 0x7765, XdpPolicy::Auto));
     assert_eq!(config.pin_path, PathBuf::from("/sys/fs/bpf/weir"));
     assert_eq!(config.admin, "127.0.0.1:10254".parse().unwrap());
     assert_eq!((config.log_format, config.log_level, config.dry_run), (LogFormat::Text, LogLevel::Info, false));
@@ -42,6 +42,8 @@ fn every_flag_is_read() {
     let table: &[(&str, Check)] = &[
         ("--source dir:b", |c| c.sources == [PathBuf::from("/m"), PathBuf::from("b")]),
         ("--interface eth0 --interface eth1", |c| c.interfaces == ["eth0", "eth1"]),
+        ("--xdp native", |c| c.xdp == XdpPolicy::Native),
+        ("--xdp off", |c| c.xdp == XdpPolicy::Off),
         ("--node-name n-1", |c| c.manifests.node_name.as_deref() == Some("n-1")),
         ("--node-ip 10.0.0.1 --node-ip 2001:db8::1", |c| c.node_ips.len() == 2),
         ("--pod-cidr 10.1.2.3/16", |c| c.manifests.pod_cidrs == ["10.1.0.0/16".parse().unwrap()]),
@@ -80,6 +82,7 @@ fn every_flag_is_read() {
 fn a_mistake_names_flag_value_and_what_would_be_right() {
     let table = [
         ("--source kubernetes", "--source 'kubernetes': expected dir:PATH"),
+        ("--xdp generic", "--xdp 'generic': expected auto, native or off"),
         ("--interface a/b", "--interface 'a/b': expected the name of an interface"),
         ("--interface a-name-that-is-too-long", "expected the name of an interface"),
         ("--node-name Node_1", "--node-name 'Node_1': expected a name of lower-case letters"),

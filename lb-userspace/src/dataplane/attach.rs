@@ -15,48 +15,73 @@ use super::config::Pins;
 use super::error::{DataplaneError, pin_io, program_io};
 use super::loader;
 use super::netlink::{AttachedXdp, Link, Netlink};
+use super::placement::{Place, Reason, Way};
 use super::report::{InterfaceMode, InterfaceStatus, Note, ProgramStatus};
 use super::{calls, sys, tc};
 
 /// The network namespace of the calling thread; `/proc/self` would be that of the main thread.
 const NAMESPACE: &str = "/proc/thread-self/ns/net";
 
-/// Attaches everything to `links`, in an order in which no program relies on one that is not there yet: what replies
+/// Attaches everything to `places`, in an order in which no program relies on one that is not there yet: what replies
 /// need first, what takes packets in last.
 pub(crate) fn attach(
     object: &mut Ebpf,
     pins: &Pins,
-    links: &[Link],
+    places: &mut [Place],
     notes: &mut Vec<Note>,
 ) -> Result<Vec<InterfaceStatus>, DataplaneError> {
     calls::fill(object)?;
     let mut kinds = Vec::new();
-    for link in links {
+    for link in used(places) {
         let egress = loader::classifier(object, program::TC_EGRESS)?;
         kinds.push(tc::attach(egress, pins, program::TC_EGRESS, &link.name, link.index, TcAttachType::Egress)?);
     }
     attach_sk_lookup(object, pins)?;
-    for link in links {
+    for link in used(places) {
         let companion = loader::classifier(object, program::TC_INGRESS)?;
         tc::attach(companion, pins, program::TC_INGRESS, &link.name, link.index, TcAttachType::Ingress)?;
     }
-    let mut reasons = Vec::new();
-    for link in links {
-        reasons.push(attach_xdp(loader::xdp(object)?, pins, link, notes)?);
+    for place in places.iter_mut().filter(|place| place.way == Way::Xdp) {
+        match attach_xdp(loader::xdp(object)?, pins, &place.facts.link, notes)? {
+            Attached::Natively => {}
+            Attached::Foreign(reason) => place.way = Way::Tc(reason),
+            Attached::Refused(why) => {
+                place.way = Way::Tc(Reason::refused(&place.facts.link, &why));
+                place.facts.refused = Some(why);
+            }
+        }
     }
-    remove_other_links(pins, links, notes)?;
-    let current = Netlink::connect()?.links()?;
-    let status = |((link, tc), reason)| status(object, link, tc, reason, &current);
-    links.iter().zip(kinds).zip(reasons).map(status).collect()
+    remove_other_links(pins, places, notes)?;
+    let mut kinds = kinds.into_iter();
+    places.iter().map(|place| status(object, place, &mut kinds)).collect()
 }
 
-/// Refuses an interface on which somebody else's XDP program sits.
-pub(crate) fn refuse_foreign_xdp(pins: &Pins, link: &Link) -> Result<(), DataplaneError> {
-    let Some(AttachedXdp { program, .. }) = link.xdp else { return Ok(()) };
+/// The interfaces that get programs.
+fn used(places: &[Place]) -> impl Iterator<Item = &Link> {
+    places.iter().filter(|place| !matches!(place.way, Way::None(_))).map(|place| &place.facts.link)
+}
+
+/// Name and id of the XDP program on an interface, if it is somebody else's. Another weir is an error: two of them would
+/// fight over the same packets.
+pub(crate) fn foreign_xdp(pins: &Pins, link: &Link) -> Result<Option<String>, DataplaneError> {
+    let Some(AttachedXdp { program, .. }) = link.xdp else { return Ok(None) };
     let ours =
         existing(&pins.link(program::XDP, &link.name), link.index).map_err(attach_failed(program::XDP, &link.name))?;
-    let ours = ours.and_then(|fd| sys::link_target(fd.as_fd()).ok()).is_some_and(|target| target.program == program);
-    if ours { Ok(()) } else { Err(foreign(link, program)) }
+    if ours.and_then(|fd| sys::link_target(fd.as_fd()).ok()).is_some_and(|target| target.program == program) {
+        return Ok(None);
+    }
+    let name = program_name(program);
+    let holder = format!("{name} (id {program})");
+    match name.as_str() {
+        program::XDP => Err(DataplaneError::ForeignXdp { interface: link.name.clone(), holder }),
+        _ => Ok(Some(holder)),
+    }
+}
+
+fn program_name(id: u32) -> String {
+    let info = aya::programs::loaded_programs().filter_map(Result::ok).find(|info| info.id() == id);
+    let name = info.as_ref().and_then(|info| info.name_as_str()).filter(|name| !name.is_empty());
+    name.unwrap_or("unnamed").to_owned()
 }
 
 /// A pinned link to `target`. A pin whose interface or namespace is gone, or is another one by now, is removed.
@@ -79,46 +104,49 @@ pub(crate) fn detach(pin: &Path) -> Result<(), DataplaneError> {
     Ok(())
 }
 
-/// Attaches XDP natively, or generically with the reason why not natively.
-fn attach_xdp(
-    program: &mut Xdp,
-    pins: &Pins,
-    link: &Link,
-    notes: &mut Vec<Note>,
-) -> Result<Option<String>, DataplaneError> {
-    refuse_foreign_xdp(pins, link)?;
+/// How it went.
+enum Attached {
+    Natively,
+    Foreign(Reason),
+    /// By the driver, which says why.
+    Refused(String),
+}
+
+/// Attaches XDP natively; gives the reason where that cannot be. Generic XDP is never used: it runs after the kernel has
+/// made its packet, copies those that are not in one piece, and so is slower than tc.
+fn attach_xdp(program: &mut Xdp, pins: &Pins, link: &Link, notes: &mut Vec<Note>) -> Result<Attached, DataplaneError> {
     let pin = pins.link(program::XDP, &link.name);
     let failed = || attach_failed(program::XDP, &link.name);
     if let Some(old) = existing(&pin, link.index).map_err(failed())? {
+        let is_native = link.xdp.is_some_and(|xdp| xdp.native);
         match sys::update_link(old.as_fd(), program_fd(program.fd()).map_err(failed())?) {
-            Ok(()) => return Ok(None),
-            Err(error) => replace_xdp_link(&pin, link, &error, notes)?,
+            Ok(()) if is_native => return Ok(Attached::Natively),
+            Ok(()) => replace_xdp_link(&pin, link, "it was generic", notes)?,
+            Err(error) => replace_xdp_link(&pin, link, &error.to_string(), notes)?,
         }
     }
-    match attach_xdp_mode(program, &pin, link.index, XdpMode::Driver) {
-        Ok(()) => Ok(None),
-        Err(error) if is_taken(&error) => Err(foreign_now(link)?),
-        Err(native) => {
-            attach_xdp_mode(program, &pin, link.index, XdpMode::Skb).map_err(failed())?;
-            Ok(Some(format!("native: {native}")))
-        }
+    match attach_native(program, &pin, link.index) {
+        Ok(()) => Ok(Attached::Natively),
+        Err(error) if is_taken(&error) => foreign_now(pins, link).map(Attached::Foreign),
+        Err(error) => Ok(Attached::Refused(error.to_string())),
     }
 }
 
 /// A link keeps the kind of program that it was made for (with or without fragments): where that changed, it is
-/// detached and made anew.
-fn replace_xdp_link(pin: &Path, link: &Link, error: &io::Error, notes: &mut Vec<Note>) -> Result<(), DataplaneError> {
+/// detached and made anew. The same where it is generic, for it keeps its mode as well.
+fn replace_xdp_link(pin: &Path, link: &Link, why: &str, notes: &mut Vec<Note>) -> Result<(), DataplaneError> {
     detach(pin)?;
     let message = format!(
-        "XDP on {} could not be replaced in place ({error}): it was detached and attached again, with a gap",
+        "XDP on {} could not be replaced in place ({why}): it was detached and attached again, with a gap in which tc took \
+         the packets",
         link.name
     );
     notes.push(Note::warning("xdp-detached", message));
     Ok(())
 }
 
-fn attach_xdp_mode(program: &mut Xdp, pin: &Path, index: u32, mode: XdpMode) -> io::Result<()> {
-    let id = program.attach_to_if_index(index, mode).map_err(program_io)?;
+fn attach_native(program: &mut Xdp, pin: &Path, index: u32) -> io::Result<()> {
+    let id = program.attach_to_if_index(index, XdpMode::Driver).map_err(program_io)?;
     let link = program.take_link(id).map_err(program_io)?;
     // Where the kernel knows no XDP links (before 5.9), aya attaches by netlink; dropping that detaches.
     let link = FdLink::try_from(link).map_err(|_| io::Error::other("the kernel has no XDP links (5.9)"))?;
@@ -141,10 +169,18 @@ fn attach_sk_lookup(object: &mut Ebpf, pins: &Pins) -> Result<(), DataplaneError
     link.pin(pin).map(drop).map_err(pin_io).map_err(failed())
 }
 
-/// Detaches from interfaces that are no longer ours.
-fn remove_other_links(pins: &Pins, links: &[Link], notes: &mut Vec<Note>) -> Result<(), DataplaneError> {
-    let names = [program::XDP, program::TC_INGRESS, program::TC_EGRESS];
-    let mut wanted: Vec<_> = links.iter().flat_map(|link| names.map(|name| pins.link(name, &link.name))).collect();
+/// Detaches from interfaces that are no longer ours, and XDP where tc is to take the packets.
+fn remove_other_links(pins: &Pins, places: &[Place], notes: &mut Vec<Note>) -> Result<(), DataplaneError> {
+    let names = |place: &Place| -> &[&'static str] {
+        match place.way {
+            Way::Xdp => &[program::XDP, program::TC_INGRESS, program::TC_EGRESS],
+            Way::Tc(_) => &[program::TC_INGRESS, program::TC_EGRESS],
+            Way::None(_) => &[],
+        }
+    };
+    let pins_of =
+        |place: &Place| names(place).iter().map(|name| pins.link(name, &place.facts.link.name)).collect::<Vec<_>>();
+    let mut wanted: Vec<_> = places.iter().flat_map(pins_of).collect();
     wanted.push(pins.single_link(program::SK_LOOKUP));
     let dir = pins.links();
     for entry in fs::read_dir(&dir).map_err(DataplaneError::file("read", &dir))? {
@@ -159,24 +195,28 @@ fn remove_other_links(pins: &Pins, links: &[Link], notes: &mut Vec<Note>) -> Res
 
 fn status(
     object: &Ebpf,
-    link: &Link,
-    tc: &'static str,
-    reason: Option<String>,
-    current: &[Link],
+    place: &Place,
+    kinds: &mut impl Iterator<Item = &'static str>,
 ) -> Result<InterfaceStatus, DataplaneError> {
-    let xdp = current.iter().find(|found| found.index == link.index).and_then(|found| found.xdp);
-    let mode = match xdp {
-        Some(AttachedXdp { native: true, .. }) => InterfaceMode::Native,
-        Some(AttachedXdp { native: false, .. }) => InterfaceMode::Generic,
-        None => InterfaceMode::None,
+    let link = &place.facts.link;
+    let (mode, reason, names): (_, _, &[&'static str]) = match &place.way {
+        Way::Xdp => (InterfaceMode::Native, None, &[program::XDP, program::TC_INGRESS, program::TC_EGRESS]),
+        Way::Tc(reason) => (InterfaceMode::Tc, Some(reason), &[program::TC_INGRESS, program::TC_EGRESS]),
+        Way::None(reason) => (InterfaceMode::None, Some(reason), &[]),
     };
-    let reason = match mode {
-        InterfaceMode::Generic => reason.or_else(|| Some("attached so by an earlier agent".to_owned())),
-        _ => reason,
-    };
-    let programs = [program::XDP, program::TC_INGRESS, program::TC_EGRESS].map(|name| program_status(object, name));
-    let programs = programs.into_iter().collect::<Result<_, _>>()?;
-    Ok(InterfaceStatus { name: link.name.clone(), index: link.index, mode, reason, tc: Some(tc), programs })
+    let programs = names.iter().map(|name| program_status(object, name)).collect::<Result<_, _>>()?;
+    let mut notes = place.notes.clone();
+    notes.extend(reason.and_then(|reason| reason.note.clone()));
+    Ok(InterfaceStatus {
+        name: link.name.clone(),
+        index: link.index,
+        kind: link.kind.clone(),
+        mode,
+        reason: reason.map(|reason| reason.text.clone()),
+        tc: if mode == InterfaceMode::None { None } else { kinds.next() },
+        programs,
+        notes,
+    })
 }
 
 fn program_status(object: &Ebpf, name: &'static str) -> Result<ProgramStatus, DataplaneError> {
@@ -196,16 +236,11 @@ fn is_taken(error: &io::Error) -> bool {
 }
 
 /// Somebody attached since we looked.
-fn foreign_now(link: &Link) -> Result<DataplaneError, DataplaneError> {
+fn foreign_now(pins: &Pins, link: &Link) -> Result<Reason, DataplaneError> {
     let links = Netlink::connect()?.links()?;
-    let program = links.iter().find(|found| found.index == link.index).and_then(|found| found.xdp);
-    Ok(foreign(link, program.map_or(0, |xdp| xdp.program)))
-}
-
-fn foreign(link: &Link, program: u32) -> DataplaneError {
-    let info = aya::programs::loaded_programs().filter_map(Result::ok).find(|info| info.id() == program);
-    let name = info.as_ref().and_then(|info| info.name_as_str()).filter(|name| !name.is_empty()).unwrap_or("unnamed");
-    DataplaneError::ForeignXdp { interface: link.name.clone(), holder: format!("{name} (id {program})") }
+    let now = links.iter().find(|found| found.index == link.index).unwrap_or(link);
+    let holder = foreign_xdp(pins, now)?;
+    Ok(Reason::foreign(link, holder.as_deref().unwrap_or("of somebody who has left again")))
 }
 
 pub(crate) fn program_fd(fd: Result<&aya::programs::ProgramFd, ProgramError>) -> io::Result<BorrowedFd<'_>> {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use lb_common::abi::ABI_VERSION;
 use lb_common::limits;
 
+use super::placement::XdpPolicy;
+
 /// Where pins stand if nothing else is said.
 pub const DEFAULT_PIN_PATH: &str = "/sys/fs/bpf/weir";
 /// Mark of packets for the front: none of kube-proxy's 0x4000 and 0x8000, Cilium's 0x0f00, Calico's 0xffff0000.
@@ -22,6 +24,8 @@ pub struct Config {
     pub pin_path: PathBuf,
     /// `--interface`; empty: those with a default route.
     pub interfaces: Vec<String>,
+    /// `--xdp`.
+    pub xdp: XdpPolicy,
     /// `--node-ip`: where a device carries several addresses, these are preferred as the source of SNAT.
     pub node_ips: Vec<IpAddr>,
     /// `--snat-ports`.
@@ -39,6 +43,7 @@ impl Default for Config {
         Self {
             pin_path: DEFAULT_PIN_PATH.into(),
             interfaces: Vec::new(),
+            xdp: XdpPolicy::default(),
             node_ips: Vec::new(),
             snat_ports: DEFAULT_SNAT_PORTS,
             fwmark: DEFAULT_FWMARK,

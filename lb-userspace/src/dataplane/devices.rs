@@ -11,8 +11,8 @@ use super::error::{DataplaneError, map_io};
 use super::maps::Maps;
 use super::netlink::Link;
 
-/// Writes what `links` say and removes devices that are gone. `uplinks`
-/// are the interfaces with our programs, and whether XDP is native there.
+/// Writes what `links` say and removes devices that are gone. `uplinks` are the interfaces with our programs, and whether XDP
+/// may send out of them.
 pub(crate) fn write(
     maps: &Maps,
     links: &[Link],
@@ -77,14 +77,8 @@ mod tests {
 
     fn link(index: u32, addresses: &[&str]) -> Link {
         let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
-        Link {
-            index,
-            name: format!("eth{index}"),
-            loopback: index == 1,
-            addresses,
-            mac: [2, 0, 0, 0, 1, index as u8],
-            xdp: None,
-        }
+        let name = format!("eth{index}");
+        Link { index, name, loopback: index == 1, addresses, mac: [2, 0, 0, 0, 1, index as u8], ..Link::default() }
     }
 
     #[test]

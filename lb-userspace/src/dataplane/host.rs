@@ -5,28 +5,28 @@ use std::path::Path;
 use super::config::Config;
 use super::error::DataplaneError;
 use super::netlink::{Link, Netlink};
+use super::placement;
 use super::ports::PortSet;
 use super::record::{Policy, Record};
 use super::report::Note;
 use super::route;
 use super::sysctl::Sysctls;
 
-/// The interfaces named, or those with a default route.
+/// The interfaces named, or those with a default route. What is a port of a bond, team or bridge stands for its master.
 pub(crate) fn uplinks(netlink: &Netlink, names: &[String]) -> Result<Vec<Link>, DataplaneError> {
     let links = netlink.links()?;
     if names.is_empty() {
         let indices = netlink.default_route_interfaces()?;
-        let links: Vec<Link> = links.into_iter().filter(|link| indices.contains(&link.index)).collect();
-        return if links.is_empty() { Err(DataplaneError::NoInterface) } else { Ok(links) };
+        let found = heads(&links, |link| indices.contains(&link.index));
+        return if found.is_empty() { Err(DataplaneError::NoInterface) } else { Ok(found) };
     }
-    let find = |name: &String| {
-        let unknown = || DataplaneError::UnknownInterface {
-            name: name.clone(),
-            known: links.iter().map(|link| link.name.clone()).collect(),
-        };
-        links.iter().find(|link| link.name == *name).cloned().ok_or_else(unknown)
-    };
-    names.iter().map(find).collect()
+    for name in names {
+        if links.iter().all(|link| link.name != *name) {
+            let known = links.iter().map(|link| link.name.clone()).collect();
+            return Err(DataplaneError::UnknownInterface { name: name.clone(), known });
+        }
+    }
+    Ok(heads(&links, |link| names.contains(&link.name)))
 }
 
 /// Like [`uplinks`], later: what is there of them, and what was attached to before and still exists.
@@ -40,7 +40,17 @@ pub(crate) fn present_uplinks(
         [] => defaults.contains(&link.index) || attached.contains(&link.index),
         names => names.contains(&link.name),
     };
-    Ok(netlink.links()?.into_iter().filter(is_uplink).collect())
+    Ok(heads(&netlink.links()?, is_uplink))
+}
+
+fn heads(links: &[Link], wanted: impl Fn(&Link) -> bool) -> Vec<Link> {
+    let mut found: Vec<Link> = Vec::new();
+    for link in links.iter().filter(|link| wanted(link)).map(|link| placement::head(links, link)) {
+        if found.iter().all(|other| other.index != link.index) {
+            found.push(link.clone());
+        }
+    }
+    found
 }
 
 /// Sets sysctls, adds rule and route, and writes down what `unload` has to take back.

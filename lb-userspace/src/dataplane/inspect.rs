@@ -13,7 +13,7 @@ use super::config::Pins;
 use super::error::DataplaneError;
 use super::mapped::Access;
 use super::maps::Maps;
-use super::netlink::Netlink;
+use super::netlink::{AttachedXdp, Link, Netlink};
 use super::report::{InterfaceMode, InterfaceStatus, ProgramStatus};
 use super::stats::{self, CounterReader, CounterSnapshot, MapStatus};
 use super::store::MapStore;
@@ -58,23 +58,35 @@ pub(super) fn require_pins(pins: &Pins, pin_path: &Path) -> Result<(), Dataplane
 
 fn interfaces(pins: &Pins) -> Result<Vec<InterfaceStatus>, DataplaneError> {
     let links = Netlink::connect()?.links()?;
-    let ours = links.into_iter().filter(|link| pins.link(program::XDP, &link.name).exists());
-    let status = |link: super::netlink::Link| InterfaceStatus {
-        mode: link.xdp.map_or(InterfaceMode::None, |xdp| match xdp.native {
-            true => InterfaceMode::Native,
-            false => InterfaceMode::Generic,
-        }),
-        reason: None,
-        tc: pins.link(program::TC_INGRESS, &link.name).exists().then_some("tcx"),
-        programs: programs(pins),
-        index: link.index,
-        name: link.name,
-    };
-    Ok(ours.map(status).collect())
+    Ok(links.into_iter().filter_map(|link| interface(pins, link)).collect())
 }
 
-fn programs(pins: &Pins) -> Vec<ProgramStatus> {
-    let names = [program::XDP, program::TC_INGRESS, program::TC_EGRESS];
+/// An interface with a pinned link. Filters of clsact have none: where the kernel has no tcx links (before 6.6), interfaces
+/// without XDP are not found.
+fn interface(pins: &Pins, link: Link) -> Option<InterfaceStatus> {
+    let pinned = |name| pins.link(name, &link.name).exists();
+    let (xdp, tc) = (pinned(program::XDP), pinned(program::TC_INGRESS));
+    let mode = match link.xdp.filter(|_| xdp) {
+        Some(AttachedXdp { native: true, .. }) => InterfaceMode::Native,
+        Some(AttachedXdp { native: false, .. }) => InterfaceMode::Generic,
+        None if tc => InterfaceMode::Tc,
+        None => InterfaceMode::None,
+    };
+    (xdp || tc).then(|| InterfaceStatus {
+        mode,
+        reason: None,
+        tc: tc.then_some("tcx"),
+        programs: programs(pins, mode),
+        kind: link.kind,
+        index: link.index,
+        name: link.name,
+        notes: Vec::new(),
+    })
+}
+
+fn programs(pins: &Pins, mode: InterfaceMode) -> Vec<ProgramStatus> {
+    let has_xdp = matches!(mode, InterfaceMode::Native | InterfaceMode::Generic);
+    let names = [(program::XDP, has_xdp), (program::TC_INGRESS, true), (program::TC_EGRESS, true)];
     let info = |name| ProgramInfo::from_pin(pins.program(name)).ok().map(|info| attach::describe(name, &info));
-    names.into_iter().filter_map(info).collect()
+    names.into_iter().filter(|(_, there)| *there).filter_map(|(name, _)| info(name)).collect()
 }

@@ -8,10 +8,12 @@ use std::net::IpAddr;
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached};
+use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteType};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
+
+pub(crate) use super::link::{AttachedXdp, Link};
 
 /// A request that the kernel refused or that did not reach it.
 #[derive(Debug, thiserror::Error)]
@@ -22,25 +24,6 @@ pub struct NetlinkError {
     /// Why not.
     #[source]
     pub source: io::Error,
-}
-
-/// How an XDP program sits on an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AttachedXdp {
-    pub(crate) program: u32,
-    pub(crate) native: bool,
-}
-
-/// A network interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Link {
-    pub(crate) index: u32,
-    pub(crate) name: String,
-    pub(crate) loopback: bool,
-    pub(crate) addresses: Vec<IpAddr>,
-    /// Hardware address; zero if it has none of that length.
-    pub(crate) mac: [u8; 6],
-    pub(crate) xdp: Option<AttachedXdp>,
 }
 
 /// A connection to the kernel.
@@ -60,7 +43,7 @@ impl Netlink {
     /// All interfaces with their addresses.
     pub(crate) fn links(&self) -> Result<Vec<Link>, NetlinkError> {
         let links = self.dump("list interfaces", RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
-        let mut links: Vec<Link> = links.iter().filter_map(link).collect();
+        let mut links: Vec<Link> = links.iter().filter_map(Link::from_message).collect();
         let messages = self.dump("list addresses", RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
         for (index, address) in messages.iter().filter_map(address) {
             if let Some(link) = links.iter_mut().find(|link| link.index == index) {
@@ -130,32 +113,6 @@ fn read_datagram(datagram: &[u8], answers: &mut Vec<RouteNetlinkMessage>) -> io:
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or(&[]);
     }
     Ok(false)
-}
-
-fn link(message: &RouteNetlinkMessage) -> Option<Link> {
-    let RouteNetlinkMessage::NewLink(message) = message else { return None };
-    let mut name = None;
-    let mut mac = [0; 6];
-    let mut xdp = None;
-    for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::IfName(text) => name = Some(text.clone()),
-            LinkAttribute::Address(bytes) => mac = bytes.as_slice().try_into().unwrap_or_default(),
-            LinkAttribute::Xdp(attributes) => xdp = attached_xdp(attributes),
-            _ => {}
-        }
-    }
-    let loopback = message.header.flags.contains(LinkFlags::Loopback);
-    Some(Link { index: message.header.index, name: name?, loopback, addresses: Vec::new(), mac, xdp })
-}
-
-fn attached_xdp(attributes: &[LinkXdp]) -> Option<AttachedXdp> {
-    let native = attributes.contains(&LinkXdp::Attached(XdpAttached::Driver));
-    let mut programs = attributes.iter().filter_map(|attribute| match attribute {
-        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id) => Some(*id),
-        _ => None,
-    });
-    programs.find(|&id| id != 0).map(|program| AttachedXdp { program, native })
 }
 
 /// On point-to-point links `Address` is the other end and `Local` our own (include/uapi/linux/if_addr.h).

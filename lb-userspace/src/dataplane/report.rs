@@ -34,9 +34,11 @@ impl Note {
 pub enum InterfaceMode {
     /// In the driver.
     Native,
-    /// After the kernel made its own packet: right, but slow.
+    /// After the kernel made its own packet; only found where an older agent attached so.
     Generic,
-    /// Not attached.
+    /// XDP is not used: the tc programs do it all.
+    Tc,
+    /// Nothing is attached.
     None,
 }
 
@@ -60,14 +62,19 @@ pub struct InterfaceStatus {
     pub name: String,
     /// Index.
     pub index: u32,
-    /// How XDP runs.
+    /// Which driver of the kernel's own made it, such as `veth` or `bond`; none for hardware.
+    pub kind: Option<String>,
+    /// How its packets are taken.
     pub mode: InterfaceMode,
-    /// Why not natively.
+    /// Why not by native XDP.
     pub reason: Option<String>,
     /// How the tc programs hang: `tcx` or `clsact`.
     pub tc: Option<&'static str>,
     /// What is attached.
     pub programs: Vec<ProgramStatus>,
+    /// Remarks that hold as long as this does.
+    #[serde(skip)]
+    pub notes: Vec<Note>,
 }
 
 /// A feature of the kernel that was looked for.
@@ -103,6 +110,7 @@ impl InterfaceStatus {
         self.reason = Some("the interface is gone".to_owned());
         self.tc = None;
         self.programs.clear();
+        self.notes.clear();
     }
 }
 
@@ -131,6 +139,7 @@ impl fmt::Display for InterfaceStatus {
         let mode = match self.mode {
             InterfaceMode::Native => "XDP native",
             InterfaceMode::Generic => "XDP generic",
+            InterfaceMode::Tc => "tc",
             InterfaceMode::None => "nothing attached",
         };
         write!(f, "{} {mode}", self.name)?;
@@ -138,6 +147,7 @@ impl fmt::Display for InterfaceStatus {
             write!(f, " ({reason})")?;
         }
         match self.tc {
+            Some(tc) if self.mode == InterfaceMode::Tc => write!(f, " by {tc}"),
             Some(tc) => write!(f, " and {tc}"),
             None => Ok(()),
         }
@@ -153,10 +163,12 @@ mod tests {
         let interface = InterfaceStatus {
             name: "eth0".into(),
             index: 2,
-            mode: InterfaceMode::Generic,
+            kind: None,
+            mode: InterfaceMode::Tc,
             reason: Some("native: Operation not supported".into()),
             tc: Some("tcx"),
             programs: Vec::new(),
+            notes: Vec::new(),
         };
         let features = vec![
             Feature { name: "tcx", available: true, without: "-" },
@@ -165,7 +177,7 @@ mod tests {
         let report = StartReport { kernel: "6.1.0".into(), features, interfaces: vec![interface], notes: Vec::new() };
         assert_eq!(
             report.to_string(),
-            "kernel 6.1.0; eth0 XDP generic (native: Operation not supported) and tcx; probed: tcx, tcp_migrate_req \
+            "kernel 6.1.0; eth0 tc (native: Operation not supported) by tcx; probed: tcx, tcp_migrate_req \
              missing; lost: handshakes of a front that dies"
         );
     }

@@ -146,7 +146,7 @@ fn interfaces(row: &StatusRow, width: usize) -> String {
         return String::new();
     }
     let mut table =
-        Table::new(&[("INTERFACE", Left), ("XDP", Left), ("PROGRAM", Left), ("ID", Right), ("INSTRUCTIONS", Right)]);
+        Table::new(&[("INTERFACE", Left), ("MODE", Left), ("PROGRAM", Left), ("ID", Right), ("INSTRUCTIONS", Right)]);
     let number = |number: Option<u32>| number.map_or(UNKNOWN.to_owned(), |number| number.to_string());
     for interface in &row.interfaces {
         let mode = interface.mode.as_deref().unwrap_or(UNKNOWN);
@@ -155,7 +155,14 @@ fn interfaces(row: &StatusRow, width: usize) -> String {
             table.row(vec![interface.name.clone(), mode.to_owned(), program.name.clone(), id, instructions]);
         }
     }
-    format!("\n{}", table.render(width))
+    let mut out = format!("\n{}", table.render(width));
+    for interface in &row.interfaces {
+        if let Some(reason) = &interface.reason {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{}", cut(&format!("{}: {reason}", interface.name), width));
+        }
+    }
+    out
 }
 
 fn maps(row: &StatusRow, width: usize) -> String {

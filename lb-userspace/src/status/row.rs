@@ -212,10 +212,20 @@ pub struct SourceRow {
 pub struct InterfaceRow {
     /// Name.
     pub name: String,
-    /// Mode of XDP: `native` or `generic`; null if it is not attached.
+    /// Index; null from agents that did not tell.
+    #[serde(default)]
+    pub index: Option<u32>,
+    /// Which driver of the kernel's own made it, such as `veth` or `bond`; null for hardware.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// How its packets are taken: `native` (XDP in the driver), `generic` (only of older agents), or `tc`; null if nothing is
+    /// attached.
     pub mode: Option<String>,
-    /// Why not natively.
+    /// Why not by native XDP.
     pub reason: Option<String>,
+    /// How the tc programs hang: `tcx` or `clsact`.
+    #[serde(default)]
+    pub tc: Option<String>,
     /// The programs.
     pub programs: Vec<ProgramRow>,
 }
@@ -265,6 +275,7 @@ impl From<&InterfaceStatus> for InterfaceRow {
         let mode = match interface.mode {
             InterfaceMode::Native => Some("native"),
             InterfaceMode::Generic => Some("generic"),
+            InterfaceMode::Tc => Some("tc"),
             InterfaceMode::None => None,
         };
         let program = |program: &ProgramStatus| ProgramRow {
@@ -274,8 +285,11 @@ impl From<&InterfaceStatus> for InterfaceRow {
         };
         Self {
             name: interface.name.clone(),
+            index: Some(interface.index),
+            kind: interface.kind.clone(),
             mode: mode.map(str::to_owned),
             reason: interface.reason.clone(),
+            tc: interface.tc.map(str::to_owned),
             programs: interface.programs.iter().map(program).collect(),
         }
     }

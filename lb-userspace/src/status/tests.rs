@@ -133,8 +133,11 @@ fn view() -> View {
         sources: vec![SourceRow { kind: "dir".into(), target: "/m".into(), complete: true }],
         interfaces: vec![InterfaceRow {
             name: "eth0".into(),
+            index: Some(2),
+            kind: Some("bond".into()),
             mode: Some("native".into()),
             reason: None,
+            tc: Some("tcx".into()),
             programs: vec![ProgramRow { name: "weir_xdp".into(), id: Some(41), instructions: Some(2345) }],
         }],
         maps: vec![MapRow { name: "FLOWS4".into(), entries: Some(1000), capacity: 262_144 }],
@@ -259,7 +262,7 @@ fn status_as_json() {
         "version": env!("CARGO_PKG_VERSION"), "node": "node-1", "ready": false,
         "missing": ["front: no socket listens"],
         "sources": [{"kind": "dir", "target": "/m", "complete": true}],
-        "interfaces": [{"name": "eth0", "mode": "native", "reason": null,
+        "interfaces": [{"name": "eth0", "index": 2, "kind": "bond", "mode": "native", "reason": null, "tc": "tcx",
             "programs": [{"name": "weir_xdp", "id": 41, "instructions": 2345}]}],
         "maps": [{"name": "FLOWS4", "entries": 1000, "capacity": 262_144}],
         "front": {"listeners": 2, "routes": 3, "pid": 99, "restarts": 0, "requests": null},
@@ -333,7 +336,7 @@ weir    {} on node-1, not ready: front: no socket listens
 source  dir:/m, read
 front   pid 99, 2 listeners, 3 routes, 0 restarts
 
-INTERFACE  XDP     PROGRAM   ID  INSTRUCTIONS
+INTERFACE  MODE    PROGRAM   ID  INSTRUCTIONS
 eth0       native  weir_xdp  41          2345
 
 MAP     ENTRIES  CAPACITY  FULL
@@ -345,6 +348,18 @@ site.yaml:12: info[service-port-missing]: Ingress default/b: Service web has no 
         env!("CARGO_PKG_VERSION")
     );
     assert_eq!(print(&Listing::new(Name::Status, &view()), 120), expected);
+}
+
+#[test]
+fn why_an_interface_has_no_xdp_stands_below_the_interfaces() {
+    let mut view = view();
+    view.interfaces[0].mode = Some("tc".into());
+    view.interfaces[0].reason = Some("held by XDP program other (id 7)".into());
+    let text = print(&Listing::new(Name::Status, &view), 120);
+    assert!(
+        text.contains("eth0       tc    weir_xdp") && text.contains("\neth0: held by XDP program other (id 7)\n"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -111,7 +111,9 @@ impl Control {
         problems.extend(problems::https(self.config.manifests.https_port));
         problems.extend(self.taken.problem.iter().cloned());
         problems.extend(self.front_problems.iter().cloned());
-        problems.extend(self.state.dataplane().start_report().notes.iter().map(problem));
+        let dataplane = self.state.dataplane();
+        problems.extend(dataplane.start_report().notes.iter().chain(dataplane.remarks()).map(problem));
+        drop(dataplane);
         let waited = clock::since(self.started);
         if waited >= SOURCES_WAIT {
             problems.extend(self.incomplete().map(|source| problems::source_incomplete(&source, waited)));

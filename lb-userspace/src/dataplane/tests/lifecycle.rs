@@ -1,5 +1,6 @@
 //! Start, attach, reload, unload.
 
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use aya::{Ebpf, EbpfLoader};
 use lb_common::abi::program;
 
 use super::stage::{UPLINK, run, sh, start};
+use crate::dataplane::driver::Drivers;
 use crate::dataplane::netlink::Netlink;
 use crate::dataplane::object::OBJECT;
 use crate::dataplane::{
-    Config, DataplaneError, InterfaceMode, LockError, MapSizes, addresses, loader, sys, tc, unload,
+    Config, DataplaneError, InterfaceMode, LockError, MapSizes, XdpPolicy, addresses, loader, sys, tc, unload,
 };
 
 #[test]
@@ -76,7 +78,7 @@ fn unload_leaves_what_others_pinned_below_the_pin_path() {
 }
 
 #[test]
-fn refuses_a_foreign_xdp_program_and_names_it() {
+fn refuses_the_xdp_program_of_another_weir_and_names_it() {
     run("foreign", |stage| {
         let mut foreign = foreign_xdp();
         let program: &mut Xdp = foreign.program_mut(program::XDP).unwrap().try_into().unwrap();
@@ -91,7 +93,7 @@ fn refuses_a_foreign_xdp_program_and_names_it() {
 }
 
 #[test]
-fn a_program_that_comes_between_start_and_attach_is_refused_too() {
+fn one_that_comes_between_start_and_attach_is_refused_too() {
     run("foreign-late", |stage| {
         let mut dataplane = stage.start().unwrap();
         let mut foreign = foreign_xdp();
@@ -152,14 +154,97 @@ fn an_interface_made_anew_is_attached_to_again() {
 }
 
 #[test]
-fn what_has_no_native_mode_runs_generically_with_the_reason() {
-    run("generic", |stage| {
+fn what_has_no_native_mode_is_taken_by_tc_with_the_reason() {
+    run("no-native", |stage| {
         let config = Config { interfaces: vec!["lo".into()], ..stage.config.clone() };
         let mut dataplane = start(&config).unwrap();
         dataplane.attach().unwrap();
         let status = dataplane.interfaces().remove(0);
-        assert_eq!(status.mode, InterfaceMode::Generic);
+        assert_eq!((status.mode, status.tc), (InterfaceMode::Tc, Some("tcx")));
         assert!(status.reason.as_ref().is_some_and(|reason| reason.starts_with("native: ")), "{status:?}");
+        assert_eq!(dataplane.remarks().map(|note| note.code).collect::<Vec<_>>(), ["xdp-not-native"]);
+        let names: Vec<_> = status.programs.iter().map(|program| program.name).collect();
+        assert_eq!(names, [program::TC_INGRESS, program::TC_EGRESS]);
+    });
+}
+
+#[test]
+fn the_policy_decides_on_a_veth_and_a_change_of_it_is_carried_out() {
+    run("policy", |stage| {
+        for (xdp, mode) in [
+            (XdpPolicy::Native, InterfaceMode::Native),
+            (XdpPolicy::Auto, InterfaceMode::Tc),
+            (XdpPolicy::Native, InterfaceMode::Native),
+            (XdpPolicy::Off, InterfaceMode::Tc),
+        ] {
+            let mut dataplane = start(&Config { xdp, ..stage.config.clone() }).unwrap();
+            dataplane.attach().unwrap();
+            let status = dataplane.interfaces().remove(0);
+            assert_eq!((status.mode, status.kind.as_deref()), (mode, Some("veth")), "{xdp:?}");
+            assert_eq!(xdp_program().is_some(), mode == InterfaceMode::Native, "{xdp:?}");
+            assert_eq!(status.reason.is_some(), mode == InterfaceMode::Tc, "{xdp:?}");
+        }
+    });
+}
+
+#[test]
+fn a_driver_that_refused_is_asked_again_when_the_mtu_has_changed() {
+    run("refused", |stage| {
+        let mut dataplane = stage.start().unwrap();
+        let index = dataplane.places().unwrap()[0].facts.link.index;
+        dataplane.refusals = [(index, (1_500, "out of rings".to_owned()))].into();
+        dataplane.attach().unwrap();
+        let status = dataplane.interfaces().remove(0);
+        assert_eq!((status.mode, status.reason.as_deref()), (InterfaceMode::Tc, Some("native: out of rings")));
+        dataplane.refresh().unwrap();
+        assert_eq!(dataplane.interfaces()[0].mode, InterfaceMode::Tc, "nothing has changed");
+        sh("ip link set uplink mtu 1400");
+        dataplane.refresh().unwrap();
+        assert_eq!(dataplane.interfaces()[0].mode, InterfaceMode::Native);
+        assert!(dataplane.refusals.is_empty() && dataplane.remarks().next().is_none());
+    });
+}
+
+#[test]
+fn a_bridge_is_taken_by_tc_and_its_port_stands_for_it() {
+    run("bridge", |stage| {
+        sh("ip link add br0 type bridge && ip link set peer master br0 && ip link set br0 up");
+        sh("ip address add 198.51.100.1/24 dev br0 && ip route add default via 198.51.100.254 metric 9");
+        // One by its default route, one as the port that was named.
+        for interfaces in [vec![], vec![UPLINK.to_owned(), "peer".to_owned()]] {
+            let config = Config { interfaces: interfaces.clone(), ..stage.config.clone() };
+            let mut dataplane = start(&config).unwrap();
+            dataplane.attach().unwrap();
+            let found: BTreeMap<_, _> =
+                dataplane.interfaces().into_iter().map(|found| (found.name, found.mode)).collect();
+            assert_eq!(found, [("uplink".into(), InterfaceMode::Native), ("br0".into(), InterfaceMode::Tc)].into());
+            let codes: Vec<_> = dataplane.remarks().map(|note| note.code).collect();
+            assert_eq!(codes.contains(&"interface-replaced"), !interfaces.is_empty(), "{codes:?}");
+            assert!(codes.contains(&"xdp-not-used"), "{codes:?}");
+            assert!(addresses::of_uplinks(&interfaces).unwrap().contains(&"198.51.100.1".parse().unwrap()));
+        }
+    });
+}
+
+#[test]
+fn drivers_are_asked_what_xdp_can_do() {
+    run("features", |_| {
+        let index = |name: &str| {
+            let links = Netlink::connect().unwrap().links().unwrap();
+            links.into_iter().find(|link| link.name == name).unwrap().index
+        };
+        let drivers = Drivers::connect();
+        if let Some(features) = drivers.xdp_features(index(UPLINK)) {
+            assert_eq!(features & 1, 1, "veth has XDP");
+            assert_eq!(features & 4, 0, "nothing at the other end takes what is redirected");
+            assert_eq!(drivers.xdp_features(index("lo")), Some(0));
+        }
+        assert_eq!(drivers.xdp_features(9_999), None);
+        sh(&format!("ethtool -K {UPLINK} rxvlan off"));
+        assert!(!drivers.strips_tags(UPLINK));
+        sh(&format!("ethtool -K {UPLINK} rxvlan on"));
+        assert!(drivers.strips_tags(UPLINK));
+        assert!(!drivers.strips_tags("no-such-device") && !drivers.strips_tags("a-name-that-is-far-too-long"));
     });
 }
 

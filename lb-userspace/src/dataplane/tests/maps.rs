@@ -10,7 +10,7 @@ use lb_common::be::{Be16, Be32};
 use lb_common::conntrack::{FlowState, TCP_CLOSED, TCP_ESTABLISHED};
 use lb_common::transport::tcp_flag;
 
-use super::stage::run;
+use super::stage::{run, sh};
 use crate::dataplane::apply::apply;
 use crate::dataplane::mapped::Access;
 use crate::dataplane::spec::{self, Shape};
@@ -200,6 +200,8 @@ fn devices_carry_address_mac_and_the_right_to_transmit() {
         let entry = devices.get(&uplink.index, 0).unwrap();
         assert_eq!((entry.address4, entry.flags), (Be32::from_bytes([192, 0, 2, 1]), device_flag::UPLINK));
         assert_ne!(entry.mac, [0; 3]);
+        // A veth takes what is redirected to it only if its other end polls for it (veth.c, `veth_set_xdp_features`).
+        sh("ethtool -K peer gro on");
         dataplane.attach().unwrap();
         let both = device_flag::UPLINK | device_flag::XDP_TRANSMIT;
         assert_eq!(devices.get(&uplink.index, 0).unwrap().flags, both);

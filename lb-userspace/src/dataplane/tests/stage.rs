@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::dataplane::{Config, Dataplane, DataplaneError, MapSizes, run_dir, unload};
+use crate::dataplane::{Config, Dataplane, DataplaneError, MapSizes, XdpPolicy, run_dir, unload};
 
 /// The uplink of every test; `peer` is its other end.
 pub(super) const UPLINK: &str = "uplink";
@@ -52,7 +52,7 @@ impl Stage {
         sh(&format!("ip address add 192.0.2.1/24 dev {UPLINK} && ip route add default via 192.0.2.254"));
         let pin_path = PathBuf::from(format!("/sys/fs/bpf/wplane-{}-{name}", std::process::id()));
         let node_ips = vec![IpAddr::from([192, 0, 2, 1])];
-        Self { config: Config { pin_path, node_ips, sizes: small(), ..Config::default() } }
+        Self { config: Config { pin_path, node_ips, sizes: small(), xdp: XdpPolicy::Native, ..Config::default() } }
     }
 
     /// Starts an agent's data plane.

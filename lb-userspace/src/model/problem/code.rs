@@ -120,6 +120,16 @@ pub const SOURCE_INCOMPLETE: &str = "source-incomplete";
 pub const SERVICES_KEPT: &str = "services-kept";
 /// Somebody else changed the maps; they are put right.
 pub const MAPS_CHANGED: &str = "maps-changed";
+/// tc takes the packets of an interface, because XDP there would miss some or does not exist.
+pub const XDP_NOT_USED: &str = "xdp-not-used";
+/// The driver of an interface does not run XDP natively; tc takes its packets.
+pub const XDP_NOT_NATIVE: &str = "xdp-not-native";
+/// Somebody else's XDP program is on an interface; tc takes the packets that it passes.
+pub const XDP_FOREIGN: &str = "xdp-foreign";
+/// An interface that was named is a port of another one, to which the programs go.
+pub const INTERFACE_REPLACED: &str = "interface-replaced";
+/// The packets of an interface have no Ethernet header; it is left alone.
+pub const INTERFACE_NOT_ETHERNET: &str = "interface-not-ethernet";
 /// Programs or addresses could not follow a change of the node's interfaces.
 pub const INTERFACES_NOT_FOLLOWED: &str = "interfaces-not-followed";
 /// The front cannot answer for VIPs that are on no interface.

@@ -1,0 +1,176 @@
+//! Which interfaces are attached to, and how: by XDP or by tc, one or several, there from the start or made anew.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use weir_lab::{Capture, Cluster, ClusterOptions, Node, SOON, ask_tcp, ask_udp, eventually};
+
+use crate::common::{EXTERNAL, greeted_by, metric, options, problems, scenario, scenario_with, web};
+use crate::neighbours::everything_works;
+
+/// The row of an interface in the status of a node's agent.
+fn interface(node: &Node, name: &str) -> Result<Value> {
+    let status = node.api("status")?;
+    let rows = status["status"]["interfaces"].as_array().cloned().unwrap_or_default();
+    rows.into_iter().find(|row| row["name"] == name).with_context(|| format!("no {name} in {status}"))
+}
+
+fn expect_mode(node: &Node, name: &str, mode: &str) -> Result<Value> {
+    let row = interface(node, name)?;
+    ensure!(row["mode"] == mode, "{name} of {}: {row}", node.name);
+    Ok(row)
+}
+
+/// The Problems with a code.
+fn expect_problem(node: &Node, code: &str) -> Result<String> {
+    eventually("a Problem", SOON, || {
+        let found = problems(node)?;
+        let found = found.iter().find(|problem| problem["code"] == code).with_context(|| format!("{found:?}"))?;
+        Ok(found["message"].as_str().unwrap_or_default().to_owned())
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn another_xdp_program_stays_and_tc_takes_the_packets() -> Result<()> {
+    scenario(|cluster| {
+        web(cluster)?;
+        cluster.occupy(0, "eth0")?;
+        cluster.start_agents()?;
+        let node = &cluster.nodes[0];
+        let row = expect_mode(node, "eth0", "tc")?;
+        ensure!(row["reason"].as_str().is_some_and(|reason| reason.contains("lab_pass (id ")), "{row}");
+        expect_mode(&cluster.nodes[1], "eth0", "native")?;
+        let message = expect_problem(node, "xdp-foreign")?;
+        ensure!(message.contains("eth0") && message.contains("lab_pass (id "), "{message}");
+        let text = node.weir(&["status"])?;
+        ensure!(text.contains("\neth0: held by XDP program lab_pass (id "), "{text}");
+        everything_works(cluster)?;
+        let link = cluster.nodes[0].netns.ip("-d link show dev eth0")?;
+        ensure!(link.contains("lab_pass"), "the other program is gone: {link}");
+        Ok(())
+    })
+}
+
+/// The client leaves checksums and segmentation to its device, so the companion sees large packets with partial checksums.
+/// The nodes' own devices complete them (`complete`), so that a wrong one is on the wire and in nobody's way to be seen; or
+/// nobody ever does, as on a node that is a container.
+fn tc_alone(complete: bool) -> Result<()> {
+    scenario_with(&ClusterOptions { pod_offload: true, ..options()? }, |cluster| {
+        web(cluster)?;
+        cluster.offload_client()?;
+        for node in &mut cluster.nodes {
+            // what a user of a cluster in containers gets
+            node.agent_options().xdp = "auto".to_owned();
+            if complete {
+                node.netns.shell("ethtool -K pod0 tx off")?;
+            } else {
+                node.netns.shell("ethtool -K eth0 tx on tso on gso on")?;
+            }
+        }
+        cluster.start_agents()?;
+        for node in &cluster.nodes {
+            let row = expect_mode(node, "eth0", "tc")?;
+            ensure!(row["kind"] == "veth" && row["tc"].is_string(), "{row}");
+            expect_problem(node, "xdp-not-used")?;
+            let link = node.netns.ip("-d link show dev eth0")?;
+            ensure!(!link.contains("prog/xdp"), "{link}");
+        }
+        let captures = cluster.nodes.iter().map(|node| Capture::start(&cluster.wire, &node.name, "ip"));
+        let captures = captures.collect::<Result<Vec<_>>>()?;
+        everything_works(cluster)?;
+        through_the_vip(cluster)?;
+        for (node, capture) in cluster.nodes.iter().zip(captures) {
+            let packets = capture.stop()?;
+            ensure!(packets.len() > 500, "{}: only {} packets", node.name, packets.len());
+            let wrong: Vec<_> = packets.iter().filter(|p| !p.checksum_ok || !p.header_checksum_ok).take(3).collect();
+            ensure!(!complete || wrong.is_empty(), "wrong checksums from {}: {wrong:?}", node.name);
+            let replies = metric(node, "weir_packet_events_total{event=\"replies\"}")?;
+            ensure!(replies > 0.0, "{}: no replies turned back", node.name);
+        }
+        Ok(())
+    })
+}
+
+fn through_the_vip(cluster: &Cluster) -> Result<()> {
+    ensure!(greeted_by(cluster, (EXTERNAL, 7070).into(), 16)?.len() == 2, "one of the pods never answered");
+    for _ in 0..8 {
+        ask_udp(&cluster.client, (EXTERNAL, 5353).into(), None, "odd")?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn tc_alone_with_checksums_completed_by_the_node() -> Result<()> {
+    tc_alone(true)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn tc_alone_with_offloads_everywhere() -> Result<()> {
+    tc_alone(false)
+}
+
+/// Requests come by `eth0`; replies, and packets to the other node's pods, leave by `eth1`.
+fn two_uplinks(xdp: &str) -> Result<()> {
+    scenario(|cluster| {
+        web(cluster)?;
+        cluster.add_second_uplink(0)?;
+        let options = cluster.nodes[0].agent_options();
+        options.xdp = xdp.to_owned();
+        options.interfaces.push("eth1".to_owned());
+        cluster.start_agents()?;
+        let node = &cluster.nodes[0];
+        let mode = if xdp == "native" { "native" } else { "tc" };
+        for name in ["eth0", "eth1"] {
+            expect_mode(node, name, mode)?;
+        }
+        let captures = ["node-1", "node-1-b"].map(|port| Capture::start(&cluster.wire, port, "tcp"));
+        let [first, second] = captures;
+        let (first, second) = (first?, second?);
+        everything_works(cluster)?;
+        through_the_vip(cluster)?;
+        let to_client =
+            |packets: &[weir_lab::Packet]| packets.iter().filter(|p| p.destination == weir_lab::CLIENT).count();
+        let (first, second) = (to_client(&first.stop()?), to_client(&second.stop()?));
+        ensure!(second > 200, "only {second} packets for the client left by the second uplink");
+        ensure!(first == 0, "{first} packets for the client left by the first uplink");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn requests_by_one_uplink_and_replies_by_another() -> Result<()> {
+    two_uplinks("native")
+}
+
+#[test]
+#[ignore = "needs root"]
+fn requests_by_one_uplink_and_replies_by_another_without_xdp() -> Result<()> {
+    two_uplinks("off")
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_uplink_that_is_made_anew_gets_the_programs_again() -> Result<()> {
+    scenario(|cluster| {
+        web(cluster)?;
+        cluster.start_agents()?;
+        everything_works(cluster)?;
+        let before = expect_mode(&cluster.nodes[0], "eth0", "native")?["index"].clone();
+        cluster.remove_uplink(0)?;
+        eventually("the interface to be gone", SOON, || {
+            let row = interface(&cluster.nodes[0], "eth0")?;
+            ensure!(row["mode"].is_null() && row["reason"] == "the interface is gone", "{row}");
+            Ok(())
+        })?;
+        cluster.replug_uplink(0)?;
+        eventually("the new interface", SOON, || {
+            let row = expect_mode(&cluster.nodes[0], "eth0", "native")?;
+            ensure!(row["index"] != before, "{row}");
+            ask_tcp(&cluster.client, cluster.nodes[0].port(30070), None)
+        })?;
+        everything_works(cluster)
+    })
+}

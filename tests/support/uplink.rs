@@ -1,0 +1,67 @@
+//! What happens to the external interfaces of nodes: a second one, one that is made anew, one that somebody else uses.
+
+use anyhow::{Context, Result};
+
+use crate::cluster::{CLIENT, Cluster};
+use crate::netns::Netns;
+
+/// The wire's address on its second network.
+const ROUTER2: &str = "192.168.79.1";
+
+impl Cluster {
+    /// Gives a node a second external interface, `eth1`, on a network of its own (192.168.79.0/24) behind the same router:
+    /// what the node sends to the client and to other nodes' pods goes there, what they send to it comes by `eth0`.
+    pub fn add_second_uplink(&mut self, node: usize) -> Result<()> {
+        let host = self.nodes.get(node).with_context(|| format!("there is no node {node}"))?;
+        let port = format!("{}-b", host.name);
+        self.wire.ip(&format!("link add {port} type veth peer name eth1 netns {}", host.netns.name()))?;
+        self.wire.ip(&format!("addr add {ROUTER2}/24 dev {port}"))?;
+        self.wire.ip(&format!("link set {port} up"))?;
+        host.netns.shell("ethtool -K eth1 tx off tso off gso off")?;
+        host.netns.ip(&format!("addr add 192.168.79.{}/24 dev eth1", 10 + host.number))?;
+        host.netns.ip("link set eth1 up")?;
+        host.netns.ip(&format!("route add {CLIENT}/32 via {ROUTER2}"))?;
+        for other in self.nodes.iter().filter(|other| other.number != host.number) {
+            host.netns.ip(&format!("route replace {} via {ROUTER2}", other.pod_cidr()))?;
+            self.wire.ip(&format!("route add {} via {}", other.pod_cidr(), other.ip))?;
+        }
+        // Packets that take one way there and another one back are no spoofed ones.
+        for interface in ["all", "eth0", "eth1"] {
+            host.netns.set_sysctl(&format!("net/ipv4/conf/{interface}/rp_filter"), "2")?;
+        }
+        self.lab.attach_pass(&self.wire, &port)
+    }
+
+    /// Takes a node's `eth0` away, with all that was on it.
+    pub fn remove_uplink(&self, node: usize) -> Result<()> {
+        let host = self.nodes.get(node).with_context(|| format!("there is no node {node}"))?;
+        host.netns.ip("link del eth0").map(drop)
+    }
+
+    /// Gives a node a new `eth0` in place of one that was removed, with the same addresses and routes.
+    pub fn replug_uplink(&mut self, node: usize) -> Result<()> {
+        let host = self.nodes.get(node).with_context(|| format!("there is no node {node}"))?;
+        crate::cluster::plug(&self.wire, &host.name, &host.netns, (host.ip, host.ip6))?;
+        host.netns.ip("route add default via 192.168.77.1")?;
+        for other in self.nodes.iter().filter(|other| other.number != host.number) {
+            host.netns.ip(&format!("route add {} via {}", other.pod_cidr(), other.ip))?;
+        }
+        let name = host.name.clone();
+        self.lab.attach_pass(&self.wire, &name)
+    }
+
+    /// Puts an XDP program that is not weir's on an interface of a node.
+    pub fn occupy(&mut self, node: usize, interface: &str) -> Result<()> {
+        let host = self.nodes.get(node).with_context(|| format!("there is no node {node}"))?;
+        self.lab.attach_pass(&host.netns, interface)
+    }
+
+    /// Lets the client leave segmentation and checksums to its device, as veth does by default.
+    pub fn offload_client(&self) -> Result<()> {
+        offload(&self.client)
+    }
+}
+
+fn offload(netns: &Netns) -> Result<()> {
+    netns.shell("ethtool -K eth0 tx on tso on gso on").map(drop)
+}
