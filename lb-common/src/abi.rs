@@ -6,6 +6,7 @@
 
 use crate::addr::{Addr4, Addr6, Address};
 use crate::be::{Be16, Be32};
+use crate::ethernet::Addresses;
 
 /// Version of everything in this file.
 pub const ABI_VERSION: u32 = 3;
@@ -65,6 +66,10 @@ pub mod map {
     pub const DROP_STATS: &str = "DROP_STATS";
     /// Per-CPU array of `u64` by [`super::Stat`].
     pub const EVENT_STATS: &str = "EVENT_STATS";
+    /// Per-CPU array of [`super::NextHop4`] by [`crate::hash::pair_hash`]: the ways that packets took lately.
+    pub const NEXT_HOPS4: &str = "NEXT_HOPS4";
+    /// Per-CPU array of [`super::NextHop6`], like NEXT_HOPS4.
+    pub const NEXT_HOPS6: &str = "NEXT_HOPS6";
     /// SOCKMAP of the front's listeners.
     pub const LISTENERS: &str = "LISTENERS";
     /// Array of the XDP programs that [`super::program::XDP`] goes on in, by [`super::xdp_slot`].
@@ -126,6 +131,8 @@ pub mod setting {
     pub const SNAT_ADDRESS6: u32 = 5;
     /// Its second half.
     pub const SNAT_ADDRESS6_LOW: u32 = 6;
+    /// Counts changes of routes, neighbours and interfaces; next hops remembered under another number are not used.
+    pub const HOP_EPOCH: u32 = 7;
     /// How many words there are.
     pub const COUNT: u32 = 16;
 }
@@ -352,6 +359,30 @@ pub mod device_flag {
     pub const UPLINK: u32 = 2;
 }
 
+/// A next hop that the routing table gave, as long as it holds ([`crate::hop`]).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NextHop<A> {
+    /// When it ends, on the clock of [`crate::lookup::Lookup::clock`]; 0 if the place is free.
+    pub expires: u64,
+    /// Source address of the packets.
+    pub source: A,
+    /// Their destination.
+    pub destination: A,
+    /// The epoch in which it was asked for ([`setting::HOP_EPOCH`]).
+    pub epoch: u32,
+    /// The device that the packets come in by.
+    pub ingress: u32,
+    /// Their protocol: rules of routing may go by it.
+    pub protocol: u32,
+    /// Out of this device.
+    pub device: u32,
+    /// The largest IP packet that the way takes, in bytes.
+    pub mtu: u32,
+    /// Hardware addresses of the device and the next hop.
+    pub addresses: Addresses,
+}
+
 /// Counters of a service or backend. Bytes are those of the IP packet.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -448,6 +479,10 @@ pub type ReplyEntry4 = ReplyEntry<Addr4>;
 pub type ReplyEntry6 = ReplyEntry<Addr6>;
 
 /// IPv4 instance.
+pub type NextHop4 = NextHop<Addr4>;
+/// IPv6 instance.
+pub type NextHop6 = NextHop<Addr6>;
+/// IPv4 instance.
 pub type FragmentKey4 = FragmentKey<Addr4>;
 /// IPv6 instance.
 pub type FragmentKey6 = FragmentKey<Addr6>;
@@ -464,6 +499,7 @@ const _: () = {
     assert!(size_of::<ReplyEntry4>() == 8 + 4 + 12 + 4 && size_of::<ReplyEntry6>() == 32 + 4 + 12 + 4 + 4);
     assert!(size_of::<FragmentKey4>() == 12 && size_of::<FragmentKey6>() == 40 && size_of::<FragmentEntry>() == 8);
     assert!(size_of::<DeviceEntry>() == 32);
+    assert!(size_of::<NextHop4>() == 8 + 8 + 32 && size_of::<NextHop6>() == 8 + 32 + 32);
     assert!(size_of::<Counters>() == 24 && size_of::<DropCounters>() == 16);
     assert!(size_of::<Handover>() == 8);
     assert!(size_of::<Be16>() == 2 && size_of::<Be32>() == 4);

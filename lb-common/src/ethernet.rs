@@ -43,7 +43,8 @@ impl Ethernet {
 
 /// To whom a frame is addressed, and who sent it: the first words of the frame as they stand there. Three words, since
 /// each takes a place on the kernel's small stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Addresses([u32; 3]);
 
 impl Addresses {

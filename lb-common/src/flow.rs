@@ -95,8 +95,13 @@ pub const fn is_expired(state: u16, ip_protocol: u32, last_seen: u32, now: u32) 
 /// Records a reply: the first one tells the master record that the backend answers, later ones keep it alive (once a
 /// tick) and tell it of FIN and RST.
 #[inline(always)]
-pub fn note_reply<F: Ip, L: Lookup<F>>(lookup: &L, entry: &mut ReplyEntry<F::Addr>, ip_protocol: u32, tcp_flags: u8) {
-    let now = lookup.now();
+pub fn note_reply<F: Ip, L: Lookup<F>>(
+    lookup: &L,
+    entry: &mut ReplyEntry<F::Addr>,
+    ip_protocol: u32,
+    tcp_flags: u8,
+    now: u32,
+) {
     let ends = tcp_flags & (tcp_flag::FIN | tcp_flag::RST) != 0;
     if entry.last_seen == now && entry.flags & flow_flag::REPLIED != 0 && !ends {
         return;

@@ -26,6 +26,19 @@ pub fn flow_hash<A: Address>(key: &FlowKey<A>) -> u32 {
     ((state ^ (state >> 32)).wrapping_mul(K1) >> 32) as u32
 }
 
+/// Hashes a pair of addresses, for a place in a small table.
+#[inline(always)]
+pub fn pair_hash<A: Address>(source: A, destination: A) -> u32 {
+    let (source, destination) = (source.words(), destination.words());
+    let mut state = mix(K2, source[0], destination[0]);
+    if A::WORDS == 4 {
+        state = mix(state, source[1], destination[1]);
+        state = mix(state, source[2], destination[2]);
+        state = mix(state, source[3], destination[3]);
+    }
+    (state >> 32) as u32
+}
+
 /// One round: xor in 64 bits, multiply, bring the high half down.
 #[inline(always)]
 const fn mix(state: u64, a: u32, b: u32) -> u64 {

@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use crate::abi::{
     BackendEntry, Counters, DropCounters, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey,
-    ReplyEntry, STATS, ServiceEntry, Stat, setting,
+    NextHop, ReplyEntry, STATS, ServiceEntry, Stat, setting,
 };
 use crate::csum::Delta;
 use crate::drop_reason::{DROP_REASONS, DropReason};
@@ -109,6 +109,12 @@ pub struct Maps<F: Ip> {
     pub uplink_addresses: HashMap<u32, F::Addr>,
     /// Now, in ticks.
     pub now: Cell<u32>,
+    /// Nanoseconds into that tick.
+    pub into_tick: Cell<u64>,
+    /// Index of the device that packets come in by.
+    pub ingress: u32,
+    /// Next hops, by slot.
+    pub hops: RefCell<HashMap<u32, NextHop<F::Addr>>>,
     /// Forward entries, by table.
     pub flows: Flows<FlowKey<F::Addr>, FlowEntry<F::Addr>>,
     /// Reply entries, by table.
@@ -143,6 +149,9 @@ impl<F: Ip> Default for Maps<F> {
             resolves: false,
             uplink_addresses: HashMap::new(),
             now: Cell::new(1_000),
+            into_tick: Cell::new(0),
+            ingress: 0,
+            hops: RefCell::default(),
             flows: Default::default(),
             replies: Default::default(),
             fragments: RefCell::default(),
@@ -179,8 +188,16 @@ impl<F: Ip> Lookup<F> for Maps<F> {
         self.resolves
     }
 
-    fn now(&self) -> u32 {
-        self.now.get()
+    fn clock(&self) -> u64 {
+        (u64::from(self.now.get()) << 30) + self.into_tick.get()
+    }
+
+    fn ingress(&self) -> u32 {
+        self.ingress
+    }
+
+    fn hop(&self, slot: u32) -> Option<RefMut<'_, NextHop<F::Addr>>> {
+        Some(RefMut::map(self.hops.borrow_mut(), |hops| hops.entry(slot).or_default()))
     }
 
     fn setting(&self, index: u32) -> u64 {
@@ -261,8 +278,9 @@ impl<F: Ip> Lookup<F> for Maps<F> {
         self.fragments.borrow_mut().insert(*key, *entry);
     }
 
-    fn route(&self, _source: F::Addr, destination: F::Addr, _protocol: u8, _length: usize) -> Route {
+    fn route(&self, _source: F::Addr, destination: F::Addr, _protocol: u8, length: usize) -> Route {
         match (self.routing)(destination) {
+            Route::Direct { mtu, .. } if self.resolves && length > mtu as usize => Route::TooBig { mtu },
             Route::Direct { device, .. } if self.resolves => Route::Kernel { device },
             route => route,
         }

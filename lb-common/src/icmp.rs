@@ -39,17 +39,30 @@ pub(crate) fn ingress<F: Ip, P: Packet, L: Lookup<F>>(
         return Verdict::Pass; // an error goes to the source of what it is about (RFC 1122, section 3.2.2)
     }
     let flow = error.quote.reversed();
+    let (view, local) = match receiver(lookup, &error, &flow) {
+        Some(found) => found,
+        None if is_for_front(lookup, &flow) => return Verdict::Front,
+        None => return Verdict::Pass,
+    };
+    error.send(packet, lookup, &view, local)
+}
+
+/// How an error about the packets of a flow, by the tuple that its client or its backend sends, is to look at its receiver,
+/// and whether that is on this node.
+#[inline(always)]
+fn receiver<F: Ip, L: Lookup<F>>(
+    lookup: &L,
+    error: &Error<'_, F::Addr>,
+    flow: &FlowKey<F::Addr>,
+) -> Option<(View<F::Addr>, bool)> {
     if in_range(lookup.setting(setting::SNAT_PORTS), flow.destination_port.host())
-        && let Some(reply) = reply(lookup, &flow)
+        && let Some(reply) = reply(lookup, flow)
         && reply.flags & flow_flag::LOCAL == 0
     {
-        return error.forward(packet, lookup, &about_request(&reply));
+        return Some((about_request(&reply), false));
     }
-    match backend_of(lookup, &flow) {
-        Some((entry, backend)) => error.to_backend(packet, lookup, &entry, &backend),
-        None if is_for_front(lookup, &flow) => Verdict::Front,
-        None => Verdict::Pass,
-    }
+    let (entry, backend) = backend_of(lookup, flow)?;
+    Some(error.about_reply(&entry, &backend))
 }
 
 /// ICMP that leaves by an external interface: errors of a pod, or of the node, about a packet that was translated for a
@@ -63,7 +76,7 @@ pub(crate) fn egress<F: Ip, P: Packet, L: Lookup<F>>(
 ) -> Verdict {
     let Some(error) = Error::parse::<F, P>(packet, frame, ip) else { return Verdict::Pass };
     match reply(lookup, &error.quote.reversed()) {
-        Some(reply) if reply.flags & flow_flag::LOCAL != 0 => error.deliver(packet, lookup, &about_request(&reply)),
+        Some(reply) if reply.flags & flow_flag::LOCAL != 0 => error.send(packet, lookup, &about_request(&reply), true),
         _ => Verdict::Pass,
     }
 }
@@ -146,13 +159,7 @@ impl<'a, A: Address> Error<'a, A> {
 
     /// An error about a packet to the client: to the backend whose reply it was.
     #[inline(always)]
-    fn to_backend<F: Ip<Addr = A>, P: Packet, L: Lookup<F>>(
-        &self,
-        packet: &mut P,
-        lookup: &L,
-        entry: &FlowEntry<A>,
-        backend: &BackendEntry<A>,
-    ) -> Verdict {
+    fn about_reply(&self, entry: &FlowEntry<A>, backend: &BackendEntry<A>) -> (View<A>, bool) {
         let local = entry.flags & flow_flag::LOCAL != 0;
         let view = View {
             source: if local { self.ip.source } else { entry.snat_address },
@@ -164,44 +171,36 @@ impl<'a, A: Address> Error<'a, A> {
                 destination_port: entry.snat_port,
             },
         };
-        if local { self.deliver(packet, lookup, &view) } else { self.forward(packet, lookup, &view) }
+        (view, local)
     }
 
-    /// Rewrites the error and sends it to its next hop.
+    /// Rewrites the error and sends it to its next hop, or leaves it to the stack if its receiver is `local`.
     #[inline(always)]
-    fn forward<F: Ip<Addr = A>, P: Packet, L: Lookup<F>>(&self, packet: &mut P, lookup: &L, view: &View<A>) -> Verdict {
-        if !F::checksum_is_right(packet, self.network, self.ip.header_length) {
-            return Verdict::Drop(DropReason::BadIpChecksum);
-        }
-        match next_hop(packet, self.ip, self.network != ethernet::HEADER, lookup, (view.source, view.destination), None)
-        {
-            Ok(device) => self.rewritten(packet, lookup, view, self.ip.ttl - 1, Verdict::Transmit(device)),
-            Err(verdict) => verdict,
-        }
-    }
-
-    /// Rewrites the error for the stack.
-    #[inline(always)]
-    fn deliver<F: Ip<Addr = A>, P: Packet, L: Lookup<F>>(&self, packet: &mut P, lookup: &L, view: &View<A>) -> Verdict {
-        if !F::checksum_is_right(packet, self.network, self.ip.header_length) {
-            return Verdict::Drop(DropReason::BadIpChecksum);
-        }
-        self.rewritten(packet, lookup, view, self.ip.ttl, Verdict::Deliver)
-    }
-
-    #[inline(always)]
-    fn rewritten<F: Ip<Addr = A>, P: Packet, L: Lookup<F>>(
+    fn send<F: Ip<Addr = A>, P: Packet, L: Lookup<F>>(
         &self,
         packet: &mut P,
         lookup: &L,
         view: &View<A>,
-        ttl: u8,
-        verdict: Verdict,
+        local: bool,
     ) -> Verdict {
+        if !F::checksum_is_right(packet, self.network, self.ip.header_length) {
+            return Verdict::Drop(DropReason::BadIpChecksum);
+        }
+        let mut device = 0;
+        if !local {
+            let way = (view.source, view.destination);
+            let tagged = self.network != ethernet::HEADER;
+            device = match next_hop(packet, self.ip, tagged, lookup, way, lookup.clock()) {
+                Ok(device) => device,
+                Err(verdict) => return verdict,
+            };
+        }
         lookup.count(Stat::IcmpErrors);
+        let ttl = if local { self.ip.ttl } else { self.ip.ttl - 1 };
         match self.rewrite::<F, P>(packet, view, ttl) {
-            Some(()) => verdict,
             None => Verdict::Drop(DropReason::KernelRefused),
+            Some(()) if local => Verdict::Deliver,
+            Some(()) => Verdict::Transmit(device),
         }
     }
 

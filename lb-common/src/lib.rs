@@ -18,6 +18,7 @@ pub mod ethernet;
 pub mod flow;
 pub mod fragment;
 pub mod hash;
+pub mod hop;
 #[cfg(any(test, feature = "host"))]
 pub mod host;
 pub mod icmp;

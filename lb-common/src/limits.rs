@@ -16,6 +16,8 @@ pub const FLOWS: u32 = 262_144;
 pub const HALF_OPEN_FLOWS: u32 = 65_536;
 /// Fragmented datagrams of one family whose first fragment has come.
 pub const FRAGMENTS: u32 = 8_192;
+/// Ways of one family that each CPU remembers; a power of two.
+pub const NEXT_HOPS: u32 = 4_096;
 /// Addresses of this node.
 pub const NODE_ADDRESSES: u32 = 4_096;
 /// Network devices that carry an address.

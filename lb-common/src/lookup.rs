@@ -3,9 +3,10 @@
 use core::ops::DerefMut;
 
 use crate::abi::{
-    BackendEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey, ReplyEntry, ServiceEntry,
-    Stat,
+    BackendEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey, NextHop, ReplyEntry,
+    ServiceEntry, Stat,
 };
+use crate::conntrack::ticks;
 use crate::drop_reason::DropReason;
 use crate::ethernet::{Addresses, Mac};
 use crate::ip::Ip;
@@ -28,11 +29,18 @@ pub enum Route {
         device: u32,
         /// From the device to the next hop.
         addresses: Addresses,
+        /// The largest IP packet that the way takes, in bytes.
+        mtu: u32,
     },
     /// Out of the device, but only the kernel can do it: the neighbour is not resolved, or XDP cannot send there.
     Kernel {
         /// Index of the device.
         device: u32,
+    },
+    /// Not at this length.
+    TooBig {
+        /// The largest IP packet that the way takes; 0 if not known.
+        mtu: u32,
     },
     /// Not at all.
     None(DropReason),
@@ -48,8 +56,17 @@ pub trait Lookup<F: Ip> {
     /// The kernel can be asked to resolve the next hop: on tc. Elsewhere such packets are handed over.
     fn resolves(&self) -> bool;
 
+    /// Now, in nanoseconds of a clock that does not stop; as coarse as the kernel's ticks (1 to 10 ms).
+    fn clock(&self) -> u64;
+
     /// Now, in ticks ([`crate::conntrack::ticks`]).
-    fn now(&self) -> u32;
+    #[inline(always)]
+    fn now(&self) -> u32 {
+        ticks(self.clock())
+    }
+
+    /// Index of the device that the packet came in by; at egress, of the one that it leaves by.
+    fn ingress(&self) -> u32;
 
     /// A word of the settings ([`crate::abi::setting`]); 0 if it is not set.
     fn setting(&self, index: u32) -> u64;
@@ -103,7 +120,12 @@ pub trait Lookup<F: Ip> {
     /// Records it.
     fn put_fragment(&self, key: &FragmentKey<F::Addr>, entry: &FragmentEntry);
 
-    /// Where a packet of `length` bytes (IP header included) for this address goes next.
+    /// A place for a next hop that only this CPU sees, by a number below [`crate::limits::NEXT_HOPS`]; `None` where none
+    /// are kept.
+    fn hop(&self, slot: u32) -> Option<Self::Ref<'_, NextHop<F::Addr>>>;
+
+    /// Asks the routing table where a packet of `length` bytes (IP header included) for this address goes next. One that
+    /// is [`Route::Direct`] may be too small for the packet.
     fn route(&self, source: F::Addr, destination: F::Addr, protocol: u8, length: usize) -> Route;
 
     /// The address from which SNAT goes out of this device; `None` if it is no external interface.

@@ -7,6 +7,7 @@ mod send;
 use crate::abi::{FrontendEntry, FrontendKey, ReplyEntry, Stat, flow_flag, frontend_flag, setting};
 use crate::addr::Address;
 use crate::be::Be16;
+use crate::conntrack::ticks;
 use crate::drop_reason::DropReason;
 use crate::ethernet::Ethernet;
 use crate::flow;
@@ -18,11 +19,11 @@ use crate::lookup::{Lookup, Table};
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed, parse};
 use crate::rewrite::{Translation, translate};
-use crate::verdict::Verdict;
+use crate::verdict::{Verdict, refused};
 
 use balance::{Known, begin, known_flow};
 pub(crate) use send::next_hop;
-use send::send;
+use send::{Onward, send};
 
 /// A packet that came in by an external interface: from a client, or the reply of a backend on another node. Packets of
 /// another family than `F` pass.
@@ -71,6 +72,10 @@ fn judge<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, looku
 /// The verdict, once it is in the counters.
 #[inline(always)]
 fn counted<F: Ip, P: Packet, L: Lookup<F>>(packet: &P, lookup: &L, verdict: Verdict) -> Verdict {
+    let verdict = match verdict {
+        Verdict::Refuse(why) => Verdict::Drop(refused(why).0),
+        verdict => verdict,
+    };
     if let Verdict::Drop(reason) = verdict {
         lookup.count_drop(reason, packet.len());
     }
@@ -126,7 +131,7 @@ fn turn_back<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, l
 /// The VIP becomes the source again, if the packet is the reply of a backend on this node.
 #[inline(always)]
 fn reply_of_pod<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, parsed: &Parsed<F::Addr>, lookup: &L) -> Verdict {
-    let Some(reply) = find_reply(lookup, parsed) else { return Verdict::Pass };
+    let Some((reply, _)) = find_reply(lookup, parsed) else { return Verdict::Pass };
     if reply.flags & flow_flag::LOCAL == 0 {
         return Verdict::Pass;
     }
@@ -138,66 +143,80 @@ fn reply_of_pod<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, parsed: &Parsed<
     }
 }
 
-/// Reply of a backend, packet to a frontend, or not ours.
+/// Reply of a backend, packet to a frontend, or not ours. Every packet that is ours comes to the one place that sends it: the
+/// verifier walks that anew for each way that leads there.
 #[inline(always)]
 fn route_packet<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, parsed: &Parsed<F::Addr>, lookup: &L) -> Verdict {
+    match onward(packet, parsed, lookup) {
+        Ok((to, clock)) => send(packet, parsed, lookup, &to, clock),
+        Err(verdict) => verdict,
+    }
+}
+
+/// What becomes of a packet that is to be sent on, and the time; or what else becomes of it.
+#[inline(always)]
+fn onward<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &P,
+    parsed: &Parsed<F::Addr>,
+    lookup: &L,
+) -> Result<(Onward<F::Addr>, u64), Verdict> {
     let port = parsed.key.destination_port;
     let may_be_reply = in_range(lookup.setting(setting::SNAT_PORTS), port.host());
-    if may_be_reply && let Some(reply) = find_reply(lookup, parsed) {
-        return backward(packet, parsed, lookup, &reply);
+    if may_be_reply && let Some((reply, clock)) = find_reply(lookup, parsed) {
+        return backward::<F, P, L>(packet, parsed, lookup, &reply).map(|to| (to, clock));
     }
     match find_frontend(lookup, parsed.key.destination, port, parsed.ip.protocol) {
         Some(frontend) => checked(packet, parsed, lookup, frontend),
-        None => left_to_kernel(lookup, Stat::NotOurs),
+        None => Err(left_to_kernel(lookup, Stat::NotOurs)),
     }
 }
 
 /// The reply of a backend on another node, on its way back to the client.
 #[inline(always)]
 fn backward<F: Ip, P: Packet, L: Lookup<F>>(
-    packet: &mut P,
+    packet: &P,
     parsed: &Parsed<F::Addr>,
     lookup: &L,
     reply: &ReplyEntry<F::Addr>,
-) -> Verdict {
+) -> Result<Onward<F::Addr>, Verdict> {
     if reply.flags & flow_flag::LOCAL != 0 {
-        return Verdict::Pass; // its replies are turned back at tc egress
+        return Err(Verdict::Pass); // its replies are turned back at tc egress
     }
     if let Some(reason) = defect::<F, P>(packet, parsed) {
-        return Verdict::Drop(reason);
+        return Err(Verdict::Drop(reason));
     }
     fragment::remember(lookup, parsed);
-    let verdict = send(packet, parsed, lookup, &to_client(reply), None, None);
-    if matches!(verdict, Verdict::Transmit(_)) {
-        lookup.count(Stat::Replies);
-    }
-    verdict
+    Ok(Onward { to: to_client(reply), service: 0, backend: 0, local: false })
 }
 
 /// A packet to a frontend, looked at closely now that it is known to be ours.
 #[inline(always)]
 fn checked<F: Ip, P: Packet, L: Lookup<F>>(
-    packet: &mut P,
+    packet: &P,
     parsed: &Parsed<F::Addr>,
     lookup: &L,
     frontend: FrontendEntry,
-) -> Verdict {
+) -> Result<(Onward<F::Addr>, u64), Verdict> {
     if let Some(reason) = defect::<F, P>(packet, parsed) {
-        return Verdict::Drop(reason);
+        return Err(Verdict::Drop(reason));
     }
     fragment::remember(lookup, parsed);
     if frontend.flags & frontend_flag::FRONT != 0 {
-        return to_front::<F, L>(parsed, lookup, frontend);
+        return Err(to_front::<F, L>(parsed, lookup, frontend));
     }
-    let now = lookup.now();
-    let known = match known_flow(lookup, parsed, now) {
+    let clock = lookup.clock();
+    let Known { entry, backend } = match known_flow(lookup, parsed, ticks(clock)) {
         Some(known) => known,
-        None => match begin(packet, lookup, parsed, frontend.service, now) {
-            Ok(known) => known,
-            Err(verdict) => return verdict,
-        },
+        None => begin(packet, lookup, parsed, frontend.service, clock)?,
     };
-    forward(packet, parsed, lookup, &known)
+    let to = Translation {
+        source: entry.snat_address,
+        source_port: entry.snat_port,
+        destination: backend.address,
+        destination_port: backend.port,
+    };
+    let local = entry.flags & flow_flag::LOCAL != 0;
+    Ok((Onward { to, service: entry.service, backend: entry.backend, local }, clock))
 }
 
 /// What forbids to forward a packet that is ours.
@@ -227,31 +246,6 @@ fn to_front<F: Ip, L: Lookup<F>>(parsed: &Parsed<F::Addr>, lookup: &L, frontend:
     Verdict::Front
 }
 
-/// To the backend: the packet is rewritten and sent, or left untouched for the companion.
-#[inline(always)]
-fn forward<F: Ip, P: Packet, L: Lookup<F>>(
-    packet: &mut P,
-    parsed: &Parsed<F::Addr>,
-    lookup: &L,
-    known: &Known<F::Addr>,
-) -> Verdict {
-    let (entry, backend) = (&known.entry, &known.backend);
-    let to = Translation {
-        source: entry.snat_address,
-        source_port: entry.snat_port,
-        destination: backend.address,
-        destination_port: backend.port,
-    };
-    if entry.flags & flow_flag::LOCAL == 0 {
-        return send(packet, parsed, lookup, &to, Some((entry.service, entry.backend)), known.route);
-    }
-    lookup.count_packet(entry.service, entry.backend, parsed.ip.total_length);
-    match translate::<F, P>(packet, parsed, &to, false) {
-        Some(()) => Verdict::Deliver,
-        None => Verdict::Drop(DropReason::KernelRefused),
-    }
-}
-
 /// The frontend at exactly this address, else the NodePort if the address is one of the node's.
 #[inline(always)]
 pub fn find_frontend<F: Ip, L: Lookup<F>>(
@@ -273,16 +267,18 @@ pub fn find_frontend<F: Ip, L: Lookup<F>>(
     lookup.frontend(&FrontendKey { address: F::Addr::ANY, ..key })
 }
 
-/// How to turn this packet back, if it is the reply of a backend; the reply is recorded.
+/// How to turn this packet back, if it is the reply of a backend, and the time; the reply is recorded.
 #[inline(always)]
-fn find_reply<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>) -> Option<ReplyEntry<F::Addr>> {
+fn find_reply<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>) -> Option<(ReplyEntry<F::Addr>, u64)> {
     if let Some(mut entry) = lookup.reply(Table::Proven, &parsed.key) {
-        flow::note_reply::<F, L>(lookup, &mut entry, parsed.key.protocol, parsed.transport.tcp_flags);
-        return Some(*entry);
+        let clock = lookup.clock();
+        flow::note_reply::<F, L>(lookup, &mut entry, parsed.key.protocol, parsed.transport.tcp_flags, ticks(clock));
+        return Some((*entry, clock));
     }
     let mut entry = lookup.reply(Table::HalfOpen, &parsed.key)?;
-    flow::note_reply::<F, L>(lookup, &mut entry, parsed.key.protocol, parsed.transport.tcp_flags);
-    Some(*entry)
+    let clock = lookup.clock();
+    flow::note_reply::<F, L>(lookup, &mut entry, parsed.key.protocol, parsed.transport.tcp_flags, ticks(clock));
+    Some((*entry, clock))
 }
 
 /// Turns a reply back.

@@ -21,4 +21,22 @@ pub enum Verdict {
     HandOver(Task),
     /// Dropped.
     Drop(DropReason),
+    /// Dropped, and its sender is to be told: [`TTL_EXCEEDED`] or [`too_big`]. Only within the pipeline.
+    Refuse(u32),
+}
+
+/// Why a packet is refused: its time to live has run out.
+pub const TTL_EXCEEDED: u32 = 0;
+
+/// Why a packet is refused: it is larger than `mtu` bytes, 0 if it is not known how much goes. A number and no type of its
+/// own, since a verdict has one word of argument.
+#[inline(always)]
+pub const fn too_big(mtu: u32) -> u32 {
+    mtu | 1 << 31
+}
+
+/// The drop that a refusal is, and the largest packet that would go.
+#[inline(always)]
+pub const fn refused(why: u32) -> (DropReason, u32) {
+    if why == TTL_EXCEEDED { (DropReason::TtlExceeded, 0) } else { (DropReason::TooBig, why & 0xffff) }
 }

@@ -118,7 +118,7 @@ fn at_xdp<F: Routed>(ctx: &XdpContext, frame: Result<Ethernet, DropReason>) -> u
         Verdict::Transmit(device) if device == kernel.ingress => xdp_action::XDP_TX,
         // SAFETY: the helper only notes the device; it returns XDP_REDIRECT.
         Verdict::Transmit(device) => unsafe { bpf_redirect(device, 0) as u32 },
-        Verdict::Drop(_) => xdp_action::XDP_DROP,
+        Verdict::Drop(_) | Verdict::Refuse(_) => xdp_action::XDP_DROP,
     }
 }
 
@@ -136,7 +136,7 @@ fn at_tc_ingress<F: Routed>(ctx: &TcContext, frame: Result<Ethernet, DropReason>
         Verdict::Transmit(device) => redirect(skb, device),
         // SAFETY: the helper only notes the device; it returns TC_ACT_REDIRECT.
         Verdict::Answer => unsafe { bpf_redirect(kernel.ingress, 0) as i32 },
-        Verdict::Drop(_) => TC_ACT_SHOT,
+        Verdict::Drop(_) | Verdict::Refuse(_) => TC_ACT_SHOT,
     }
 }
 

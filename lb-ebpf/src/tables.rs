@@ -4,17 +4,16 @@ use core::ffi::c_void;
 use core::mem::MaybeUninit;
 
 use aya_ebpf::bindings::{
-    BPF_ANY, BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED,
+    __sk_buff, BPF_ANY, BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED,
     BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, BPF_NOEXIST, bpf_fib_lookup as FibParams,
 };
 use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_map_lookup_elem, bpf_sk_release};
 use aya_ebpf::maps::PerCpuArray;
 use lb_common::abi::{
     BackendEntry, Counters, DeviceEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey,
-    ReplyEntry, ServiceEntry, Stat, device_flag, frontend_flag, setting,
+    NextHop, ReplyEntry, ServiceEntry, Stat, device_flag, frontend_flag, setting,
 };
 use lb_common::addr::{Addr4, Addr6, Address, V4, V6};
-use lb_common::conntrack::ticks;
 use lb_common::drop_reason::DropReason;
 use lb_common::ethernet::{Addresses, Mac};
 use lb_common::hash::{rehash, scale};
@@ -103,9 +102,14 @@ impl<F: FamilyMaps + Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES
     }
 
     #[inline(always)]
-    fn now(&self) -> u32 {
+    fn clock(&self) -> u64 {
         // SAFETY: the helper takes nothing and only reads the clock (since 5.11).
-        ticks(unsafe { bpf_ktime_get_coarse_ns() })
+        unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn ingress(&self) -> u32 {
+        self.ingress
     }
 
     #[inline(always)]
@@ -241,26 +245,35 @@ impl<F: FamilyMaps + Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES
     }
 
     #[inline(always)]
+    fn hop(&self, slot: u32) -> Option<&mut NextHop<F::Addr>> {
+        // SAFETY: the element is this CPU's own, and no other program runs on it meanwhile.
+        F::NEXT_HOPS.get_ptr_mut(slot).map(|place| unsafe { &mut *place })
+    }
+
+    #[inline(always)]
     fn route(&self, source: F::Addr, destination: F::Addr, protocol: u8, length: usize) -> Route {
         // SAFETY: all zeroes is a valid request; the helper fills it in.
         let mut params = unsafe { MaybeUninit::<FibParams>::zeroed().assume_init() };
         params.family = F::SOCKET_FAMILY;
         params.l4_protocol = protocol;
         params.ifindex = self.ingress;
-        // On tc the packet may be a super-packet: with length 0 the kernel looks at its segments itself.
-        params.__bindgen_anon_1.tot_len = if RESOLVES { 0 } else { length as u16 };
+        // With length 0 the kernel judges none, but says how much goes; since 5.12, and where the neighbour is known: else
+        // the companion asks again.
+        params.__bindgen_anon_1.tot_len = if RESOLVES { self.judged_length(length) } else { 0 };
         F::ask(&mut params, source, destination);
         // SAFETY: context and request are valid, the size is that of the request.
         let result = unsafe { bpf_fib_lookup(self.ctx, &raw mut params, size_of::<FibParams>() as i32, 0) };
+        // SAFETY: both variants of the union are whole numbers of the same size.
+        let mtu = u32::from(unsafe { params.__bindgen_anon_1.mtu_result });
         let device = params.ifindex;
         match result as u32 {
-            BPF_FIB_LKUP_RET_SUCCESS if RESOLVES || !self.can_transmit(device) => Route::Kernel { device },
+            BPF_FIB_LKUP_RET_SUCCESS if RESOLVES || mtu == 0 || !self.can_transmit(device) => Route::Kernel { device },
             BPF_FIB_LKUP_RET_SUCCESS => {
-                Route::Direct { device, addresses: Addresses::new(mac(params.dmac), mac(params.smac)) }
+                Route::Direct { device, addresses: Addresses::new(mac(params.dmac), mac(params.smac)), mtu }
             }
             BPF_FIB_LKUP_RET_NO_NEIGH => Route::Kernel { device },
             BPF_FIB_LKUP_RET_FWD_DISABLED => Route::None(DropReason::ForwardingOff),
-            BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::None(DropReason::TooBig),
+            BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::TooBig { mtu: told_mtu(&params, length) },
             BPF_FIB_LKUP_RET_BLACKHOLE.. => Route::None(DropReason::NoRoute),
         }
     }
@@ -310,6 +323,14 @@ impl<F: FamilyMaps + Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES
 }
 
 impl<const RESOLVES: bool> Kernel<RESOLVES> {
+    /// The length of a packet on tc for the kernel to judge: none of a super-packet, which is cut on its way.
+    #[inline(always)]
+    fn judged_length(&self, length: usize) -> u16 {
+        // SAFETY: on tc, where alone this is called, the context is a `__sk_buff`, valid while the program runs.
+        let segments = unsafe { (*self.ctx.cast::<__sk_buff>()).gso_size };
+        if segments == 0 { length as u16 } else { 0 }
+    }
+
     /// XDP may send out of the device.
     #[inline(always)]
     fn can_transmit(&self, device: u32) -> bool {
@@ -323,6 +344,14 @@ impl<const RESOLVES: bool> Kernel<RESOLVES> {
 #[inline(always)]
 pub(crate) fn word_of_settings(index: u32) -> u64 {
     SETTINGS.get(index).copied().unwrap_or(0)
+}
+
+/// The largest packet that goes, as a lookup that found this one too long says; kernels before 5.12 leave the length there.
+#[inline(always)]
+fn told_mtu(params: &FibParams, length: usize) -> u32 {
+    // SAFETY: both variants of the union are whole numbers of the same size.
+    let told = u32::from(unsafe { params.__bindgen_anon_1.mtu_result });
+    if told as usize >= length { 0 } else { told }
 }
 
 /// Adds to this CPU's counters of a service or backend.

@@ -15,5 +15,6 @@ pub(crate) fn verdict<C: EbpfContext>(ctx: &C, hook: &str, verdict: Verdict) {
         Verdict::Transmit(device) => debug!(ctx, "{}: out of device {}", hook, device),
         Verdict::Answer => debug!(ctx, "{}: answered", hook),
         Verdict::Drop(reason) => debug!(ctx, "{}: dropped, reason {}", hook, reason as u32),
+        Verdict::Refuse(why) => debug!(ctx, "{}: refused, because {}", hook, why),
     }
 }

@@ -59,6 +59,7 @@ async fn serve(config: Config, level: LevelHandle) -> Result<(), AgentError> {
     let facts = Facts::find(&config)?;
     let listener = admin::bind(config.admin).await?;
     let dataplane = Dataplane::start(&facts.dataplane_config(&config)).await?;
+    tokio::spawn(dataplane.follow_next_hops()?.run());
     let front = Front::start(FrontConfig::new(dataplane.run_dir())).await?;
 
     let problems = StatusSink::default();

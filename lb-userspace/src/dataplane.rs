@@ -18,6 +18,7 @@ pub mod fake;
 mod flows;
 mod gc;
 mod grace;
+mod hop_watch;
 mod host;
 mod inspect;
 #[cfg(feature = "bpf-log")]
@@ -60,6 +61,7 @@ use lb_common::conntrack;
 use bpf_store::BpfStore;
 use config::Pins;
 use gc::Collector;
+use hop_watch::Epoch;
 use lock::Lock;
 use mapped::Access;
 use maps::Maps;
@@ -73,6 +75,7 @@ pub use config::{Config, DEFAULT_FWMARK, DEFAULT_PIN_PATH, DEFAULT_SNAT_PORTS, D
 pub use error::DataplaneError;
 pub use flows::{FlowMode, FlowRecord, flows};
 pub use gc::GcReport;
+pub use hop_watch::HopWatch;
 pub use inspect::{Inspection, inspect};
 pub use lock::LockError;
 pub use netlink::NetlinkError;
@@ -251,6 +254,11 @@ impl Dataplane {
         Ok(AddressWatch::subscribe()?)
     }
 
+    /// Ends what the programs remember of next hops when something changes; to be run. Needs a tokio runtime.
+    pub fn follow_next_hops(&self) -> Result<HopWatch, DataplaneError> {
+        HopWatch::new(&self.maps)
+    }
+
     /// The run directory of this agent.
     pub fn run_dir(&self) -> &Path {
         &self.run_dir
@@ -277,7 +285,8 @@ impl Dataplane {
         };
         let may = |place: &Place| place.way == Way::Xdp && placement::may_redirect_to(&place.facts);
         let uplinks = self.decided.iter().filter(is_there).map(|place| (place.facts.link.index, may(place))).collect();
-        devices::write(&self.maps, &netlink.links()?, &self.config.node_ips, &uplinks)
+        devices::write(&self.maps, &netlink.links()?, &self.config.node_ips, &uplinks)?;
+        Epoch::open(&self.maps)?.begin() // out of which devices XDP may send is part of a next hop
     }
 }
 

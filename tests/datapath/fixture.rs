@@ -62,6 +62,7 @@ impl Bench {
         self.host.now.set(ticks(monotonic_ns()));
         let mut bytes = Bytes(packet.to_vec());
         self.host.resolves = hook == Hook::Companion;
+        self.host.ingress = self.devices.first;
         let verdict = match hook {
             Hook::Ingress | Hook::Companion => pipeline::ingress(&mut bytes, &self.host),
             Hook::Egress => pipeline::egress(&mut bytes, &self.host),
@@ -161,7 +162,7 @@ fn outcome_of(hook: Hook, verdict: Verdict, devices: Devices) -> Outcome {
         Verdict::HandOver(_) => Outcome::HandOver,
         Verdict::Transmit(device) => Outcome::Transmit(device),
         Verdict::Answer => Outcome::Transmit(devices.first),
-        Verdict::Drop(_) => Outcome::Drop,
+        Verdict::Drop(_) | Verdict::Refuse(_) => Outcome::Drop,
     }
 }
 

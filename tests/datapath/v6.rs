@@ -38,7 +38,7 @@ fn world() -> Maps<V6> {
     maps.settings[setting::SNAT_PORTS as usize] = (15_000 << 16) | 29_999;
     maps.routing = Box::new(|to| {
         let hop = if to == address(REMOTE_POD) { 0x12 } else { 0x01 };
-        Route::Direct { device: 7, addresses: Addresses::new([hop, 0, 0], [0x11, 0, 0]) }
+        Route::Direct { device: 7, addresses: Addresses::new([hop, 0, 0], [0x11, 0, 0]), mtu: 1_500 }
     });
     maps.uplink_addresses.insert(7, address(NODE));
     maps

@@ -116,7 +116,7 @@ pub(crate) fn host(devices: Devices) -> Maps<V4> {
 
 /// The routing table that the kernel's half builds with `ip`.
 fn route(destination: [u8; 4], devices: Devices) -> Route {
-    let direct = |device, to, from| Route::Direct { device, addresses: Addresses::new(mac(to), mac(from)) };
+    let direct = |device, to, from| Route::Direct { device, addresses: Addresses::new(mac(to), mac(from)), mtu: 1_500 };
     match destination {
         // the node's own and broadcast addresses are not forwarded to
         [10, 10 | 20, 0, 0 | 11 | 255] => Route::None(DropReason::NoRoute),

@@ -12,6 +12,7 @@ mod flows;
 mod fragments;
 mod front;
 mod front_life;
+mod hops;
 mod hostile;
 mod icmp;
 mod interfaces;

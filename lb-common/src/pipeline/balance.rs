@@ -2,25 +2,24 @@
 
 use crate::abi::{BackendEntry, FlowEntry, Stat, flow_flag};
 use crate::addr::Address;
-use crate::conntrack::FlowState;
+use crate::conntrack::{FlowState, ticks};
 use crate::drop_reason::DropReason;
 use crate::ethernet::Addresses;
 use crate::flow;
 use crate::hash::flow_hash;
+use crate::hop;
 use crate::ip::Ip;
 use crate::lookup::{Lookup, Route, Table};
 use crate::packet::Packet;
 use crate::parse::Parsed;
 use crate::snat;
 use crate::transport::tcp_flag;
-use crate::verdict::Verdict;
+use crate::verdict::{TTL_EXCEEDED, Verdict, too_big};
 
 /// A flow and its backend, as they are now.
 pub(super) struct Known<A: Address> {
     pub(super) entry: FlowEntry<A>,
     pub(super) backend: BackendEntry<A>,
-    /// The way to the backend, where it was looked up already.
-    pub(super) route: Option<Route>,
 }
 
 /// The flow of a packet to a frontend, if it is known, alive, and its backend still there.
@@ -34,7 +33,7 @@ pub(super) fn known_flow<F: Ip, L: Lookup<F>>(
     let backend = lookup.backend(entry.backend)?;
     let gone = backend.generation != entry.generation || backend.protocol == 0;
     if !gone && !over && (table == Table::Proven || renew(lookup, parsed, &entry, &backend, now)) {
-        return Some(Known { entry, backend, route: None });
+        return Some(Known { entry, backend });
     }
     if gone {
         lookup.count(Stat::FlowsMoved);
@@ -87,8 +86,9 @@ pub(super) fn begin<F: Ip, P: Packet, L: Lookup<F>>(
     lookup: &L,
     parsed: &Parsed<F::Addr>,
     service: u32,
-    now: u32,
+    clock: u64,
 ) -> Result<Known<F::Addr>, Verdict> {
+    let now = ticks(clock);
     admissible::<F>(parsed).map_err(Verdict::Drop)?;
     if !Addresses::of(packet).is_some_and(|frame| lookup.is_for_us(frame.destination())) {
         return Err(Verdict::Pass);
@@ -106,20 +106,23 @@ pub(super) fn begin<F: Ip, P: Packet, L: Lookup<F>>(
         service,
         last_seen: now,
     };
-    let mut route = None;
     if !local {
         let ip = &parsed.ip;
-        let way = lookup.route(parsed.key.source, backend.address, ip.protocol, ip.total_length);
+        if ip.ttl <= 1 {
+            return Err(Verdict::Refuse(TTL_EXCEEDED)); // before it takes a port
+        }
+        // from no address yet: which one it will be depends on the way, and the client it is not
+        let way = hop::route(lookup, (F::Addr::ANY, backend.address), ip.protocol, ip.total_length, clock);
         entry.snat_address = match way {
             Route::Direct { device, .. } | Route::Kernel { device } => snat_address(lookup, device)?,
+            Route::TooBig { mtu } => return Err(Verdict::Refuse(too_big(mtu))),
             Route::None(reason) => return Err(Verdict::Drop(reason)),
         };
-        route = Some(way);
     }
     snat::lease(lookup, &parsed.key, &backend, &mut entry, hash, now).map_err(Verdict::Drop)?;
     let _ = lookup.put_flow(Table::HalfOpen, &parsed.key, &entry);
     lookup.count_flow(service, id);
-    Ok(Known { entry, backend, route })
+    Ok(Known { entry, backend })
 }
 
 /// The backend in the slot of the service's ring that the hash names.

@@ -1,35 +1,53 @@
 //! Out of the node: the next hop, the hardware addresses, the rewritten packet.
 
-use crate::abi::Task;
+use crate::abi::{Stat, Task};
 use crate::drop_reason::DropReason;
+use crate::hop;
 use crate::ip::{Ip, IpInfo};
 use crate::lookup::{Lookup, Route};
 use crate::packet::Packet;
 use crate::parse::Parsed;
 use crate::rewrite::{Translation, translate};
-use crate::verdict::Verdict;
+use crate::verdict::{TTL_EXCEEDED, Verdict, too_big};
 
-/// Rewrites a packet and sends it to its next hop, counting it for the service and backend named.
+/// What a packet is to become and for whom it counts.
+pub(super) struct Onward<A> {
+    /// Its addresses and ports.
+    pub(super) to: Translation<A>,
+    /// Service id; 0 for a reply.
+    pub(super) service: u32,
+    /// Backend id; 0 for a reply.
+    pub(super) backend: u32,
+    /// For a backend on this node: the stack finds the way.
+    pub(super) local: bool,
+}
+
+/// Rewrites a packet and sends it to its next hop or to the stack.
 #[inline(always)]
 pub(super) fn send<F: Ip, P: Packet, L: Lookup<F>>(
     packet: &mut P,
     parsed: &Parsed<F::Addr>,
     lookup: &L,
-    to: &Translation<F::Addr>,
-    count: Option<(u32, u32)>,
-    route: Option<Route>,
+    onward: &Onward<F::Addr>,
+    clock: u64,
 ) -> Verdict {
-    let way = (to.source, to.destination);
-    let device = match next_hop(packet, &parsed.ip, parsed.is_tagged(), lookup, way, route) {
-        Ok(device) => device,
-        Err(verdict) => return verdict,
-    };
-    if let Some((service, backend)) = count {
-        lookup.count_packet(service, backend, parsed.ip.total_length);
+    let mut device = 0;
+    if !onward.local {
+        let way = (onward.to.source, onward.to.destination);
+        device = match next_hop(packet, &parsed.ip, parsed.is_tagged(), lookup, way, clock) {
+            Ok(device) => device,
+            Err(verdict) => return verdict,
+        };
     }
-    match translate::<F, P>(packet, parsed, to, true) {
-        Some(()) => Verdict::Transmit(device),
+    if onward.service == 0 {
+        lookup.count(Stat::Replies);
+    } else {
+        lookup.count_packet(onward.service, onward.backend, parsed.ip.total_length);
+    }
+    match translate::<F, P>(packet, parsed, &onward.to, !onward.local) {
         None => Verdict::Drop(DropReason::KernelRefused),
+        Some(()) if onward.local => Verdict::Deliver,
+        Some(()) => Verdict::Transmit(device),
     }
 }
 
@@ -42,22 +60,19 @@ pub(crate) fn next_hop<F: Ip, A, P: Packet, L: Lookup<F>>(
     tagged: bool,
     lookup: &L,
     (source, destination): (F::Addr, F::Addr),
-    route: Option<Route>,
+    clock: u64,
 ) -> Result<u32, Verdict> {
     if ip.ttl <= 1 {
-        return Err(Verdict::Drop(DropReason::TtlExceeded));
+        return Err(Verdict::Refuse(TTL_EXCEEDED));
     }
-    let route = match route {
-        Some(route) => route,
-        None => lookup.route(source, destination, ip.protocol, ip.total_length),
-    };
-    match route {
+    match hop::route(lookup, (source, destination), ip.protocol, ip.total_length, clock) {
         Route::None(reason) => Err(Verdict::Drop(reason)),
+        Route::TooBig { mtu } => Err(Verdict::Refuse(too_big(mtu))),
         // a tag is that of the network which the packet came from, and only tc can take it off
         Route::Direct { .. } if tagged && !lookup.resolves() => Err(Verdict::HandOver(Task::Forward)),
         Route::Kernel { .. } if !lookup.resolves() => Err(Verdict::HandOver(Task::Forward)),
         Route::Kernel { device } => Ok(device),
-        Route::Direct { device, addresses } => match addresses.write(packet) {
+        Route::Direct { device, addresses, .. } => match addresses.write(packet) {
             Some(()) => Ok(device),
             None => Err(Verdict::Drop(DropReason::KernelRefused)),
         },

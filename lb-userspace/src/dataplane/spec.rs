@@ -9,8 +9,8 @@ use std::fmt;
 use aya::maps::{MapInfo, MapType};
 use lb_common::abi::{
     BackendEntry4, BackendEntry6, Counters, DeviceEntry, DropCounters, FlowEntry4, FlowEntry6, FlowKey4, FlowKey6,
-    FragmentEntry, FragmentKey4, FragmentKey6, FrontendEntry, FrontendKey4, FrontendKey6, ReplyEntry4, ReplyEntry6,
-    RingLine, STATS, ServiceEntry, map, setting, tc_slot, xdp_slot,
+    FragmentEntry, FragmentKey4, FragmentKey6, FrontendEntry, FrontendKey4, FrontendKey6, NextHop4, NextHop6,
+    ReplyEntry4, ReplyEntry6, RingLine, STATS, ServiceEntry, map, setting, tc_slot, xdp_slot,
 };
 use lb_common::addr::{Addr4, Addr6};
 use lb_common::drop_reason::DROP_REASONS;
@@ -78,7 +78,7 @@ impl MapSpec {
 }
 
 /// Every map of the object, in the sizes that are wanted.
-pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 29] {
+pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 31] {
     use Group::{Flows, Services};
     use MapType::{Array, Hash, LruHash, PerCpuArray, ProgramArray, SockMap};
     let MapSizes { services, frontends, backends, ring_lines, flows, half_open_flows } = *sizes;
@@ -110,6 +110,8 @@ pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 29] {
         MapSpec::new::<u32, Counters>(map::BACKEND_STATS, PerCpuArray, backends),
         MapSpec::new::<u32, DropCounters>(map::DROP_STATS, PerCpuArray, DROP_REASONS),
         MapSpec::new::<u32, u64>(map::EVENT_STATS, PerCpuArray, STATS),
+        MapSpec::new::<u32, NextHop4>(map::NEXT_HOPS4, PerCpuArray, limits::NEXT_HOPS),
+        MapSpec::new::<u32, NextHop6>(map::NEXT_HOPS6, PerCpuArray, limits::NEXT_HOPS),
         MapSpec::new::<u32, u32>(map::LISTENERS, SockMap, limits::LISTENERS),
         MapSpec::new::<u32, u32>(map::XDP_PROGRAMS, ProgramArray, xdp_slot::COUNT),
         MapSpec::new::<u32, u32>(map::TC_PROGRAMS, ProgramArray, tc_slot::COUNT),

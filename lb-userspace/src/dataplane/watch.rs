@@ -16,9 +16,14 @@ use super::netlink::NetlinkError;
 /// Changes come in bursts (link up, its addresses, ...): what follows this soon belongs to the first.
 const BURST: Duration = Duration::from_millis(50);
 
-/// A subscription to changes of the network namespace it was made in.
-pub struct AddressWatch {
+/// Messages of the kernel's routing netlink about changes of some kinds, in the network namespace it was made in.
+pub(super) struct Subscription {
     socket: AsyncFd<Socket>,
+}
+
+/// A subscription to changes of interfaces and addresses.
+pub struct AddressWatch {
+    changes: Subscription,
     /// Until when what comes belongs to a change that has not been told yet.
     burst: Option<Instant>,
 }
@@ -26,15 +31,8 @@ pub struct AddressWatch {
 impl AddressWatch {
     /// Subscribes. Needs a tokio runtime.
     pub fn subscribe() -> Result<Self, NetlinkError> {
-        let failed = |source| NetlinkError { operation: "watch addresses", source };
-        let mut socket = Socket::new(NETLINK_ROUTE).map_err(failed)?;
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-        let groups = groups.into_iter().fold(0, |bits, group| bits | 1 << (group as u32 - 1));
-        socket.bind(&SocketAddr::new(0, groups)).map_err(failed)?;
-        socket.set_non_blocking(true).map_err(failed)?;
-        // SAFETY: a `Socket` owns one descriptor from its making to its end and always gives that one.
-        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
-        Ok(Self { socket: socket.map_err(|error| failed(error.into()))?, burst: None })
+        Ok(Self { changes: Subscription::to(&groups, "watch addresses")?, burst: None })
     }
 
     /// Waits until something has changed. If the wait is cancelled, the next one tells what this one has seen.
@@ -42,21 +40,35 @@ impl AddressWatch {
         let failed = |source| NetlinkError { operation: "watch addresses", source };
         loop {
             let Some(end) = self.burst else {
-                self.drain().await.map_err(failed)?;
+                self.changes.some().await.map_err(failed)?;
                 self.burst = Some(Instant::now() + BURST);
                 continue;
             };
-            let Ok(more) = timeout_at(end, self.drain()).await else {
+            let Ok(more) = timeout_at(end, self.changes.some()).await else {
                 self.burst = None;
                 return Ok(());
             };
             more.map_err(failed)?;
         }
     }
+}
+
+impl Subscription {
+    /// Subscribes to groups of messages. Needs a tokio runtime.
+    pub(super) fn to(groups: &[MulticastGroup], operation: &'static str) -> Result<Self, NetlinkError> {
+        let failed = |source| NetlinkError { operation, source };
+        let mut socket = Socket::new(NETLINK_ROUTE).map_err(failed)?;
+        let groups = groups.iter().fold(0, |bits, group| bits | 1 << (*group as u32 - 1));
+        socket.bind(&SocketAddr::new(0, groups)).map_err(failed)?;
+        socket.set_non_blocking(true).map_err(failed)?;
+        // SAFETY: a `Socket` owns one descriptor from its making to its end and always gives that one.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
+        Ok(Self { socket: socket.map_err(|error| failed(error.into()))? })
+    }
 
     /// Waits for one message and takes all that have arrived. What they say does not matter; a queue that overflowed
     /// (`ENOBUFS`) says that something changed, too.
-    async fn drain(&self) -> io::Result<()> {
+    pub(super) async fn some(&self) -> io::Result<()> {
         let mut ready = self.socket.readable().await?;
         loop {
             let mut buffer = Vec::with_capacity(8_192);
