@@ -47,6 +47,23 @@ impl Answer {
         Self::new(status, format!("{status}\n\nIngress {} is closed: {}.\n", entry.ingress, Repeated(why)))
     }
 
+    /// The client may not be served.
+    pub fn forbidden() -> Self {
+        let status = StatusCode::FORBIDDEN;
+        Self::new(status, format!("{status}\n"))
+    }
+
+    /// The body is longer than the route takes. What is left of it is not read.
+    pub fn too_large() -> Self {
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        Answer { close: true, ..Self::new(status, format!("{status}\n")) }
+    }
+
+    /// A page of another origin may go on (Fetch standard, "CORS-preflight fetch").
+    pub fn preflight() -> Self {
+        Self::new(StatusCode::NO_CONTENT, String::new())
+    }
+
     /// The path cannot be routed safely.
     pub fn bad_path(error: PathError) -> Self {
         let status = StatusCode::BAD_REQUEST;

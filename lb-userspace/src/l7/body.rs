@@ -20,39 +20,86 @@ pub enum BodyError {
     /// The connection it came from broke.
     #[error("the body broke off")]
     Broken(#[from] hyper::Error),
+    /// It is longer than the route takes.
+    #[error("the body is too large")]
+    TooLarge,
     /// Its sender stalled.
     #[error("no part of the body came in time")]
     Stalled,
 }
 
-/// When a request's body last moved; the time for the answer counts from there.
-pub type Progress = Rc<Cell<Instant>>;
+/// How far the body of a request is on its way; the time for the answer counts from its last move.
+#[derive(Debug)]
+pub struct Progress {
+    last: Cell<Instant>,
+    sent: Cell<bool>,
+    /// Bytes that may still come.
+    left: Cell<Option<u64>>,
+}
+
+impl Progress {
+    /// Before the first byte, of at most so many.
+    pub fn new(max_body: u64) -> Self {
+        Progress { last: Cell::new(Instant::now()), sent: Cell::new(false), left: Cell::new(Some(max_body)) }
+    }
+
+    /// An attempt begins.
+    pub fn start(&self) {
+        self.last.set(Instant::now());
+    }
+
+    /// When it moved last.
+    pub fn last(&self) -> Instant {
+        self.last.get()
+    }
+
+    /// The whole body is on its way, or there is none.
+    pub fn is_sent(&self) -> bool {
+        self.sent.get()
+    }
+
+    /// More came than is taken.
+    pub fn is_too_large(&self) -> bool {
+        self.left.get().is_none()
+    }
+
+    fn moved(&self, bytes: u64, last: bool) {
+        self.last.set(Instant::now());
+        self.sent.set(last);
+        self.left.set(self.left.get().and_then(|left| left.checked_sub(bytes)));
+    }
+}
 
 /// The body of a request on its way to a backend.
 #[derive(Debug)]
 pub struct RequestBody {
     inner: Option<Incoming>,
-    progress: Progress,
+    progress: Rc<Progress>,
 }
 
 impl RequestBody {
     /// A body from a client; `None`: there is none.
-    pub fn new(inner: Option<Incoming>, progress: Progress) -> Self {
+    pub fn new(inner: Option<Incoming>, progress: Rc<Progress>) -> Self {
+        progress.sent.set(inner.is_none());
         RequestBody { inner, progress }
     }
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        let frame = Pin::new(inner).poll_frame(cx);
-        if frame.is_ready() {
-            self.progress.set(Instant::now());
+        let Poll::Ready(frame) = Pin::new(&mut *inner).poll_frame(cx) else { return Poll::Pending };
+        let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+        let bytes = data.map_or(0, |data| data.len() as u64);
+        let last = frame.is_none() || inner.is_end_stream();
+        self.progress.moved(bytes, last);
+        if self.progress.is_too_large() {
+            return Poll::Ready(Some(Err(BodyError::TooLarge)));
         }
-        frame
+        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
     }
 
     fn is_end_stream(&self) -> bool {

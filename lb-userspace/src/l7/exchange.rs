@@ -1,8 +1,8 @@
 //! A request on its way to the endpoints of its upstream: attempts, retries, and what comes back.
 
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
 use hyper::header::UPGRADE;
@@ -19,7 +19,8 @@ use super::proxy::Client;
 use super::record::Record;
 use super::rules::Rule;
 use super::tunnel;
-use super::worker::Worker;
+use super::worker::{Limits, Worker};
+use crate::model::filters::Proxying;
 
 /// A backend's answer and the connection it came on.
 pub struct Relayed {
@@ -27,6 +28,8 @@ pub struct Relayed {
     pub response: Response<Incoming>,
     /// `None`: the connection has become a tunnel.
     lease: Option<Lease>,
+    /// How long nothing may come of its body.
+    stall: Duration,
 }
 
 impl Relayed {
@@ -36,7 +39,7 @@ impl Relayed {
         let (mut head, body) = self.response.into_parts();
         // hyper lowers it for clients that speak 1.0.
         head.version = Version::HTTP_11;
-        Response::from_parts(head, ResponseBody::relay(body, lease, worker.limits.answer, record))
+        Response::from_parts(head, ResponseBody::relay(body, lease, self.stall, record))
     }
 }
 
@@ -48,11 +51,29 @@ pub struct Exchange<'a> {
     head: Parts,
     target: Uri,
     follows: Follows,
-    progress: Progress,
+    limits: Times,
+    progress: Rc<Progress>,
     /// The body, or what hyper gave back because it had sent nothing of it.
     unsent: Option<Unsent>,
     /// Sending it twice does no harm (RFC 9110 section 9.2.2), and there is no body that is gone.
     repeatable: bool,
+}
+
+/// How long the steps of this exchange may take.
+struct Times {
+    connect: Duration,
+    send: Duration,
+    answer: Duration,
+}
+
+impl Times {
+    fn new(asked: &Proxying, usual: &Limits) -> Self {
+        Times {
+            connect: Proxying::time(asked.connect, usual.connect),
+            send: Proxying::time(asked.send, usual.answer),
+            answer: Proxying::time(asked.read, usual.answer),
+        }
+    }
 }
 
 enum Unsent {
@@ -85,8 +106,21 @@ impl<'a> Exchange<'a> {
             None => Follows::Chunks,
         };
         let repeatable = empty && (head.method.is_idempotent());
-        let progress = Rc::new(Cell::new(Instant::now()));
-        Exchange { worker, client, rule, head, target, follows, progress, unsent: Some(Unsent::Body(body)), repeatable }
+        let proxying = &rule.entry.filters.proxying;
+        let limits = Times::new(proxying, &worker.limits);
+        let progress = Rc::new(Progress::new(proxying.max_body()));
+        Exchange {
+            worker,
+            client,
+            rule,
+            head,
+            target,
+            follows,
+            limits,
+            progress,
+            unsent: Some(Unsent::Body(body)),
+            repeatable,
+        }
     }
 
     /// Tries an endpoint; `None`: the next one may be tried.
@@ -105,7 +139,7 @@ impl<'a> Exchange<'a> {
                 Err(Failure::Broken) => return Some(self.broken()),
             }
         }
-        match Pool::connect(endpoint, self.worker.limits.connect).await {
+        match Pool::connect(endpoint, self.limits.connect).await {
             Err(_) => {
                 counters.upstream_failures.increment();
                 self.worker.avoid(endpoint);
@@ -125,7 +159,16 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// When the endpoint has taken too long: to take a part of the body, or to answer after the last one.
+    fn deadline(&self) -> Instant {
+        let limit = if self.progress.is_sent() { self.limits.answer } else { self.limits.send };
+        self.progress.last() + limit
+    }
+
     fn broken(&self) -> Result<Relayed, Answer> {
+        if self.progress.is_too_large() {
+            return Err(Answer::too_large());
+        }
         if let Some(refusal) = self.client.guard.broken_body() {
             self.worker.counters.refused.increment();
             return Err(Answer::refused(refusal));
@@ -136,14 +179,13 @@ impl<'a> Exchange<'a> {
 
     async fn send(&mut self, mut lease: Lease) -> Result<Result<Relayed, Answer>, Failure> {
         let request = self.request().ok_or(Failure::Broken)?;
-        self.progress.set(Instant::now());
+        self.progress.start();
         let mut answer = std::pin::pin!(lease.sender.try_send_request(request));
         let result = loop {
-            let deadline = self.progress.get() + self.worker.limits.answer;
             tokio::select! {
                 biased;
                 result = &mut answer => break result,
-                () = sleep_until(deadline) => if self.progress.get() + self.worker.limits.answer <= Instant::now() {
+                () = sleep_until(self.deadline()) => if self.deadline() <= Instant::now() {
                     self.worker.counters.upstream_failures.increment();
                     return Ok(Err(Answer::timeout(&self.rule.entry)));
                 },
@@ -181,7 +223,7 @@ impl<'a> Exchange<'a> {
             self.worker.counters.upstream_failures.increment();
             return Err(Answer::bad_gateway(&self.rule.entry, &error.to_string()));
         }
-        Ok(Relayed { response, lease: Some(lease) })
+        Ok(Relayed { response, lease: Some(lease), stall: self.limits.answer })
     }
 
     /// The backend speaks another protocol from here on, if that was asked for.
@@ -198,6 +240,6 @@ impl<'a> Exchange<'a> {
         let from_backend = hyper::upgrade::on(&mut response);
         self.client.guard.become_tunnel();
         tokio::task::spawn_local(tunnel::run(from_client, from_backend, self.worker.opened()));
-        Ok(Relayed { response, lease: None })
+        Ok(Relayed { response, lease: None, stall: self.limits.answer })
     }
 }

@@ -11,7 +11,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use super::answer::Answer;
 use super::body::ResponseBody;
 use super::exchange::{Exchange, Relayed};
-use super::filter;
+use super::filter::{self, After};
 use super::forward::Ends;
 use super::guard::Handle;
 use super::host;
@@ -50,12 +50,13 @@ impl Client {
 pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
     let mut record = Record::new(&worker, &client.ends, &request);
     client.served.set(true);
+    let mut after = After::default();
     let result = match client.guard.refusal() {
         Some(refusal) => {
             record.refused();
             Err(Answer::refused(refusal))
         }
-        None => forward(&worker, &client, request, &mut record).await,
+        None => forward(&worker, &client, request, &mut record, &mut after).await,
     };
     let mut response = match result {
         Ok(relayed) => {
@@ -64,6 +65,7 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Inc
         }
         Err(answer) => own(answer, record),
     };
+    after.apply(response.headers_mut());
     if worker.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -96,13 +98,12 @@ async fn forward(
     client: &Client,
     request: Request<Incoming>,
     record: &mut Record,
+    after: &mut After,
 ) -> Result<Relayed, Answer> {
     let view = worker.view();
     let (head, body) = request.into_parts();
     let (rule, target) = route(&view, &head)?;
-    if let Some(answer) = filter::before(rule, &head, &client.ends) {
-        return Err(answer);
-    }
+    filter::before(rule, &head, &body, &client.ends, after)?;
     let upstream = rule.upstream.and_then(|index| view.upstream(index));
     let Some((upstream, start)) = upstream.filter(|(upstream, _)| !upstream.endpoints.is_empty()) else {
         return Err(Answer::unavailable(&rule.entry, host_of(&head), head.uri.path()));

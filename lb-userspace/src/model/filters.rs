@@ -3,9 +3,15 @@
 
 use serde::{Deserialize, Serialize};
 
+mod access;
+mod cors;
+mod proxying;
 mod redirect;
 mod template;
 
+pub use access::Access;
+pub use cors::{Cors, Origin};
+pub use proxying::Proxying;
 pub use redirect::Redirect;
 pub use template::{Template, TemplateError, Variable, Variables};
 
@@ -19,6 +25,12 @@ pub struct Filters {
     pub redirect: Option<Redirect>,
     /// Where requests for `/` are sent.
     pub app_root: Option<String>,
+    /// Which clients are served.
+    pub access: Option<Box<Access>>,
+    /// What pages of other origins may do.
+    pub cors: Option<Box<Cors>>,
+    /// Times and sizes.
+    pub proxying: Proxying,
 }
 
 impl Filters {
@@ -28,6 +40,8 @@ impl Filters {
         labels.extend(self.closed.as_ref().map(|why| format!("closed: {why}")));
         labels.extend(self.redirect.as_ref().map(|redirect| format!("redirect {redirect}")));
         labels.extend(self.app_root.as_ref().map(|path| format!("app-root {path}")));
+        labels.extend(self.access.as_ref().map(|_| "source-range".to_owned()));
+        labels.extend(self.cors.as_ref().map(|_| "cors".to_owned()));
         labels
     }
 }

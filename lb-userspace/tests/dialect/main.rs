@@ -3,6 +3,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests wait with deadlines")]
 
+mod access;
+mod cors;
 mod harness;
 mod pod;
+mod proxying;
 mod redirects;

@@ -50,6 +50,11 @@ impl Pod {
         Pod { address, seen }
     }
 
+    /// Somebody else who listens there.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Pod { address, seen: Arc::default() }
+    }
+
     /// All requests so far.
     pub(crate) fn seen(&self) -> Vec<Asked> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -10,12 +10,15 @@ use std::sync::Arc;
 
 use super::annotations::{NGINX, WEIR};
 use super::backend::Lookup;
-use crate::model::filters::Filters;
+use crate::model::filters::{Filters, Proxying};
 use crate::model::problem::code;
 use crate::model::{ObjectRef, Problem};
 use crate::source::kinds::Ingress;
 
+mod access;
+mod cors;
 mod later;
+mod proxying;
 mod redirects;
 mod refused;
 mod similar;
@@ -45,7 +48,6 @@ pub(in crate::translate) enum Support {
     /// Parsed, and put among what the Ingress asks for.
     Applied(fn(&mut Asked, &str) -> Result<(), Wrong>),
     /// The same, and without it something would be open that is meant to be closed.
-    #[expect(dead_code, reason = "the filters that guard come with the next step")]
     Guards(fn(&mut Asked, &str) -> Result<(), Wrong>),
     /// Read by a module of its own.
     Elsewhere,
@@ -64,17 +66,34 @@ pub(in crate::translate) enum Support {
 #[derive(Clone, Debug, Default)]
 pub(in crate::translate) struct Asked {
     redirects: redirects::Redirects,
+    sources: access::Sources,
+    origins: cors::Origins,
+    proxying: Proxying,
 }
 
 impl Asked {
     fn into_filters(self, closed: Option<String>) -> Filters {
-        Filters { closed, redirect: self.redirects.redirect(), app_root: self.redirects.app_root() }
+        Filters {
+            closed,
+            redirect: self.redirects.redirect(),
+            app_root: self.redirects.app_root(),
+            access: self.sources.access(),
+            cors: self.origins.cors(),
+            proxying: self.proxying,
+        }
     }
 }
 
 /// All annotations of the dialect, and our own for Ingresses.
 pub(in crate::translate) fn all() -> impl Iterator<Item = (&'static str, &'static Annotation)> {
-    let nginx = [redirects::ANNOTATIONS, refused::ANNOTATIONS, later::ANNOTATIONS];
+    let nginx = [
+        redirects::ANNOTATIONS,
+        access::ANNOTATIONS,
+        cors::ANNOTATIONS,
+        proxying::ANNOTATIONS,
+        refused::ANNOTATIONS,
+        later::ANNOTATIONS,
+    ];
     let nginx = nginx.into_iter().flatten().map(|annotation| (NGINX, annotation));
     nginx.chain(later::OWN.iter().map(|annotation| (WEIR, annotation)))
 }

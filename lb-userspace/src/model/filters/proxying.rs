@@ -1,0 +1,37 @@
+//! How requests are sent on: times and sizes.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest body of a request where nothing else is said: 1 MiB, as in ingress-nginx.
+const MAX_BODY: u64 = 1 << 20;
+
+/// Times and sizes; what is not said holds as in [`crate::l7::worker::Limits`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Proxying {
+    /// To connect to an endpoint, in milliseconds.
+    pub connect: Option<u64>,
+    /// Between two parts of the request's body that the endpoint takes, in milliseconds.
+    pub send: Option<u64>,
+    /// For the head of the answer, and between two parts of its body, in milliseconds.
+    pub read: Option<u64>,
+    /// Longest body of a request, in bytes; 0: no limit.
+    pub max_body: Option<u64>,
+}
+
+impl Proxying {
+    /// Longest body of a request, in bytes.
+    pub fn max_body(&self) -> u64 {
+        match self.max_body.unwrap_or(MAX_BODY) {
+            0 => u64::MAX,
+            limit => limit,
+        }
+    }
+
+    /// A time, or the usual one.
+    pub fn time(milliseconds: Option<u64>, usual: Duration) -> Duration {
+        milliseconds.map_or(usual, Duration::from_millis)
+    }
+}

@@ -1,0 +1,50 @@
+//! How requests are sent on: times and sizes.
+
+use super::value::{self, Parsed, Wrong};
+use super::{Annotation, Asked, Support};
+
+const fn annotation(
+    name: &'static str,
+    kind: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+    apply: fn(&mut Asked, &str) -> Parsed<()>,
+) -> Annotation {
+    Annotation { name, kind, default, meaning, difference: "", support: Support::Applied(apply) }
+}
+
+pub(super) const ANNOTATIONS: &[Annotation] = &[
+    annotation(
+        "proxy-connect-timeout",
+        "seconds",
+        "5",
+        "How long a connection to an endpoint may take.",
+        |asked, text| time(text).map(|time| asked.proxying.connect = Some(time)),
+    ),
+    annotation(
+        "proxy-send-timeout",
+        "seconds",
+        "60",
+        "How long the endpoint may take nothing of a request's body.",
+        |asked, text| time(text).map(|time| asked.proxying.send = Some(time)),
+    ),
+    annotation(
+        "proxy-read-timeout",
+        "seconds",
+        "60",
+        "How long nothing may come from the endpoint: before its answer, and between two parts of it.",
+        |asked, text| time(text).map(|time| asked.proxying.read = Some(time)),
+    ),
+    annotation(
+        "proxy-body-size",
+        "size",
+        "1m",
+        "Longest body of a request, else the answer is 413; 0: no limit.",
+        |asked, text| value::size(text).map(|bytes| asked.proxying.max_body = Some(bytes)),
+    ),
+];
+
+/// At least something: nginx takes 0 for "at once", which no request survives.
+fn time(text: &str) -> Parsed<u64> {
+    value::duration(text)?.checked_sub(1).map(|time| time + 1).ok_or_else(|| Wrong::expected("a time above 0"))
+}
