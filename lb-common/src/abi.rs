@@ -94,6 +94,8 @@ pub mod program {
     pub const TC_INGRESS6: &str = "weir_ingress6";
     /// IPv6 of [`TC_EGRESS`]; in TC_PROGRAMS.
     pub const TC_EGRESS6: &str = "weir_egress6";
+    /// Answers a [`crate::question::Question`]; never attached.
+    pub const ASK: &str = "weir_ask";
 }
 
 /// Indices into XDP_PROGRAMS.

@@ -29,6 +29,7 @@ pub mod maglev;
 pub mod packet;
 pub mod parse;
 pub mod pipeline;
+pub mod question;
 pub mod rewrite;
 pub mod snat;
 pub mod transport;

@@ -5,6 +5,7 @@
 #![expect(unreachable_pub, reason = "entry points are found by their symbol")]
 #![expect(missing_docs, reason = "the attribute macros make undocumented functions of the entry points")]
 
+mod ask;
 mod front;
 mod handover;
 mod maps;

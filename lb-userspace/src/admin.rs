@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::sockets;
 use crate::status::View;
+use crate::status::explain::{ExplainListing, ExplainQuery};
 use crate::status::flows::{FlowListing, FlowQuery};
 use crate::telemetry::LevelHandle;
 
@@ -43,6 +44,8 @@ pub trait Agent: Send + Sync + 'static {
     fn view(&self) -> View;
     /// The flows in the maps; else why they cannot be read.
     fn flows(&self, query: &FlowQuery) -> Result<FlowListing, String>;
+    /// What would become of a packet or request; else why nobody can tell.
+    fn explain(&self, query: &ExplainQuery) -> Result<ExplainListing, String>;
     /// The metrics' text.
     fn metrics(&self) -> String;
     /// The level of the log.

@@ -1,6 +1,7 @@
 //! The commands, but for `weir agent` and `weir front`, which have modules of their own.
 
 mod check;
+mod explain;
 mod flows;
 mod read;
 mod unload;
@@ -32,6 +33,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Backends(args) => read::run(Name::Backends, &args),
         Command::Routes(args) => read::run(Name::Routes, &args),
         Command::Flows(args) => flows::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Unload(args) => unload::run(&args),
         Command::Completions(args) => completions(&args),
     };

@@ -14,6 +14,7 @@ mod devices;
 mod driver;
 mod entry;
 mod error;
+pub mod explain;
 pub mod fake;
 mod flows;
 mod gc;

@@ -3,6 +3,7 @@
 
 pub mod ask;
 mod backends;
+pub mod explain;
 pub mod filter;
 pub mod flows;
 mod print;
@@ -20,9 +21,10 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use print::{print, print_problems};
-pub use print_see::print_flows;
+pub use print_see::{print_explain, print_flows};
 pub use view::View;
 
+use routes::filter as filter_text;
 use row::{BackendRow, RouteRow, ServiceRow, StatusRow};
 
 /// Which listing: the name of the command, and of the path under `/api/v1/`.

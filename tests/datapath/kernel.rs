@@ -73,7 +73,8 @@ impl Kernel {
             // attached natively, so that the test run finds a receive queue with XDP on the device
             xdp.attach(device, XdpMode::Driver).unwrap();
         }
-        for name in [program::TC_INGRESS, program::TC_EGRESS, program::TC_INGRESS6, program::TC_EGRESS6] {
+        let called = [program::TC_INGRESS6, program::TC_EGRESS6, program::ASK];
+        for name in [program::TC_INGRESS, program::TC_EGRESS].into_iter().chain(called) {
             let classifier: &mut SchedClassifier = ebpf.program_mut(name).unwrap().try_into().unwrap();
             load(|| classifier.load());
         }
@@ -239,6 +240,30 @@ impl Kernel {
     pub(crate) fn events(&self) -> [u64; abi::STATS as usize] {
         let map: PerCpuArray<_, u64> = self.ebpf.map(map::EVENT_STATS).unwrap().try_into().unwrap();
         std::array::from_fn(|index| map.get(&(index as u32), 0).unwrap().iter().sum())
+    }
+
+    /// Pins maps and the programs that are run by pin, as an agent does below its pin path.
+    pub(crate) fn pin(&mut self, root: &std::path::Path) {
+        let (maps, programs) = (root.join(format!("map/v{}", abi::ABI_VERSION)), root.join("prog"));
+        for dir in [&maps, &programs] {
+            std::fs::create_dir_all(dir).unwrap();
+        }
+        for (name, map) in self.ebpf.maps() {
+            // read-only data of the compiler's is no map of ours
+            if !name.contains('.') {
+                map.pin(maps.join(name)).unwrap();
+            }
+        }
+        let ask: &mut SchedClassifier = self.ebpf.program_mut(program::ASK).unwrap().try_into().unwrap();
+        ask.pin(programs.join(program::ASK)).unwrap();
+        let xdp: &mut Xdp = self.ebpf.program_mut(program::XDP).unwrap().try_into().unwrap();
+        xdp.pin(programs.join(program::XDP)).unwrap();
+    }
+
+    /// A backend.
+    pub(crate) fn backend(&self, id: u32) -> BackendEntry4 {
+        let map: Array<_, BackendEntry4> = self.ebpf.map(map::BACKENDS4).unwrap().try_into().unwrap();
+        map.get(&id, 0).unwrap()
     }
 
     fn hash<K: aya::Pod, V: aya::Pod>(&mut self, name: &str) -> HashMap<&mut MapData, K, V> {

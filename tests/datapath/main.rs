@@ -3,6 +3,7 @@
 //! Host fixtures run everywhere; the kernel half needs root and says so when it is skipped.
 
 mod egress;
+mod explain;
 mod fixture;
 mod forward;
 mod fragments;

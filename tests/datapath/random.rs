@@ -16,7 +16,7 @@ use crate::world::{CLIENT, FAR_POD, FRONT, LOCAL_POD, NODE, REMOTE_POD, SNAT_FIR
 const PACKETS: u32 = 100_000;
 
 /// A small generator (Marsaglia's xorshift64*): the same packets in every run.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -26,11 +26,11 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         (self.next() >> 33) as usize % limit
     }
 
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub(crate) fn of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
 }
@@ -42,7 +42,7 @@ const PORTS: &[u16] =
     &[80, 81, 82, 83, 84, 53, 5353, 7070, 8080, 443, 30_088, 31_188, SNAT_FIRST, SNAT_FIRST + 1, 40_000];
 
 /// `replies`: tuples for which the bench waits for a reply; a third of the packets is one.
-fn packet(random: &mut Random, ingress: Hook, replies: &[(FlowKey4, ReplyEntry4)]) -> (Hook, Vec<u8>) {
+pub(crate) fn packet(random: &mut Random, ingress: Hook, replies: &[(FlowKey4, ReplyEntry4)]) -> (Hook, Vec<u8>) {
     let mut source = (random.of(SOURCES).to_owned(), random.of(PORTS));
     let mut destination = (random.of(TARGETS).to_owned(), random.of(PORTS));
     let mut is_udp = random.below(4) == 0;

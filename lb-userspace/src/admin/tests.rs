@@ -5,6 +5,7 @@ use super::*;
 use crate::metrics::{Metrics, Scrape};
 use crate::status::Name;
 use crate::status::ask;
+use crate::status::explain::explain_request;
 use crate::telemetry::{self, LogFormat, LogLevel};
 
 /// An agent that knows what it is told.
@@ -37,6 +38,9 @@ impl Agent for Fake {
             return Err("map FLOWS4: no such file".into());
         }
         Ok(FlowListing { total: query.limit as u64, truncated: true, flows: vec![] })
+    }
+    fn explain(&self, query: &ExplainQuery) -> Result<ExplainListing, String> {
+        Ok(ExplainListing { explain: explain_request(query, &self.view()) })
     }
     fn metrics(&self) -> String {
         self.metrics.render(&Scrape { view: self.view(), front: None, conntrack: None })
@@ -120,6 +124,11 @@ fn questions_carry_arguments() {
         assert_eq!((status, listing.total, listing.truncated), (200, 7, true));
         let wrong = "limit 'x': expected a number of rows from 1 to 200000\n";
         assert_eq!(get(address, "/api/v1/flows?limit=x"), (400, wrong.into()));
+        let (status, text) = get(address, "/api/v1/explain?target=http%3A%2F%2Fshop.example%2Fa%3Fb%26c");
+        let listing: ExplainListing = serde_json::from_str(&text).unwrap();
+        assert_eq!((status, listing.explain.input.as_str()), (200, "http://shop.example:80/a?b&c"));
+        assert_eq!((listing.explain.verdict.as_str(), listing.explain.reason.as_deref()), ("reject", Some("404")));
+        assert_eq!(get(address, "/api/v1/explain?target=ftp://x").0, 400);
         assert_eq!(get(address, "/api/v1/flows?limit=1"), (503, "map FLOWS4: no such file\n".into()));
         let error = ask::get(address, "/api/v1/flows?limit=0").unwrap_err().to_string();
         assert!(error.contains("400 (limit '0': expected"), "{error}");

@@ -3,7 +3,9 @@
 
 use super::state::State;
 use crate::admin::Agent as _;
+use crate::dataplane::explain::Explainer;
 use crate::dataplane::{self, DataplaneError};
+use crate::status::explain::{ExplainListing, ExplainQuery, explain_packet, explain_request};
 use crate::status::flows::{FlowCollector, FlowListing, FlowQuery};
 use crate::telemetry;
 
@@ -14,6 +16,19 @@ impl State {
         let mut collector = FlowCollector::new(query, &view);
         dataplane::flows(&self.pin_path, |flow| collector.take(flow)).map_err(told)?;
         Ok(collector.finish())
+    }
+
+    /// What would become of a packet or request.
+    pub(super) fn explain_live(&self, query: &ExplainQuery) -> Result<ExplainListing, String> {
+        let view = self.view();
+        let explain = match query.probe().map_err(|error| error.to_string())? {
+            Some(probe) => {
+                let explainer = Explainer::open(&self.pin_path).map_err(told)?;
+                explain_packet(query, &explainer.probe(&probe, query.interface.as_deref()).map_err(told)?, &view)
+            }
+            None => explain_request(query, &view),
+        };
+        Ok(ExplainListing { explain })
     }
 }
 

@@ -21,6 +21,7 @@ use crate::metrics::{Metrics, Scrape};
 use crate::model::{DesiredState, ServiceKey};
 use crate::sink::StatusSink;
 use crate::status::View;
+use crate::status::explain::{ExplainListing, ExplainQuery};
 use crate::status::flows::{FlowListing, FlowQuery};
 use crate::status::row::{FrontRow, InterfaceRow, MapRow, SourceRow};
 use crate::tables::{BackendId, BackendKey, IpFamily, ServiceId, Tables};
@@ -193,6 +194,10 @@ impl admin::Agent for State {
 
     fn flows(&self, query: &FlowQuery) -> Result<FlowListing, String> {
         self.read_flows(query)
+    }
+
+    fn explain(&self, query: &ExplainQuery) -> Result<ExplainListing, String> {
+        self.explain_live(query)
     }
 
     fn metrics(&self) -> String {

@@ -37,3 +37,36 @@ pub struct FlowsArgs {
     #[command(flatten)]
     pub read: ReadArgs,
 }
+
+pub(super) const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  weir explain tcp://192.0.2.1:80 --from 203.0.113.9:40000
+  weir explain udp://192.0.2.1:53 --json | jq -r .explain.verdict
+  weir explain http://shop.example/cart?id=1
+  weir explain http://192.0.2.1/ --header 'Host: shop.example'
+
+Packets are run through the pipeline over the live maps: nothing is sent, nothing is written.
+Which backend a new flow gets depends on its client's address and port. Asks the agent at
+--admin; if nobody answers there, reads the maps under --pin-path and says so on stderr; requests
+(http, https) are known to a running agent only.
+Exit codes: 0 done, 64 wrong usage, 69 neither an agent nor maps, 77 no permission.";
+
+/// `weir explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// tcp://IP:PORT, udp://IP:PORT, http(s)://HOST[:PORT]/PATH
+    #[arg(value_name = "TARGET")]
+    pub target: String,
+    /// The client: IP or IP:PORT [default: one that does not exist]
+    #[arg(long, value_name = "CLIENT")]
+    pub from: Option<String>,
+    /// A header of the request, such as 'Host: shop.example'; repeatable
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
+    /// The interface by which the packet comes in [default: the one that leads to the client]
+    #[arg(long, value_name = "IF")]
+    pub interface: Option<String>,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub read: ReadArgs,
+}

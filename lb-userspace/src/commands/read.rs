@@ -65,7 +65,12 @@ pub(super) fn answer<T: Serialize + DeserializeOwned>(
 }
 
 /// Prints what an agent answered.
-fn show<T: DeserializeOwned>(reader: &Reader, json: bool, text: String, to_text: impl Fn(&T, usize) -> String) -> Exit {
+pub(super) fn show<T: DeserializeOwned>(
+    reader: &Reader,
+    json: bool,
+    text: String,
+    to_text: impl Fn(&T, usize) -> String,
+) -> Exit {
     if json {
         return print(&text);
     }

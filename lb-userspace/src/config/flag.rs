@@ -83,6 +83,11 @@ impl Flags {
         self.mistakes.push(Mistake { flag, value: value.to_owned(), expected: expected.to_owned() });
     }
 
+    /// The mistakes, where nothing can be made of what was given.
+    pub(super) fn into_error(self) -> ConfigError {
+        ConfigError { mistakes: self.mistakes }
+    }
+
     pub(super) fn finish<T>(self, value: T) -> Result<T, ConfigError> {
         if self.mistakes.is_empty() { Ok(value) } else { Err(ConfigError { mistakes: self.mistakes }) }
     }

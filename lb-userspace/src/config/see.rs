@@ -2,7 +2,8 @@
 
 use super::flag::{self, Flags};
 use super::{ConfigError, Reader};
-use crate::cli::FlowsArgs;
+use crate::cli::{ExplainArgs, FlowsArgs};
+use crate::status::explain::{self, ExplainQuery};
 use crate::status::flows::{self, FlowQuery};
 
 /// `weir flows`.
@@ -27,6 +28,34 @@ impl TryFrom<&FlowsArgs> for FlowsCommand {
             state: flags.maybe("--state", args.state.as_deref(), flows::state),
             limit: flags.one("--limit", &args.limit, flows::limit).unwrap_or_default(),
         };
+        flags.finish(Self { reader, query })
+    }
+}
+
+/// `weir explain`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExplainCommand {
+    /// Whom to ask.
+    pub reader: Reader,
+    /// What.
+    pub query: ExplainQuery,
+}
+
+impl TryFrom<&ExplainArgs> for ExplainCommand {
+    type Error = ConfigError;
+
+    fn try_from(args: &ExplainArgs) -> Result<Self, ConfigError> {
+        let mut flags = Flags::default();
+        let reader = Reader::read(&mut flags, &args.read);
+        let target = flags.one("TARGET", &args.target, flag::parsed);
+        let from = flags.maybe("--from", args.from.as_deref(), explain::client);
+        let headers = flags.each("--header", &args.header, explain::header);
+        let interface = flags.maybe("--interface", args.interface.as_deref(), flag::interface);
+        let Some(target) = target else { return Err(flags.into_error()) };
+        let query = ExplainQuery { target, from, headers, interface };
+        if let Err(error) = query.probe() {
+            flags.mistake("--from", &error.from.to_string(), "an address of the target's family");
+        }
         flags.finish(Self { reader, query })
     }
 }

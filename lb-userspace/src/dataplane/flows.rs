@@ -1,13 +1,13 @@
 //! Every flow in the maps, read from the pins: with an agent or without one.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use aya::Pod;
 use aya::maps::MapData;
-use lb_common::abi::{BackendEntry, BackendEntry4, FlowEntry, FlowKey, flow_flag, map};
-use lb_common::addr::{Addr4, Address};
+use lb_common::abi::{BackendEntry, BackendEntry4, BackendEntry6, FlowEntry, FlowKey, flow_flag, map};
+use lb_common::addr::{Addr4, Addr6, Address};
 use lb_common::be::Be16;
 use lb_common::conntrack::{FlowState, idle_ticks, ticks};
 
@@ -15,7 +15,7 @@ use super::config::Pins;
 use super::error::{DataplaneError, map_io};
 use super::mapped::Access;
 use super::maps::{Maps, walk};
-use super::{entry, inspect, sys};
+use super::{inspect, sys};
 
 /// A flow, seen from its client.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,13 +58,27 @@ pub fn flows(pin_path: &Path, mut take: impl FnMut(FlowRecord)) -> Result<(), Da
     let now = ticks(sys::monotonic_ns());
     let backends = maps.mapped::<BackendEntry4>(map::BACKENDS4, Access::Read)?;
     for name in [map::FLOWS4, map::HALF_FLOWS4] {
-        let table = maps.data(name)?;
         let each = |key: &FlowKey<Addr4>, flow: &FlowEntry<Addr4>| {
-            take(record(key, flow, backends.read(flow.backend), now, entry::ip));
+            take(record(key, flow, backends.read(flow.backend), now, ip4));
         };
-        walk_flows(&table, each).map_err(DataplaneError::map(name))?;
+        walk_flows(&maps.data(name)?, each).map_err(DataplaneError::map(name))?;
+    }
+    let backends = maps.mapped::<BackendEntry6>(map::BACKENDS6, Access::Read)?;
+    for name in [map::FLOWS6, map::HALF_FLOWS6] {
+        let each = |key: &FlowKey<Addr6>, flow: &FlowEntry<Addr6>| {
+            take(record(key, flow, backends.read(flow.backend), now, ip6));
+        };
+        walk_flows(&maps.data(name)?, each).map_err(DataplaneError::map(name))?;
     }
     Ok(())
+}
+
+fn ip4(address: Addr4) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from(address.bytes()))
+}
+
+fn ip6(address: Addr6) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from(address.bytes()))
 }
 
 /// Walks over a table in batches that do not touch the order of its least recently used entries.
@@ -144,7 +158,7 @@ mod tests {
             service: 7,
             last_seen: 100,
         };
-        record(&key, &flow, Some(backend), 128, entry::ip)
+        record(&key, &flow, Some(backend), 128, ip4)
     }
 
     #[test]

@@ -134,12 +134,16 @@ fn is_refused(error: &aya::maps::MapError) -> bool {
     source.kind() == io::ErrorKind::PermissionDenied
 }
 
+/// The tc programs.
+const CLASSIFIERS: [&str; 5] =
+    [program::TC_INGRESS, program::TC_EGRESS, program::TC_INGRESS6, program::TC_EGRESS6, program::ASK];
+
 fn load_programs(object: &mut Ebpf) -> Result<(), DataplaneError> {
     let failed = |program| move |source: ProgramError| DataplaneError::Program { program, source: Box::new(source) };
     for name in [program::XDP, program::XDP6] {
         uninterrupted(|| typed::<Xdp>(object, name)?.load().map_err(failed(name)))?;
     }
-    for name in [program::TC_INGRESS, program::TC_EGRESS, program::TC_INGRESS6, program::TC_EGRESS6] {
+    for name in CLASSIFIERS {
         uninterrupted(|| classifier(object, name)?.load().map_err(failed(name)))?;
     }
     uninterrupted(|| sk_lookup(object)?.load().map_err(failed(program::SK_LOOKUP)))
@@ -167,8 +171,8 @@ fn was_interrupted(error: &DataplaneError) -> bool {
 
 /// Pins the new programs over the old. Links keep the old ones alive until they are updated.
 fn pin_programs(object: &mut Ebpf, pins: &Pins) -> Result<(), DataplaneError> {
-    let attached = [program::XDP, program::TC_INGRESS, program::TC_EGRESS, program::SK_LOOKUP];
-    for name in attached.into_iter().chain(calls::CALLED.map(|called| called.program)) {
+    let others = [program::XDP, program::TC_INGRESS, program::TC_EGRESS, program::SK_LOOKUP, program::ASK];
+    for name in others.into_iter().chain(calls::CALLED.map(|called| called.program)) {
         let pin = pins.program(name);
         remove_pin(&pin)?;
         let program = object.program_mut(name).ok_or(DataplaneError::MissingProgram { program: name })?;

@@ -6,10 +6,10 @@ use std::io;
 use std::net::IpAddr;
 
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
-use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::LinkMessage;
-use rtnetlink::packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteType};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
 
@@ -57,6 +57,27 @@ impl Netlink {
     pub(crate) fn default_route_interfaces(&self) -> Result<BTreeSet<u32>, NetlinkError> {
         let messages = self.dump("list routes", RouteNetlinkMessage::GetRoute(RouteMessage::default()))?;
         Ok(messages.iter().flat_map(default_route).collect())
+    }
+
+    /// Index of the device by which the node reaches an address; `None` if it does not.
+    pub(crate) fn way_to(&self, address: IpAddr) -> Result<Option<u32>, NetlinkError> {
+        let operation = "ask for the route to an address";
+        let mut message = RouteMessage::default();
+        let (family, bits, destination) = match address {
+            IpAddr::V4(ip) => (AddressFamily::Inet, 32, RouteAddress::Inet(ip)),
+            IpAddr::V6(ip) => (AddressFamily::Inet6, 128, RouteAddress::Inet6(ip)),
+        };
+        message.header.address_family = family;
+        message.header.destination_prefix_length = bits;
+        message.attributes.push(RouteAttribute::Destination(destination));
+        let unreachable = |error: &io::Error| {
+            matches!(error.raw_os_error(), Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL))
+        };
+        match self.exchange(RouteNetlinkMessage::GetRoute(message), NLM_F_ACK) {
+            Ok(answers) => Ok(answers.iter().find_map(output_device)),
+            Err(error) if unreachable(&error) => Ok(None),
+            Err(source) => Err(NetlinkError { operation, source }),
+        }
     }
 
     /// An order that is answered by an acknowledgement.
@@ -129,6 +150,14 @@ fn address(message: &RouteNetlinkMessage) -> Option<(u32, IpAddr)> {
         })
     });
     Some((message.header.index, address?))
+}
+
+fn output_device(message: &RouteNetlinkMessage) -> Option<u32> {
+    let RouteNetlinkMessage::NewRoute(message) = message else { return None };
+    message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    })
 }
 
 fn default_route(message: &RouteNetlinkMessage) -> Vec<u32> {

@@ -1,5 +1,8 @@
 //! Tables of single flows and packets for the terminal.
 
+use std::fmt::Write as _;
+
+use super::explain::{ExplainListing, ExplainRow};
 use super::flows::{FlowListing, FlowRow};
 use super::table::{Align, Table};
 
@@ -45,4 +48,27 @@ fn cells(row: &FlowRow) -> Vec<String> {
         format!("{} s", row.idle_seconds),
         row.service.clone().unwrap_or_else(|| format!("id {}", row.service_id)),
     ]
+}
+
+/// `weir explain` as text: one line a step, then what becomes of it.
+pub fn print_explain(listing: &ExplainListing, width: usize) -> String {
+    use Align::Left;
+    let row = &listing.explain;
+    let mut table = Table::new(&[("STEP", Left), ("RESULT", Left), ("DETAIL", Left)]);
+    for step in &row.steps {
+        table.row(vec![step.step.clone(), step.result.clone(), step.detail.clone().unwrap_or_default()]);
+    }
+    format!("{} from {}\n\n{}\n{}", row.input, row.from, table.render(width), outcome(row))
+}
+
+fn outcome(row: &ExplainRow) -> String {
+    let reason = row.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let mut text = format!("verdict   {}{reason}\n", row.verdict);
+    for (name, value) in [("backend", &row.backend), ("node", &row.node), ("next hop", &row.next_hop)] {
+        if let Some(value) = value {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{name:<10}{value}");
+        }
+    }
+    text
 }

@@ -42,7 +42,8 @@ fn path(path: &PathMatch) -> (&str, Option<&'static str>) {
     }
 }
 
-fn filter(rewrite: &Rewrite) -> String {
+/// A filter in words.
+pub(super) fn filter(rewrite: &Rewrite) -> String {
     match rewrite {
         Rewrite::Prefix(target) => format!("rewrite-target {target}"),
         Rewrite::Regex(target) => format!("rewrite-target {target} (regex)"),

@@ -1,12 +1,13 @@
 //! What the agent (or the pins alone) know at one moment.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::row::{Counters, FrontRow, InterfaceRow, MapRow, SourceRow, StatusRow};
 use crate::dataplane::CounterSnapshot;
 use crate::l7::table::RouteTable;
-use crate::model::{DesiredState, Problem, ServiceKey, Severity};
+use crate::model::{DesiredState, Problem, ServiceKey, Severity, Target};
 use crate::tables::{BackendId, BackendKey, IpFamily, ServiceId, Tables};
 
 /// What the agent knows at one moment; everything shared, so that making one is cheap.
@@ -74,6 +75,17 @@ impl View {
     pub(super) fn service_names(&self) -> HashMap<u32, String> {
         let name = |key: &ServiceKey| format!("{}/{}:{}", key.namespace, key.name, key.port);
         self.service_ids.iter().map(|((key, _), id)| (id.0, name(key))).collect()
+    }
+
+    /// The node of the backend at an address and port.
+    pub(super) fn node_of(&self, at: SocketAddr) -> Option<String> {
+        let services = self.desired.as_ref()?.services.values();
+        let backends = services.flat_map(|service| match &service.target {
+            Target::Backends(backends) => backends.as_slice(),
+            Target::Front(_) => &[],
+        });
+        let mut found = backends.filter(|backend| (backend.address, backend.port) == (at.ip(), at.port()));
+        found.find_map(|backend| backend.node.clone())
     }
 
     /// How often a backend's id was used.

@@ -1,0 +1,87 @@
+//! What differs between the families when live maps are read.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use aya::Pod;
+use lb_common::abi::{DeviceEntry, map};
+use lb_common::addr::{Addr4, Addr6, Address, V4, V6};
+use lb_common::ip::Ip;
+use lb_common::question::Kind;
+
+/// Names of the maps of a family.
+pub(super) struct FamilyMaps {
+    pub(super) frontends: &'static str,
+    pub(super) backends: &'static str,
+    pub(super) flows: &'static str,
+    pub(super) half_flows: &'static str,
+    pub(super) replies: &'static str,
+    pub(super) half_replies: &'static str,
+    pub(super) fragments: &'static str,
+    pub(super) node_addresses: &'static str,
+    pub(super) vips: &'static str,
+}
+
+/// A family whose maps can be read.
+pub(super) trait LiveFamily: Ip<Addr: Pod> {
+    /// Its maps.
+    const MAPS: FamilyMaps;
+    /// How its routes are asked for.
+    const ROUTE: Kind;
+
+    /// An address for people.
+    fn ip(address: Self::Addr) -> IpAddr;
+
+    /// The raw words.
+    fn words(address: Self::Addr) -> [u32; 4] {
+        address.words()
+    }
+
+    /// A device's own address.
+    fn address_of(device: &DeviceEntry) -> Option<Self::Addr>;
+}
+
+impl LiveFamily for V4 {
+    const MAPS: FamilyMaps = FamilyMaps {
+        frontends: map::FRONTENDS4,
+        backends: map::BACKENDS4,
+        flows: map::FLOWS4,
+        half_flows: map::HALF_FLOWS4,
+        replies: map::REPLIES4,
+        half_replies: map::HALF_REPLIES4,
+        fragments: map::FRAGMENTS4,
+        node_addresses: map::NODE_ADDRS4,
+        vips: map::VIPS4,
+    };
+    const ROUTE: Kind = Kind::Route4;
+
+    fn ip(address: Addr4) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from(address.bytes()))
+    }
+
+    fn address_of(device: &DeviceEntry) -> Option<Addr4> {
+        Some(device.address4).filter(|address| *address != Addr4::ANY)
+    }
+}
+
+impl LiveFamily for V6 {
+    const MAPS: FamilyMaps = FamilyMaps {
+        frontends: map::FRONTENDS6,
+        backends: map::BACKENDS6,
+        flows: map::FLOWS6,
+        half_flows: map::HALF_FLOWS6,
+        replies: map::REPLIES6,
+        half_replies: map::HALF_REPLIES6,
+        fragments: map::FRAGMENTS6,
+        node_addresses: map::NODE_ADDRS6,
+        vips: map::VIPS6,
+    };
+    const ROUTE: Kind = Kind::Route6;
+
+    fn ip(address: Addr6) -> IpAddr {
+        IpAddr::V6(Ipv6Addr::from(address.bytes()))
+    }
+
+    fn address_of(device: &DeviceEntry) -> Option<Addr6> {
+        Some(device.address6).filter(|address| *address != Addr6::ANY)
+    }
+}

@@ -1,0 +1,86 @@
+//! `weir explain`: what it says is what then happens to a real client.
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use serde_json::Value;
+use weir_lab::{CLIENT, Cluster, ask_tcp};
+
+use crate::common::{EXTERNAL, scenario, web, web_service};
+
+/// Source ports that nobody else uses.
+const PORTS: std::ops::Range<u16> = 7_200..7_216;
+
+/// `weir explain --json` on the first node.
+fn explain(cluster: &mut Cluster, arguments: &[&str]) -> Result<Value> {
+    let node = &mut cluster.nodes[0];
+    let pin_path = node.agent_options().pin_path.to_string_lossy().into_owned();
+    let base = ["explain", "--json", "--pin-path", &pin_path];
+    let told: Value = serde_json::from_str(&node.weir(&[&base[..], arguments].concat())?)?;
+    Ok(told["explain"].clone())
+}
+
+/// Explains connections from some ports, then makes them: each reaches the backend that was named.
+fn connections_fare_as_explained(cluster: &mut Cluster, ports: impl Iterator<Item = u16>) -> Result<()> {
+    let to = cluster.nodes[0].port(30070);
+    let pods: Vec<_> = cluster.pods.iter().map(|pod| (pod.name.clone(), pod.ip, pod.node.clone())).collect();
+    let mut reached = std::collections::BTreeSet::new();
+    for port in ports {
+        let from = format!("{CLIENT}:{port}");
+        let told = explain(cluster, &[&format!("tcp://{to}"), "--from", &from])?;
+        ensure!(told["verdict"] == "forward" && told["from"] == from.as_str(), "{told}");
+        let greeting = ask_tcp(&cluster.client, to, Some(port))?;
+        let pod = greeting.split(' ').next().unwrap_or_default();
+        let (_, address, home) = pods.iter().find(|(name, ..)| name == pod).context("an unknown pod")?;
+        ensure!(told["backend"] == format!("{address}:7070"), "{pod} answered, but {told}");
+        let hop = told["nextHop"].as_str().unwrap_or_default();
+        ensure!(hop.ends_with(if home == &cluster.nodes[0].name { "dev cni0" } else { "dev eth0" }), "{told}");
+        ensure!(told["node"].is_null() || told["node"] == home.as_str(), "{told}");
+        reached.insert(pod.to_owned());
+    }
+    ensure!(reached.len() == 2, "only {reached:?} answered");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_client_reaches_the_backend_that_was_explained() -> Result<()> {
+    scenario(|cluster| {
+        web(cluster)?;
+        cluster.write(
+            "empty.yaml",
+            &web_service("nobody")
+                .replace("name: web,", "name: empty,")
+                .replace("300", "301")
+                .replace("10.100.100.100", "10.100.100.109"),
+        )?;
+        cluster.start_agents()?;
+        let (first, rest) = (PORTS.take(8), PORTS.skip(8));
+        connections_fare_as_explained(cluster, first)?;
+        let told = explain(cluster, &[&format!("tcp://{EXTERNAL}:7070")])?;
+        ensure!(told["verdict"] == "forward" && !told["node"].is_null(), "{told}");
+        named(cluster)?;
+        cluster.nodes[0].end_agent(Signal::KILL)?;
+        connections_fare_as_explained(cluster, rest)
+    })
+}
+
+/// What becomes of packets that reach no backend, and of wrong questions.
+fn named(cluster: &mut Cluster) -> Result<()> {
+    let node = cluster.nodes[0].ip;
+    let drop = explain(cluster, &[&format!("tcp://{node}:30170")])?;
+    ensure!(drop["verdict"] == "drop" && drop["reason"] == "no_backend" && drop["backend"].is_null(), "{drop}");
+    let pass = explain(cluster, &[&format!("udp://{node}:9")])?;
+    ensure!(pass["verdict"] == "pass" && pass["reason"].is_null(), "{pass}");
+    let bad = explain(cluster, &[&format!("tcp://{node}:30070"), "--from", "127.0.0.1:9"])?;
+    ensure!(bad["verdict"] == "drop" && bad["reason"] == "bad_source", "{bad}");
+    let text = cluster.nodes[0].weir(&["explain", &format!("tcp://{node}:30070")])?;
+    ensure!(text.contains("STEP") && text.contains("default/web:7070") && text.contains("verdict   forward"), "{text}");
+    let wrong = |cluster: &mut Cluster, arguments: &[&str]| {
+        explain(cluster, arguments).err().map(|error| format!("{error:#}")).unwrap_or_default()
+    };
+    ensure!(wrong(cluster, &["tcp://web:80"]).contains("TARGET 'tcp://web:80': expected tcp://IP:PORT"));
+    ensure!(wrong(cluster, &["tcp://[::1]:80", "--from", "10.0.0.1"]).contains("an address of the target's family"));
+    let target = format!("tcp://{node}:30070");
+    ensure!(wrong(cluster, &[&target, "--interface", "nope0"]).contains("no such interface"));
+    Ok(())
+}
