@@ -1,6 +1,6 @@
 //! Where objects come from: one event vocabulary for every source, and the store of what they said.
 
-mod derive;
+pub mod derive;
 pub mod dir;
 pub mod kinds;
 pub mod object;

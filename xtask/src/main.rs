@@ -9,6 +9,7 @@ mod build_ebpf;
 mod ci;
 mod demo;
 mod exit;
+mod fuzz;
 mod host;
 mod lint;
 mod setup;
@@ -33,6 +34,8 @@ enum Task {
     Demo(demo::Args),
     /// Host tests, then scenario tests in network namespaces
     Test(test::Args),
+    /// Throw inputs at the parsers and the packet pipeline, guided by what they cover
+    Fuzz(fuzz::Args),
     /// Measure
     Bench(bench::Args),
     /// Everything that CI runs, in its order
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Task::BuildEbpf(args) => build_ebpf::run(&args),
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Ci => ci::run(),
         Task::Lint => lint::run(),

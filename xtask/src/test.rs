@@ -6,10 +6,12 @@ mod tally;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
 use crate::exit::Exit;
+use crate::fuzz::Engine;
 use crate::host::{self, Root};
 use crate::{build_ebpf, setup, tidy};
 use executables::Executable;
@@ -33,6 +35,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let executables = stages.run("build", executables::build)?;
     stages.run("rules", tidy::run)?;
     stages.run("host tests", || host_tests(args, &mut tally))?;
+    if args.filter.is_none() {
+        stages.run("fuzz", || fuzz_shortly(rootless, &mut tally))?;
+    }
     if !rootless {
         let programs = stages.run("build for scenarios", Programs::build)?;
         stages.run("scenario tests", || root_tests(args, &executables, &programs, &mut tally))?;
@@ -57,6 +62,20 @@ fn host_tests(args: &Args, tally: &mut Tally) -> Result<()> {
     let mut command = host::cargo();
     command.args(["test", "--no-fail-fast"]).args(&args.filter);
     tally.host(&mut command)
+}
+
+/// How long all targets together get new inputs.
+const FUZZ: Duration = Duration::from_secs(20);
+
+/// The saved inputs and a few seconds of new ones.
+fn fuzz_shortly(rootless: bool, tally: &mut Tally) -> Result<()> {
+    let engine = Engine::build()?;
+    let targets = engine.runnable(rootless);
+    let each = (FUZZ / u32::try_from(targets.len().max(1))?).max(Duration::from_secs(1));
+    for target in &targets {
+        tally.fuzz(&target.name, engine.fuzz(target, each)?);
+    }
+    Ok(())
 }
 
 /// What the scenario tests run.

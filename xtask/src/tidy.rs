@@ -138,7 +138,7 @@ fn contains_word(line: &str, word: &str) -> bool {
 /// All Rust files of the workspace with their paths relative to it.
 fn rust_files(root: &Path) -> Result<Vec<(String, String)>> {
     let mut files = Vec::new();
-    let members = ["lb-common", "lb-ebpf", "lb-userspace", "ebpf-build", "xtask", "tests"];
+    let members = ["lb-common", "lb-ebpf", "lb-userspace", "ebpf-build", "xtask", "tests", "fuzz"];
     let mut folders: Vec<PathBuf> = members.iter().map(|member| root.join(member)).collect();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {

@@ -12,7 +12,7 @@ use super::kinds::{
 use super::{Body, Kind, Object, ObjectKey};
 
 /// Makes slices for every Service that has none.
-pub(super) fn slices(objects: &BTreeMap<ObjectKey, Object>) -> Vec<Object> {
+pub fn slices(objects: &BTreeMap<ObjectKey, Object>) -> Vec<Object> {
     let sliced = sliced_services(objects);
     let pods = PodIndex::new(objects);
     let services = objects.values().filter_map(|object| match &object.body {

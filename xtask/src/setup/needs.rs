@@ -18,7 +18,12 @@ pub(super) struct Need {
 
 /// All needs, those of the build first.
 pub(super) fn all(plan: &Plan, build_only: bool) -> Vec<Need> {
-    let mut needs = vec![program("C compiler and linker", "cc", "gcc"), libc_headers(), compiler(plan)];
+    let mut needs = vec![
+        program("C compiler and linker", "cc", "gcc"),
+        program("C++ compiler, for libFuzzer", "c++", "g++"),
+        libc_headers(),
+        compiler(plan),
+    ];
     needs.extend(llvm(plan));
     if !build_only {
         needs.extend([

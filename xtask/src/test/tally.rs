@@ -39,6 +39,14 @@ impl Tally {
         Ok(())
     }
 
+    /// Counts a fuzz target; those that need root count as tests of the host, since none of them is ignored there.
+    pub(super) fn fuzz(&mut self, target: &str, passed: bool) {
+        self.host.add(Counts { passed: usize::from(passed), failed: usize::from(!passed), ignored: 0 });
+        if !passed {
+            self.failures.push(format!("fuzz target {target} ... FAILED"));
+        }
+    }
+
     pub(super) fn failed(&self) -> usize {
         self.host.failed + self.root.failed
     }
@@ -105,6 +113,15 @@ mod tests {
     fn reads_a_summary() {
         assert_eq!(parse(LINE), Some(Counts { passed: 5, failed: 1, ignored: 2 }));
         assert_eq!(parse("test foo ... ok"), None);
+    }
+
+    #[test]
+    fn a_fuzz_target_that_fails_is_a_test_that_fails() {
+        let mut tally = Tally::default();
+        tally.fuzz("parse", true);
+        tally.fuzz("pipeline", false);
+        assert_eq!((tally.failed(), tally.skipped()), (1, 0));
+        assert!(tally.to_string().contains("fuzz target pipeline ... FAILED"), "{tally}");
     }
 
     #[test]

@@ -1,0 +1,211 @@
+//! Random tables and a history of packets through the host's pipeline, for one family or the other. After each packet:
+//! what is not forwarded is not touched, what is forwarded is right for a receiver ([`rules`]), no two flows get each
+//! other's replies, and each reply reaches the client whose flow it is ([`owners`]).
+
+mod owners;
+mod rules;
+mod tables;
+
+use arbitrary::{Result, Unstructured};
+use lb_common::abi::setting;
+use lb_common::addr::{V4, V6};
+use lb_common::drop_reason::DropReason;
+use lb_common::host::{Bytes, Maps};
+use lb_common::pipeline;
+use lb_common::verdict::Verdict;
+
+use crate::packets::{self, Draft, PORTS, Place, Side};
+use crate::wire::{Datagram, TCP, UDP};
+use owners::{Owners, Tuple};
+
+/// Most steps of one history.
+const STEPS: usize = 100;
+
+pub(crate) fn run(data: &[u8]) {
+    let mut u = Unstructured::new(data);
+    // the end of the input ends the history
+    let _ = match u.arbitrary::<bool>() {
+        Ok(true) => history::<V6>(&mut u),
+        Ok(false) => history::<V4>(&mut u),
+        Err(error) => Err(error),
+    };
+}
+
+fn history<F: Side>(u: &mut Unstructured<'_>) -> Result<()> {
+    let mut world = World { maps: tables::random::<F>(u)?, owners: Owners::default() };
+    for _ in 0..STEPS {
+        match u.int_in_range(0..=15)? {
+            0 => world.pass_time(*u.choose(&[0, 1, 2, 3, 4, 11, 32, 75, 130, 300, 8_000])?),
+            1 => tables::change_backend(&mut world.maps, u)?,
+            2 => tables::change_ring(&mut world.maps, u)?,
+            3 => world.maps.resolves = u.arbitrary()?,
+            4..=6 => world.reply(u)?,
+            7 => world.error(u)?,
+            8 => world.anything(u)?,
+            _ => world.packet(u)?,
+        }
+    }
+    Ok(())
+}
+
+/// Where a packet meets the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hook {
+    Ingress,
+    Egress,
+}
+
+/// The tables, and what is known of the flows from watching the wire.
+struct World<F: Side> {
+    maps: Maps<F>,
+    owners: Owners,
+}
+
+impl<F: Side> World<F> {
+    fn pass_time(&mut self, ticks: u32) {
+        self.maps.now.set(self.maps.now.get() + ticks);
+    }
+
+    /// A packet of a client, and sometimes the answer at once.
+    fn packet(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        let source =
+            (address::<F>(u, &[Place::Client, Place::Client, Place::LocalPod, Place::Node, Place::Vip])?, port(u)?);
+        let destination = (address::<F>(u, &[Place::Vip, Place::Vip, Place::Node])?, port(u)?);
+        let protocol = *u.choose(&[TCP, TCP, UDP, 132, 47])?;
+        let frame = Draft::between(source, destination, protocol).vary(u)?.bytes();
+        let frame = packets::damage(u, frame)?;
+        let answer = u.arbitrary()?;
+        let sent = self.pass_through(Hook::Ingress, &frame);
+        if let Some(tuple) = sent.filter(|_| answer) {
+            self.answer(&tuple);
+        }
+        Ok(())
+    }
+
+    /// The backend's reply to a packet that has just been forwarded has to reach its client.
+    fn answer(&mut self, tuple: &Tuple) {
+        let Some(owner) = self.owners.of(tuple) else { return };
+        let (hook, client) = (owner.hook(), owner.client);
+        let frame = Draft::between(tuple.destination, tuple.source, tuple.protocol).bytes();
+        let (verdict, after) = self.judged(hook, &frame);
+        match (hook, verdict) {
+            (Hook::Egress, Verdict::Deliver) | (Hook::Ingress, Verdict::Transmit(_)) => {
+                let seen = Datagram::of_frame(&after).and_then(|seen| Tuple::of(&seen));
+                assert_eq!(seen, Some(client.turned()), "the way back does not undo the way there");
+            }
+            (Hook::Ingress, Verdict::HandOver(_)) => {} // no neighbour yet: the companion does the same
+            (Hook::Ingress, Verdict::Drop(DropReason::TooBig)) => {}
+            (_, other) => panic!("the reply {tuple:?} of a packet just sent is {other:?}"),
+        }
+    }
+
+    /// A reply of a backend that may have been waiting for long.
+    fn reply(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        let Some((tuple, hook)) = self.owners.any(u)? else { return self.packet(u) };
+        let draft = Draft::between(tuple.destination, tuple.source, tuple.protocol).vary(u)?;
+        let frame = packets::damage(u, draft.bytes())?;
+        self.pass_through(hook, &frame);
+        Ok(())
+    }
+
+    /// An ICMP error about a packet of a flow in either direction, or about anything; or an echo request.
+    fn error(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        let from = address::<F>(u, &[Place::Client, Place::LocalPod, Place::RemotePod, Place::Node])?;
+        let about = match self.owners.any(u)? {
+            Some((tuple, _)) if u.arbitrary()? => tuple,
+            Some((tuple, _)) => self.owners.of(&tuple).map_or(tuple, |owner| owner.client.turned()),
+            None => Tuple { source: (from, 8), destination: (from, 9), protocol: UDP },
+        };
+        let quoted = Draft::between(about.source, about.destination, about.protocol).vary(u)?;
+        let kind = *u.choose(&[(3, 4), (3, 1), (11, 0), (12, 0), (2, 0), (1, 4), (4, 0), (8, 0), (128, 0), (0, 0)])?;
+        let length = u.int_in_range(0..=120)?;
+        let echo = matches!(kind.0, 8 | 128);
+        let to = if echo { F::place(Place::Vip, u.int_in_range(1..=3)?) } else { about.source.0 };
+        let mut draft = packets::error(from, to, kind, &quoted.datagram(), length);
+        draft.ttl = *u.choose(&[64, 64, 64, 1])?;
+        let frame = packets::damage(u, draft.bytes())?;
+        let hook = if u.arbitrary()? { Hook::Egress } else { Hook::Ingress };
+        let _ = self.judged(hook, &frame); // it panics by itself
+        Ok(())
+    }
+
+    /// Bytes as they stand in the input.
+    fn anything(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        let length = u.int_in_range(0..=90)?;
+        let frame = u.bytes(length.min(u.len()))?.to_vec();
+        let hook = if u.arbitrary()? { Hook::Egress } else { Hook::Ingress };
+        self.pass_through(hook, &frame);
+        Ok(())
+    }
+
+    /// Runs a packet, judges what became of it, and writes down whose tuple it used. Gives that tuple, if it was a whole
+    /// packet from a client to a backend.
+    fn pass_through(&mut self, hook: Hook, frame: &[u8]) -> Option<Tuple> {
+        let (verdict, after) = self.judged(hook, frame);
+        let before = Datagram::of_frame(frame)?;
+        let client = Tuple::of(&before)?;
+        if !matches!(verdict, Verdict::Deliver | Verdict::Transmit(_)) {
+            self.note_unsent(hook, client);
+            return None;
+        }
+        let wire = Tuple::of(&Datagram::of_frame(&after)?)?;
+        match self.owners.of(&client.turned()) {
+            // it was the reply to what somebody sent: nobody else may get it
+            Some(owner) if is_reply::<F>(hook, &self.maps, &client) => {
+                assert_eq!(wire, owner.client.turned(), "a reply went to somebody else's client");
+                None
+            }
+            _ if hook == Hook::Egress => panic!("a packet was turned back that answers nothing: {client:?}"),
+            _ => {
+                let local = matches!(verdict, Verdict::Deliver);
+                self.owners.sends(client, wire, local, self.maps.now.get());
+                Some(wire)
+            }
+        }
+    }
+
+    /// A packet that was handed over, or whose way ended late, may have taken a tuple all the same.
+    fn note_unsent(&mut self, hook: Hook, client: Tuple) {
+        if hook == Hook::Ingress
+            && let Some((wire, local)) = tables::held_by(&self.maps, &client)
+        {
+            self.owners.sends(client, wire, local, self.maps.now.get());
+        }
+    }
+
+    fn judged(&mut self, hook: Hook, frame: &[u8]) -> (Verdict, Vec<u8>) {
+        let mut packet = Bytes(frame.to_vec());
+        let drops = self.drops();
+        let verdict = through(hook, &mut packet, &self.maps);
+        rules::judge(hook, frame, &packet.0, verdict);
+        let counted = u64::from(matches!(verdict, Verdict::Drop(_)));
+        assert_eq!(self.drops() - drops, counted, "{verdict:?} and the counters of drops differ");
+        (verdict, packet.0)
+    }
+
+    fn drops(&self) -> u64 {
+        self.maps.drops.borrow().iter().map(|counters| counters.packets).sum()
+    }
+}
+
+/// At ingress a packet to a port of the range for source NAT is looked up as a reply first.
+fn is_reply<F: Side>(hook: Hook, maps: &Maps<F>, tuple: &Tuple) -> bool {
+    let range = maps.settings[setting::SNAT_PORTS as usize];
+    let (first, last) = ((range >> 16) as u16, range as u16);
+    hook == Hook::Egress || (first..=last).contains(&tuple.destination.1)
+}
+
+fn through<F: Side>(hook: Hook, packet: &mut Bytes, maps: &Maps<F>) -> Verdict {
+    match hook {
+        Hook::Ingress => pipeline::ingress::<F, _, _>(packet, maps),
+        Hook::Egress => pipeline::egress::<F, _, _>(packet, maps),
+    }
+}
+
+fn address<F: Side>(u: &mut Unstructured<'_>, places: &[Place]) -> Result<std::net::IpAddr> {
+    Ok(F::place(*u.choose(places)?, u.int_in_range(1..=3)?))
+}
+
+fn port(u: &mut Unstructured<'_>) -> Result<u16> {
+    Ok(*u.choose(PORTS)?)
+}

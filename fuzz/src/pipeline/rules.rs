@@ -1,0 +1,72 @@
+//! What must hold of any packet and its verdict.
+
+use lb_common::drop_reason::DropReason;
+use lb_common::verdict::Verdict;
+
+use super::Hook;
+use crate::wire::{Datagram, ICMP, ICMP6, TCP, UDP};
+
+/// Panics if the verdict and what became of the bytes do not fit.
+pub(super) fn judge(hook: Hook, before: &[u8], after: &[u8], verdict: Verdict) {
+    match verdict {
+        Verdict::Refuse(_) => panic!("a verdict of the pipeline's own came out of it"),
+        Verdict::Drop(DropReason::KernelRefused) => panic!("on the host there is nothing to refuse"),
+        Verdict::Pass | Verdict::Front | Verdict::HandOver(_) | Verdict::Drop(_) => {
+            assert_eq!(before, after, "{verdict:?}, and yet the packet was touched");
+        }
+        Verdict::Deliver => forwarded(hook, before, after, 0),
+        Verdict::Transmit(_) => forwarded(hook, before, after, 1),
+        Verdict::Answer => {
+            assert_right(hook, before, after);
+        }
+    }
+}
+
+/// A packet that goes on is the one that came, with other addresses and ports.
+fn forwarded(hook: Hook, before: &[u8], after: &[u8], hops: u8) {
+    assert_eq!(before.len(), after.len(), "the packet grew or shrank");
+    let (old, new) = assert_right(hook, before, after);
+    assert_eq!(old.ttl - hops, new.ttl, "the time to live");
+    assert_eq!(
+        (old.protocol, old.fragment, old.transport, old.bytes.len()),
+        (new.protocol, new.fragment, new.transport, new.bytes.len()),
+    );
+    if matches!(old.protocol, TCP | UDP) {
+        same_payload(&old, &new);
+    }
+}
+
+/// What left the node is right wherever what came in was.
+fn assert_right<'a>(hook: Hook, before: &'a [u8], after: &'a [u8]) -> (Datagram<'a>, Datagram<'a>) {
+    let old = Datagram::of_frame(before).expect("only IP packets are rewritten");
+    let new = Datagram::of_frame(after).expect("what is rewritten stays an IP packet");
+    assert!(old.header_sum_is_right() || hook == Hook::Egress, "a wrong IP header was forwarded");
+    assert!(new.header_sum_is_right() || !old.header_sum_is_right(), "the checksum of the IP header is wrong now");
+    let right = if new.is_complete() { new.sum_is_right() } else { true };
+    assert!(right || !old.sum_is_right(), "the checksum of the transport is wrong now");
+    if matches!(old.protocol, ICMP | ICMP6) {
+        quote_stays_right(&old, &new);
+    }
+    (old, new)
+}
+
+/// Nothing but ports and checksum changes behind the IP header; in a later fragment, nothing at all.
+fn same_payload(old: &Datagram<'_>, new: &Datagram<'_>) {
+    let (mut a, mut b) = (old.payload().to_vec(), new.payload().to_vec());
+    if old.fragment.is_none_or(|(offset, _)| offset == 0) {
+        let sum = old.sum_place().unwrap_or(0);
+        for at in (0..4).chain(sum..sum + 2) {
+            (a[at], b[at]) = (0, 0);
+        }
+    }
+    assert_eq!(a, b, "the payload changed");
+}
+
+/// The packet that an error quotes keeps its checksums.
+fn quote_stays_right(old: &Datagram<'_>, new: &Datagram<'_>) {
+    const HEADER: usize = 8;
+    let (Some(old), Some(new)) = (old.payload().get(HEADER..), new.payload().get(HEADER..)) else { return };
+    let (Some(old), Some(new)) = (Datagram::of(old), Datagram::of(new)) else { return };
+    assert!(new.header_sum_is_right() || !old.header_sum_is_right(), "the checksum of the quoted header is wrong now");
+    assert!(new.sum_is_right() || !old.sum_is_right(), "the checksum of the quoted packet is wrong now");
+}
