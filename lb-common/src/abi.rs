@@ -8,6 +8,8 @@ use crate::addr::{Addr4, Addr6, Address};
 use crate::be::{Be16, Be32};
 use crate::ethernet::Addresses;
 
+pub mod socket;
+
 /// Version of everything in this file.
 pub const ABI_VERSION: u32 = 3;
 
@@ -76,6 +78,18 @@ pub mod map {
     pub const XDP_PROGRAMS: &str = "XDP_PROGRAMS";
     /// Array of the tc programs that those attached go on in, by [`super::tc_slot`].
     pub const TC_PROGRAMS: &str = "TC_PROGRAMS";
+    /// Array of `u64` words, indexed by [`super::socket::socket_setting`].
+    pub const SOCKET_SETTINGS: &str = "SOCKET_SETTINGS";
+    /// Array of [`super::socket::PortLine`]: the UDP ports of backends that sockets were led to.
+    pub const SOCKET_PORTS: &str = "SOCKET_PORTS";
+    /// LRU hash of [`super::socket::SocketKey4`] (socket and backend) to [`super::socket::SocketPeer4`].
+    pub const SOCKET_PEERS4: &str = "SOCKET_PEERS4";
+    /// LRU hash of [`super::socket::SocketKey6`] (socket and backend) to [`super::socket::SocketPeer6`].
+    pub const SOCKET_PEERS6: &str = "SOCKET_PEERS6";
+    /// LRU hash of [`super::socket::SocketKey4`] (socket and frontend) to [`super::socket::SocketChoice`].
+    pub const SOCKET_CHOICES4: &str = "SOCKET_CHOICES4";
+    /// LRU hash of [`super::socket::SocketKey6`] (socket and frontend) to [`super::socket::SocketChoice`].
+    pub const SOCKET_CHOICES6: &str = "SOCKET_CHOICES6";
 }
 
 /// Names of the programs, equal to the functions in `lb-ebpf`.
@@ -96,6 +110,17 @@ pub mod program {
     pub const TC_EGRESS6: &str = "weir_egress6";
     /// Answers a [`crate::question::Question`]; never attached.
     pub const ASK: &str = "weir_ask";
+    /// The programs of socket-level balancing, at the hooks of a cgroup.
+    pub const SOCKET: [&str; 8] = [
+        "weir_recvmsg4",
+        "weir_recvmsg6",
+        "weir_peername4",
+        "weir_peername6",
+        "weir_sendmsg4",
+        "weir_sendmsg6",
+        "weir_connect4",
+        "weir_connect6",
+    ];
 }
 
 /// Indices into XDP_PROGRAMS.
@@ -179,6 +204,8 @@ pub mod frontend_flag {
     pub const FRONT_HTTPS: u32 = 2;
     /// Either of the two.
     pub const FRONT: u32 = FRONT_HTTP | FRONT_HTTPS;
+    /// Only this node's own processes and pods reach it: what comes in by an external interface does not.
+    pub const CLUSTER: u32 = 1 << 16;
 }
 
 /// A service. `ring` changes in place by one aligned store, everything else only together with the id.
@@ -541,5 +568,11 @@ mod pod {
         DeviceEntry,
         Counters,
         DropCounters,
+        socket::SocketKey4,
+        socket::SocketKey6,
+        socket::SocketPeer4,
+        socket::SocketPeer6,
+        socket::SocketChoice,
+        socket::PortLine,
     );
 }

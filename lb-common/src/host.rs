@@ -1,6 +1,8 @@
 //! The pipeline's traits on the host: a packet is a vector of bytes, the maps are hash maps, routing is a table of its
 //! own. Tests compare it with the kernel; tools run packets through it without sending any.
 
+pub mod sockets;
+
 use core::cell::{Cell, RefCell, RefMut};
 use std::boxed::Box;
 use std::collections::HashMap;

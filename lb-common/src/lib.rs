@@ -32,5 +32,6 @@ pub mod pipeline;
 pub mod question;
 pub mod rewrite;
 pub mod snat;
+pub mod socket;
 pub mod transport;
 pub mod verdict;

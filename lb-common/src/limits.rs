@@ -28,3 +28,8 @@ pub const LISTENERS: u32 = 2 * LISTENERS_PER_KIND;
 pub const LISTENERS_PER_KIND: u32 = 128;
 /// The longest ring of one service; a prime.
 pub const RING_MAX: u32 = 65_537;
+/// Sockets of one family of which it is known whom they mean by the backend that they talk to; the least recently used
+/// goes first.
+pub const SOCKET_PEERS: u32 = 65_536;
+/// Choices of unconnected sockets of one family; the least recently used goes first.
+pub const SOCKET_CHOICES: u32 = 16_384;

@@ -21,6 +21,7 @@ use crate::parse::{Kind, Parsed, parse};
 use crate::rewrite::{Translation, translate};
 use crate::verdict::{Verdict, refused};
 
+pub(crate) use balance::pick;
 use balance::{Known, begin, known_flow};
 pub(crate) use send::next_hop;
 use send::{Onward, send};
@@ -246,7 +247,8 @@ fn to_front<F: Ip, L: Lookup<F>>(parsed: &Parsed<F::Addr>, lookup: &L, frontend:
     Verdict::Front
 }
 
-/// The frontend at exactly this address, else the NodePort if the address is one of the node's.
+/// The frontend at exactly this address, else the NodePort if the address is one of the node's. Those of the cluster's
+/// inside are none for what comes in by an external interface.
 #[inline(always)]
 pub fn find_frontend<F: Ip, L: Lookup<F>>(
     lookup: &L,
@@ -259,7 +261,7 @@ pub fn find_frontend<F: Ip, L: Lookup<F>>(
     }
     let key = FrontendKey { address, port, protocol: u16::from(ip_protocol), fill: Default::default() };
     if let Some(frontend) = lookup.frontend(&key) {
-        return Some(frontend);
+        return (frontend.flags & frontend_flag::CLUSTER == 0).then_some(frontend);
     }
     if !in_range(lookup.setting(setting::NODE_PORTS), port.host()) || !lookup.is_node_address(address) {
         return None;

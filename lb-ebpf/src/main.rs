@@ -10,6 +10,7 @@ mod front;
 mod handover;
 mod maps;
 mod skb_packet;
+mod sockets;
 mod tables;
 #[cfg(feature = "log")]
 mod trace;

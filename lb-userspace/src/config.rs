@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use crate::cli::{AgentArgs, CheckArgs, ReadArgs, SizeArgs, UnloadArgs};
-use crate::dataplane::{MapSizes, XdpPolicy};
+use crate::dataplane::{CgroupChoice, MapSizes, XdpPolicy};
 use crate::model::Problem;
 use crate::telemetry::{LogFormat, LogLevel};
 
@@ -46,6 +46,8 @@ pub struct Config {
     pub snat_address4: Option<Ipv4Addr>,
     /// The same for IPv6.
     pub snat_address6: Option<Ipv6Addr>,
+    /// Where socket-level balancing attaches.
+    pub cgroup: CgroupChoice,
     /// Mark of packets for the front.
     pub fwmark: u32,
     /// Routing table for packets of the front.
@@ -83,6 +85,7 @@ impl TryFrom<&AgentArgs> for Config {
             snat_ports: flags.one("--snat-ports", &args.snat_ports, snat_ports).unwrap_or_default(),
             snat_address4,
             snat_address6,
+            cgroup: cgroup(args),
             fwmark: flags.one("--fwmark", &args.fwmark, fwmark).unwrap_or_default(),
             table: flags.one("--table", &args.table, routing_table).unwrap_or_default(),
             pin_path: pin_path(&mut flags, &args.pin_path),
@@ -149,6 +152,14 @@ impl TryFrom<&UnloadArgs> for Unload {
         let mut flags = Flags::default();
         let unload = Unload { pin_path: pin_path(&mut flags, &args.pin_path), force: args.force };
         flags.finish(unload)
+    }
+}
+
+fn cgroup(args: &AgentArgs) -> CgroupChoice {
+    match &args.cgroup {
+        _ if args.no_socket_level => CgroupChoice::Off,
+        Some(directory) => CgroupChoice::Directory(directory.clone()),
+        None => CgroupChoice::Root,
     }
 }
 

@@ -9,6 +9,7 @@ mod attach;
 mod bpf_store;
 mod bpffs;
 mod calls;
+mod cgroup;
 mod config;
 mod devices;
 mod driver;
@@ -41,6 +42,7 @@ mod report;
 mod ring_area;
 mod route;
 mod slices;
+mod socket_level;
 mod spec;
 mod stats;
 pub mod store;
@@ -68,11 +70,14 @@ use mapped::Access;
 use maps::Maps;
 use netlink::Netlink;
 use placement::{Place, Way};
+use socket_level::SocketSettings;
 use stats::CounterReader;
 use store::MapStore;
 use survey::Refusals;
 
-pub use config::{Config, DEFAULT_FWMARK, DEFAULT_PIN_PATH, DEFAULT_SNAT_PORTS, DEFAULT_TABLE, MapSizes, run_dir};
+pub use config::{
+    CgroupChoice, Config, DEFAULT_FWMARK, DEFAULT_PIN_PATH, DEFAULT_SNAT_PORTS, DEFAULT_TABLE, MapSizes, run_dir,
+};
 pub use error::DataplaneError;
 pub use flows::{FlowMode, FlowRecord, flows};
 pub use gc::GcReport;
@@ -83,6 +88,7 @@ pub use netlink::NetlinkError;
 pub use placement::XdpPolicy;
 pub use probe::{Conntrack, conntrack};
 pub use report::{Feature, InterfaceMode, InterfaceStatus, Note, ProgramStatus, StartReport};
+pub use socket_level::SocketLevel;
 pub use stats::{CounterSnapshot, MapStatus};
 pub use sysctl::SysctlError;
 pub use unload::{UnloadReport, unload};
@@ -146,6 +152,7 @@ impl Dataplane {
             report,
             _lock: lock,
         };
+        SocketSettings::open(&dataplane.maps)?.write_node(config)?;
         // An earlier agent's programs go on while we start: what they may do is to stay as it is.
         let native =
             |place: &Place| place.facts.foreign.is_none() && place.facts.link.xdp.is_some_and(|xdp| xdp.native);
@@ -162,6 +169,8 @@ impl Dataplane {
         let places = self.places()?;
         self.attach_to(&netlink, places)?;
         self.attached = true;
+        self.report.socket_level =
+            socket_level::attach(&mut self.object, &self.pins, &self.config.cgroup, &mut self.report.notes);
         loader::remove_other_versions(&self.pins, &mut self.report.notes)
     }
 
@@ -205,7 +214,8 @@ impl Dataplane {
 
     /// Steers the front's packets to these sockets, which must be listening.
     pub fn set_listeners(&mut self, http: &[TcpListener], https: &[TcpListener]) -> Result<(), DataplaneError> {
-        listeners::set(&self.maps, http, https)
+        listeners::set(&self.maps, http, https)?;
+        SocketSettings::open(&self.maps)?.write_front_ports(http, https)
     }
 
     /// The external interfaces as they were when last attached.
@@ -216,6 +226,11 @@ impl Dataplane {
     /// What there is to say of the external interfaces as they are now.
     pub fn remarks(&self) -> impl Iterator<Item = &Note> {
         self.report.interfaces.iter().flat_map(|interface| &interface.notes)
+    }
+
+    /// Socket-level balancing as it was when attached.
+    pub fn socket_level(&self) -> SocketLevel {
+        self.report.socket_level.clone()
     }
 
     /// How full the maps are.
@@ -273,7 +288,9 @@ impl Dataplane {
     }
 
     fn attach_to(&mut self, netlink: &Netlink, mut places: Vec<Place>) -> Result<(), DataplaneError> {
-        self.report.interfaces = attach::attach(&mut self.object, &self.pins, &mut places, &mut self.report.notes)?;
+        let sockets = self.config.cgroup != CgroupChoice::Off;
+        self.report.interfaces =
+            attach::attach(&mut self.object, &self.pins, &mut places, sockets, &mut self.report.notes)?;
         self.refusals = survey::refusals(&places);
         self.decided = places;
         self.write_devices(netlink)

@@ -38,6 +38,8 @@ pub struct Frontend {
     pub service: ServiceId,
     /// Set if the node's own front answers.
     pub front: Option<FrontListener>,
+    /// Only processes and pods of this node reach it; what comes in by an external interface does not.
+    pub cluster: bool,
 }
 
 /// Key of a backend. What the key names never changes; what differs is another backend with another id.

@@ -137,7 +137,7 @@ fn the_service_manager_is_told_of_the_start_and_of_the_end() -> Result<()> {
             .arg(format!("NOTIFY_SOCKET={}", path.display()))
             .arg("WATCHDOG_USEC=200000")
             .arg(&options.weir)
-            .args(["agent", "--interface", "eth0", "--node-name", &options.node, "--pin-path"])
+            .args(["agent", "--interface", "eth0", "--no-socket-level", "--node-name", &options.node, "--pin-path"])
             .arg(&options.pin_path)
             .args(["--source", &format!("dir:{}", options.source.display())])
             .stderr(std::fs::File::create(&options.log)?)

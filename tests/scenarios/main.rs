@@ -23,3 +23,4 @@ mod problems;
 mod rewrites;
 mod seeds_layer4;
 mod seeds_layer7;
+mod sockets;

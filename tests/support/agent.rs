@@ -37,6 +37,8 @@ pub struct AgentOptions {
     pub xdp: String,
     /// `--interface`.
     pub interfaces: Vec<String>,
+    /// The control group of the node's processes and pods.
+    pub cgroup: Option<PathBuf>,
     /// Further arguments.
     pub arguments: Vec<String>,
 }
@@ -60,6 +62,7 @@ impl Agent {
             .args(options.interfaces.iter().flat_map(|interface| ["--interface", interface]))
             .arg("--pin-path")
             .arg(&options.pin_path)
+            .args(sockets(options.cgroup.as_deref()))
             .args(&options.arguments)
             .stdin(Stdio::null())
             // Ctrl-C at the terminal is for the demo, which then ends its agents.
@@ -114,6 +117,14 @@ impl Agent {
     /// All of its log.
     pub fn log(&self) -> Result<String> {
         fs::read_to_string(&self.log).with_context(|| self.log.display().to_string())
+    }
+}
+
+/// Never at the root of the hierarchy: that holds every process of this machine.
+fn sockets(cgroup: Option<&Path>) -> Vec<std::ffi::OsString> {
+    match cgroup {
+        Some(cgroup) => vec!["--cgroup".into(), cgroup.into()],
+        None => vec!["--no-socket-level".into()],
     }
 }
 

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::agent::{self, AgentOptions};
 use crate::branch::Branch;
+use crate::control_group::ControlGroup;
 use crate::lab_object::LabObject;
 use crate::manifest;
 use crate::netns::Netns;
@@ -193,6 +194,7 @@ fn agent_options(cluster: &str, number: u8, dir: &Path, binaries: &Binaries) -> 
         log: dir.join(format!("{node}.log")),
         xdp: "native".to_owned(),
         interfaces: vec!["eth0".to_owned()],
+        cgroup: None,
         arguments: Vec::new(),
         node,
     }
@@ -261,7 +263,9 @@ fn node(cluster: &str, number: u8, wire: &Netns, gateways6: Gateways6, options: 
     plug(wire, &name, &netns, (ip, ip6))?;
     netns.ip(&format!("route add default via {ROUTER}"))?;
     netns.ip(&format!("route add default {}", via6(ROUTER6, gateways6)))?;
-    let node = Node { name, ip, ip6, agent: None, netns, options, number };
+    let group = ControlGroup::create(netns.name())?;
+    let options = AgentOptions { cgroup: group.as_ref().map(|group| group.path().to_owned()), ..options };
+    let node = Node { name, ip, ip6, agent: None, netns, group, options, number };
     node.netns.ip("link add cni0 type bridge")?;
     node.netns.ip(&format!("addr add 10.244.{number}.1/24 dev cni0"))?;
     node.netns.ip(&format!("addr add {}/64 dev cni0", node.pod_address6(1)))?;

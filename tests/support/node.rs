@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::agent::{self, Agent, AgentOptions};
 use crate::cluster::{CLUSTER_CIDR, CLUSTER_CIDR6};
+use crate::control_group::ControlGroup;
 use crate::netns::Netns;
 use crate::rules;
 
@@ -24,6 +25,8 @@ pub struct Node {
     pub agent: Option<Agent>,
     /// Its network namespace.
     pub netns: Netns,
+    /// Stands for the machine: its processes and those of its pods are in here. `None` where there is no cgroup v2.
+    pub group: Option<ControlGroup>,
     pub(crate) options: AgentOptions,
     pub(crate) number: u8,
 }

@@ -5,7 +5,7 @@ use std::process;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::command;
+use crate::{command, control_group};
 
 /// Removes what killed runs with this prefix left: namespaces with their processes, pins, run folders,
 /// temporary files.
@@ -16,6 +16,9 @@ pub fn sweep(prefix: &str) {
         end_processes(&name);
         // A leftover that cannot be removed must not stop the run that found it.
         let _ = command::ip(&format!("netns del {name}"));
+    }
+    if let Some(root) = control_group::root() {
+        names(&root).filter(|name| is_orphan(name, prefix)).for_each(|name| control_group::remove(&root.join(name)));
     }
     for dir in [Path::new("/sys/fs/bpf"), Path::new("/run/weir"), &env::temp_dir()] {
         names(dir).filter(|name| is_orphan(pin_name(name), prefix)).for_each(|name| {

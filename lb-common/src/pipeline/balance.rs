@@ -127,7 +127,7 @@ pub(super) fn begin<F: Ip, P: Packet, L: Lookup<F>>(
 
 /// The backend in the slot of the service's ring that the hash names.
 #[inline(always)]
-fn pick<F: Ip, L: Lookup<F>>(lookup: &L, service: u32, hash: u32) -> Option<(u32, BackendEntry<F::Addr>)> {
+pub(crate) fn pick<F: Ip, L: Lookup<F>>(lookup: &L, service: u32, hash: u32) -> Option<(u32, BackendEntry<F::Addr>)> {
     let (first_line, slots) = lookup.service(service)?.ring_place();
     if slots == 0 {
         return None;

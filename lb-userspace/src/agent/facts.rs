@@ -59,6 +59,8 @@ impl Facts {
             xdp: config.xdp,
             node_ips: self.node_ips.clone(),
             snat_ports: config.snat_ports,
+            cgroup: config.cgroup.clone(),
+            loopback_node_ports: node::on_loopback(&config.nodeport_addresses),
             fwmark: config.fwmark,
             table: config.table,
             sizes: config.sizes,

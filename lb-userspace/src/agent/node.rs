@@ -16,6 +16,12 @@ pub(super) fn reachable(all: impl IntoIterator<Item = IpAddr>, only: &[IpNet]) -
     all.into_iter().filter(|address| by_others(*address) && wanted(address)).collect()
 }
 
+/// NodePorts answer the node's own processes on loopback, unless they are asked for elsewhere only.
+pub(super) fn on_loopback(only: &[IpNet]) -> bool {
+    let loopback = |network: &IpNet| network.addr().is_loopback();
+    only.is_empty() || only.iter().any(loopback)
+}
+
 fn by_others(address: IpAddr) -> bool {
     let link_local = match address {
         IpAddr::V4(address) => address.is_link_local(),

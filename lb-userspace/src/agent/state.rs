@@ -23,7 +23,7 @@ use crate::sink::StatusSink;
 use crate::status::View;
 use crate::status::explain::{ExplainListing, ExplainQuery};
 use crate::status::flows::{FlowListing, FlowQuery};
-use crate::status::row::{FrontRow, InterfaceRow, MapRow, SourceRow};
+use crate::status::row::{FrontRow, InterfaceRow, MapRow, SocketLevelRow, SourceRow};
 use crate::tables::{BackendId, BackendKey, IpFamily, ServiceId, Tables};
 use crate::telemetry::LevelHandle;
 
@@ -146,6 +146,7 @@ impl State {
 struct Reading {
     taken: Instant,
     interfaces: Vec<InterfaceRow>,
+    socket_level: SocketLevelRow,
     maps: Vec<MapRow>,
     counters: Option<Arc<CounterSnapshot>>,
 }
@@ -157,6 +158,7 @@ impl Reading {
         Self {
             taken: clock::now(),
             interfaces: dataplane.interfaces().iter().map(InterfaceRow::from).collect(),
+            socket_level: SocketLevelRow::from(&dataplane.socket_level()),
             maps: maps.unwrap_or_default().iter().map(MapRow::from).collect(),
             counters: counters.ok().map(Arc::new),
         }
@@ -180,6 +182,7 @@ impl admin::Agent for State {
             missing: self.missing(),
             sources: self.sources(),
             interfaces: reading.interfaces.clone(),
+            socket_level: Some(reading.socket_level.clone()),
             maps: reading.maps.clone(),
             front: Some(front_row(&self.front())),
             problems: self.problems.all(),

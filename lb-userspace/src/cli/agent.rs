@@ -47,6 +47,9 @@ pub struct AgentArgs {
     /// Where socket-level balancing attaches [default: the root of the unified hierarchy]
     #[arg(long, value_name = "DIR")]
     pub cgroup: Option<PathBuf>,
+    /// No socket-level balancing
+    #[arg(long, conflicts_with = "cgroup")]
+    pub no_socket_level: bool,
     /// Where /healthz /readyz /metrics /api/v1 answer
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_ADMIN)]
     pub admin: String,

@@ -10,7 +10,7 @@ use crate::cli::{Exit, ReadArgs};
 use crate::config::Reader;
 use crate::dataplane::{self, DataplaneError};
 use crate::status::ask::{self, AskError};
-use crate::status::row::{InterfaceRow, MapRow};
+use crate::status::row::{InterfaceRow, MapRow, SocketLevelRow};
 use crate::status::{self, Listing, Name, View};
 
 pub(super) fn run(name: Name, args: &ReadArgs) -> Exit {
@@ -101,6 +101,7 @@ fn view(inspection: dataplane::Inspection) -> View {
     View {
         missing: vec!["agent: none answers".to_owned()],
         interfaces: inspection.interfaces.iter().map(InterfaceRow::from).collect(),
+        socket_level: Some(SocketLevelRow::from(&inspection.socket_level)),
         maps: inspection.maps.iter().map(MapRow::from).collect(),
         tables: Arc::new(inspection.tables),
         counts: Some(Arc::new(inspection.counters)),

@@ -28,6 +28,8 @@ pub(super) struct Claims {
 pub(super) struct Claim {
     pub(super) owner: Owner,
     pub(super) front: Option<FrontListener>,
+    /// Only this node's own processes and pods reach it.
+    pub(super) cluster: bool,
 }
 
 /// What a service has in the data plane.
@@ -59,15 +61,19 @@ impl Claims {
         ports().min().zip(ports().max())
     }
 
-    /// Addresses with a frontend of their own that nobody else answers for.
+    /// Addresses with a frontend of their own that nobody else answers for, and that clients outside know.
     pub(super) fn vips(&self, node_addresses: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
-        let addresses = self.frontends.keys().map(|key| key.address);
+        let outside = self.frontends.iter().filter(|(_, claim)| !claim.cluster);
+        let addresses = outside.map(|(key, _)| key.address);
         addresses.filter(|address| !address.is_unspecified() && !node_addresses.contains(address)).collect()
     }
 
     /// The frontends of services that have an id.
     pub(super) fn frontends_with(&self, ids: &BTreeMap<Owner, ServiceId>) -> BTreeMap<FrontendKey, tables::Frontend> {
-        let frontend = |claim: &Claim| Some(tables::Frontend { service: *ids.get(&claim.owner)?, front: claim.front });
+        let frontend = |claim: &Claim| {
+            let service = *ids.get(&claim.owner)?;
+            Some(tables::Frontend { service, front: claim.front, cluster: claim.cluster })
+        };
         self.frontends.iter().filter_map(|(key, claim)| Some((*key, frontend(claim)?))).collect()
     }
 
@@ -75,7 +81,7 @@ impl Claims {
     pub(super) fn services_with(&self, ids: &BTreeMap<Owner, ServiceId>) -> BTreeMap<Owner, tables::Frontend> {
         let services = self.services.iter().filter_map(|(owner, claimed)| {
             let service = *ids.get(owner)?;
-            Some((owner.clone(), tables::Frontend { service, front: claimed.front }))
+            Some((owner.clone(), tables::Frontend { service, front: claimed.front, cluster: false }))
         });
         services.collect()
     }
@@ -94,7 +100,7 @@ impl Claims {
                 let key = FrontendKey { address, port: frontend.port, protocol: service.key.protocol };
                 let owner = (service.key.clone(), IpFamily::of(address));
                 if !self.frontends.contains_key(&key) {
-                    self.insert(key, Claim { owner, front });
+                    self.insert(key, Claim { owner, front, cluster: frontend.kind == FrontendKind::ClusterIP });
                 }
             }
         }
@@ -110,7 +116,10 @@ impl Claims {
             let key = FrontendKey { address, port, protocol: Protocol::Tcp };
             let on_every_node = FrontendKey { address: family.unspecified(), ..key };
             match self.frontends.get(&key).or_else(|| self.frontends.get(&on_every_node)) {
-                None => self.insert(key, Claim { owner: (service.clone(), family), front: Some(listener) }),
+                None => {
+                    let owner = (service.clone(), family);
+                    self.insert(key, Claim { owner, front: Some(listener), cluster: false });
+                }
                 Some(claim) if claim.front == Some(listener) => {}
                 Some(claim) => drop(holders.entry(claim.owner.0.clone()).or_insert(key)),
             }
@@ -126,10 +135,12 @@ impl Claims {
     }
 }
 
-/// Kinds that packets from outside can reach.
+/// Kinds that the data plane balances.
 const fn in_data_plane(kind: FrontendKind) -> bool {
     match kind {
-        FrontendKind::NodePort | FrontendKind::ExternalIP | FrontendKind::LoadBalancer => true,
-        FrontendKind::ClusterIP | FrontendKind::HostPort => false,
+        FrontendKind::ClusterIP | FrontendKind::NodePort | FrontendKind::ExternalIP | FrontendKind::LoadBalancer => {
+            true
+        }
+        FrontendKind::HostPort => false,
     }
 }

@@ -41,7 +41,8 @@ fn shop() -> DesiredState {
             Target::Backends(web.into()),
         ),
         service("dual", &[node_port(30_081)], Target::Backends(dual.into())),
-        service("inside", &[cluster_ip("10.96.0.2")], Target::Backends(vec![backend("10.244.0.9")])),
+        service("inside", &[cluster_ip("10.96.0.2")], Target::Backends(vec![backend("10.244.0.6")])),
+        service("headless", &[], Target::Backends(vec![backend("10.244.0.9")])),
         service(
             "empty",
             &[external("198.51.100.2", 80)],
@@ -77,7 +78,7 @@ fn manifests_compile_to_these_tables_on_each_node() {
 #[test]
 fn a_service_without_a_frontend_in_the_data_plane_has_no_id() {
     let compiled = fresh(&shop(), &node());
-    assert!(!compiled.services.contains_key(&(key("inside"), IpFamily::V4)));
+    assert!(!compiled.services.contains_key(&(key("headless"), IpFamily::V4)));
     assert!(compiled.backends.keys().all(|(_, backend)| backend.address != address("10.244.0.9")));
 }
 

@@ -21,9 +21,6 @@ pub(super) fn problems(args: &AgentArgs) -> Vec<Problem> {
     if args.fast_local {
         problems.push(problem("--fast-local", "true", "the way past the host's netfilter", "to leave it out"));
     }
-    if let Some(cgroup) = &args.cgroup {
-        problems.push(problem("--cgroup", &cgroup.display().to_string(), "socket-level balancing", "to leave it out"));
-    }
     problems
 }
 

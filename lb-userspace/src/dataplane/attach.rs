@@ -22,12 +22,14 @@ use super::{calls, sys, tc};
 /// The network namespace of the calling thread; `/proc/self` would be that of the main thread.
 const NAMESPACE: &str = "/proc/thread-self/ns/net";
 
-/// Attaches everything to `places`, in an order in which no program relies on one that is not there yet: what replies
+/// Attaches everything to `places` (but for socket-level balancing, whose links stay if `sockets`), in an order in which
+/// no program relies on one that is not there yet: what replies
 /// need first, what takes packets in last.
 pub(crate) fn attach(
     object: &mut Ebpf,
     pins: &Pins,
     places: &mut [Place],
+    sockets: bool,
     notes: &mut Vec<Note>,
 ) -> Result<Vec<InterfaceStatus>, DataplaneError> {
     calls::fill(object)?;
@@ -51,7 +53,7 @@ pub(crate) fn attach(
             }
         }
     }
-    remove_other_links(pins, places, notes)?;
+    remove_other_links(pins, places, sockets, notes)?;
     let mut kinds = kinds.into_iter();
     places.iter().map(|place| status(object, place, &mut kinds)).collect()
 }
@@ -169,8 +171,13 @@ fn attach_sk_lookup(object: &mut Ebpf, pins: &Pins) -> Result<(), DataplaneError
     link.pin(pin).map(drop).map_err(pin_io).map_err(failed())
 }
 
-/// Detaches from interfaces that are no longer ours, and XDP where tc is to take the packets.
-fn remove_other_links(pins: &Pins, places: &[Place], notes: &mut Vec<Note>) -> Result<(), DataplaneError> {
+/// Detaches from interfaces that are no longer ours, from sockets if they are to be left alone, and XDP where tc is to take the packets.
+fn remove_other_links(
+    pins: &Pins,
+    places: &[Place],
+    sockets: bool,
+    notes: &mut Vec<Note>,
+) -> Result<(), DataplaneError> {
     let names = |place: &Place| -> &[&'static str] {
         match place.way {
             Way::Xdp => &[program::XDP, program::TC_INGRESS, program::TC_EGRESS],
@@ -182,6 +189,9 @@ fn remove_other_links(pins: &Pins, places: &[Place], notes: &mut Vec<Note>) -> R
         |place: &Place| names(place).iter().map(|name| pins.link(name, &place.facts.link.name)).collect::<Vec<_>>();
     let mut wanted: Vec<_> = places.iter().flat_map(pins_of).collect();
     wanted.push(pins.single_link(program::SK_LOOKUP));
+    if sockets {
+        wanted.extend(program::SOCKET.map(|name| pins.single_link(name)));
+    }
     let dir = pins.links();
     for entry in fs::read_dir(&dir).map_err(DataplaneError::file("read", &dir))? {
         let path = entry.map_err(DataplaneError::file("read", &dir))?.path();

@@ -30,6 +30,10 @@ pub struct Config {
     pub node_ips: Vec<IpAddr>,
     /// `--snat-ports`.
     pub snat_ports: (u16, u16),
+    /// Where socket-level balancing attaches.
+    pub cgroup: CgroupChoice,
+    /// NodePorts answer the node's own processes on loopback, too.
+    pub loopback_node_ports: bool,
     /// `--fwmark`.
     pub fwmark: u32,
     /// `--table`.
@@ -46,11 +50,25 @@ impl Default for Config {
             xdp: XdpPolicy::default(),
             node_ips: Vec::new(),
             snat_ports: DEFAULT_SNAT_PORTS,
+            cgroup: CgroupChoice::Off,
+            loopback_node_ports: true,
             fwmark: DEFAULT_FWMARK,
             table: DEFAULT_TABLE,
             sizes: MapSizes::default(),
         }
     }
+}
+
+/// Where socket-level balancing attaches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CgroupChoice {
+    /// Nowhere: `--no-socket-level`.
+    #[default]
+    Off,
+    /// At the root of the unified hierarchy, wherever that is mounted.
+    Root,
+    /// `--cgroup`: for the processes of this directory and those below it.
+    Directory(PathBuf),
 }
 
 /// Sizes of the maps that grow with the cluster; each has a flag of the same name.

@@ -68,7 +68,8 @@ pub(super) fn frontend_entry(frontend: &Frontend) -> FrontendEntry {
         Some(FrontListener::Http) => frontend_flag::FRONT_HTTP,
         Some(FrontListener::Https) => frontend_flag::FRONT_HTTPS,
     };
-    FrontendEntry { service: frontend.service.0, flags }
+    let scope = if frontend.cluster { frontend_flag::CLUSTER } else { 0 };
+    FrontendEntry { service: frontend.service.0, flags: flags | scope }
 }
 
 pub(super) fn frontend(entry: &FrontendEntry) -> Frontend {
@@ -77,7 +78,7 @@ pub(super) fn frontend(entry: &FrontendEntry) -> Frontend {
         frontend_flag::FRONT_HTTPS => Some(FrontListener::Https),
         _ => None,
     };
-    Frontend { service: ServiceId(entry.service), front }
+    Frontend { service: ServiceId(entry.service), front, cluster: entry.flags & frontend_flag::CLUSTER != 0 }
 }
 
 /// `None` for IPv6.

@@ -15,6 +15,7 @@ use super::mapped::Access;
 use super::maps::Maps;
 use super::netlink::{AttachedXdp, Link, Netlink};
 use super::report::{InterfaceMode, InterfaceStatus, ProgramStatus};
+use super::socket_level::{self, SocketLevel};
 use super::stats::{self, CounterReader, CounterSnapshot, MapStatus};
 use super::store::MapStore;
 use crate::tables::Tables;
@@ -30,6 +31,8 @@ pub struct Inspection {
     pub maps: Vec<MapStatus>,
     /// Interfaces with a program of ours.
     pub interfaces: Vec<InterfaceStatus>,
+    /// Socket-level balancing.
+    pub socket_level: SocketLevel,
 }
 
 /// Reads the maps and links of a pin path; changes nothing.
@@ -43,6 +46,7 @@ pub fn inspect(pin_path: &Path) -> Result<Inspection, DataplaneError> {
         maps: stats::fill(&maps, &store)?,
         tables: store.load()?,
         interfaces: interfaces(&pins)?,
+        socket_level: socket_level::inspect(&pins),
     })
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn sk_lookup(object: &mut Ebpf) -> Result<&mut SkLookup, DataplaneErr
     typed(object, program::SK_LOOKUP)
 }
 
-fn typed<'a, P>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, DataplaneError>
+pub(crate) fn typed<'a, P>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, DataplaneError>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program>,
 {
@@ -110,7 +110,9 @@ fn pinned_shape(pin: &Path, name: &'static str) -> Result<Option<Shape>, Datapla
 }
 
 fn load_object(pins: &Pins, specs: &[MapSpec]) -> Result<Ebpf, DataplaneError> {
+    let errno = u8::from(probe::refuses_by_number());
     let mut loader = EbpfLoader::new();
+    loader.override_global("SOCKET_ERRNO", &errno, true);
     for spec in specs {
         loader.map_max_entries(spec.name, spec.shape.entries);
         loader.map_pin_path(spec.name, pins.map(spec.name));
@@ -154,7 +156,7 @@ const ATTEMPTS: u32 = 20;
 
 /// The verifier gives up with EAGAIN when its thread has a signal pending (kernel/bpf/verifier.c, `do_check`, since 5.4)
 /// and wants to be called again.
-fn uninterrupted(mut load: impl FnMut() -> Result<(), DataplaneError>) -> Result<(), DataplaneError> {
+pub(crate) fn uninterrupted(mut load: impl FnMut() -> Result<(), DataplaneError>) -> Result<(), DataplaneError> {
     for _ in 1..ATTEMPTS {
         match load() {
             Err(error) if was_interrupted(&error) => {}
@@ -173,12 +175,17 @@ fn was_interrupted(error: &DataplaneError) -> bool {
 fn pin_programs(object: &mut Ebpf, pins: &Pins) -> Result<(), DataplaneError> {
     let others = [program::XDP, program::TC_INGRESS, program::TC_EGRESS, program::SK_LOOKUP, program::ASK];
     for name in others.into_iter().chain(calls::CALLED.map(|called| called.program)) {
-        let pin = pins.program(name);
-        remove_pin(&pin)?;
-        let program = object.program_mut(name).ok_or(DataplaneError::MissingProgram { program: name })?;
-        program.pin(&pin).map_err(|error| DataplaneError::file("pin a program at", &pin)(pin_io(error)))?;
+        pin_program(object, pins, name)?;
     }
     Ok(())
+}
+
+/// Pins one program.
+pub(crate) fn pin_program(object: &mut Ebpf, pins: &Pins, name: &'static str) -> Result<(), DataplaneError> {
+    let pin = pins.program(name);
+    remove_pin(&pin)?;
+    let program = object.program_mut(name).ok_or(DataplaneError::MissingProgram { program: name })?;
+    program.pin(&pin).map_err(|error| DataplaneError::file("pin a program at", &pin)(pin_io(error)))
 }
 
 /// Removes a pin; a missing one is success. Returns whether there was one.

@@ -20,6 +20,11 @@ pub(crate) fn is_at_least(major: u8, minor: u8) -> bool {
     KernelVersion::current().is_ok_and(|current| current >= KernelVersion::new(major, minor, 0))
 }
 
+/// Whether a program of the address hooks may choose the error of a refused call: `bpf_set_retval` there is of 6.1.
+pub(crate) fn refuses_by_number() -> bool {
+    is_at_least(6, 1)
+}
+
 /// What is looked for at start. XDP modes are not guessed: attaching tells.
 pub(crate) fn features() -> Vec<Feature> {
     let sysctls = Sysctls::default();

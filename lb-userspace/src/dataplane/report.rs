@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::socket_level::SocketLevel;
 use crate::model::Severity;
 
 /// A remark about the machine or the pins, for log and status.
@@ -99,6 +100,8 @@ pub struct StartReport {
     pub features: Vec<Feature>,
     /// The interfaces, as [`super::Dataplane::interfaces`] tells them.
     pub interfaces: Vec<InterfaceStatus>,
+    /// Socket-level balancing.
+    pub socket_level: SocketLevel,
     /// What was changed or found wanting.
     pub notes: Vec<Note>,
 }
@@ -121,6 +124,7 @@ impl fmt::Display for StartReport {
         for interface in &self.interfaces {
             write!(f, "; {interface}")?;
         }
+        write!(f, "; {}", self.socket_level)?;
         let probed: Vec<_> = self.features.iter().map(Feature::to_string).collect();
         write!(f, "; probed: {}", probed.join(", "))?;
         let lost: Vec<_> = self.features.iter().filter(|feature| !feature.available).map(|lost| lost.without).collect();
@@ -174,10 +178,11 @@ mod tests {
             Feature { name: "tcx", available: true, without: "-" },
             Feature { name: "tcp_migrate_req", available: false, without: "handshakes of a front that dies" },
         ];
-        let report = StartReport { kernel: "6.1.0".into(), features, interfaces: vec![interface], notes: Vec::new() };
+        let report =
+            StartReport { kernel: "6.1.0".into(), features, interfaces: vec![interface], ..StartReport::default() };
         assert_eq!(
             report.to_string(),
-            "kernel 6.1.0; eth0 tc (native: Operation not supported) by tcx; probed: tcx, tcp_migrate_req \
+            "kernel 6.1.0; eth0 tc (native: Operation not supported) by tcx; no sockets; probed: tcx, tcp_migrate_req \
              missing; lost: handshakes of a front that dies"
         );
     }

@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use aya::maps::{MapInfo, MapType};
+use lb_common::abi::socket::{
+    PORT_LINES, PortLine, SocketChoice, SocketKey4, SocketKey6, SocketPeer4, SocketPeer6, socket_setting,
+};
 use lb_common::abi::{
     BackendEntry4, BackendEntry6, Counters, DeviceEntry, DropCounters, FlowEntry4, FlowEntry6, FlowKey4, FlowKey6,
     FragmentEntry, FragmentKey4, FragmentKey6, FrontendEntry, FrontendKey4, FrontendKey6, NextHop4, NextHop6,
@@ -78,7 +81,7 @@ impl MapSpec {
 }
 
 /// Every map of the object, in the sizes that are wanted.
-pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 31] {
+pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 37] {
     use Group::{Flows, Services};
     use MapType::{Array, Hash, LruHash, PerCpuArray, ProgramArray, SockMap};
     let MapSizes { services, frontends, backends, ring_lines, flows, half_open_flows } = *sizes;
@@ -115,6 +118,12 @@ pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 31] {
         MapSpec::new::<u32, u32>(map::LISTENERS, SockMap, limits::LISTENERS),
         MapSpec::new::<u32, u32>(map::XDP_PROGRAMS, ProgramArray, xdp_slot::COUNT),
         MapSpec::new::<u32, u32>(map::TC_PROGRAMS, ProgramArray, tc_slot::COUNT),
+        MapSpec::new::<u32, u64>(map::SOCKET_SETTINGS, Array, socket_setting::COUNT),
+        MapSpec::new::<u32, PortLine>(map::SOCKET_PORTS, Array, PORT_LINES),
+        MapSpec::new::<SocketKey4, SocketPeer4>(map::SOCKET_PEERS4, LruHash, limits::SOCKET_PEERS),
+        MapSpec::new::<SocketKey6, SocketPeer6>(map::SOCKET_PEERS6, LruHash, limits::SOCKET_PEERS),
+        MapSpec::new::<SocketKey4, SocketChoice>(map::SOCKET_CHOICES4, LruHash, limits::SOCKET_CHOICES),
+        MapSpec::new::<SocketKey6, SocketChoice>(map::SOCKET_CHOICES6, LruHash, limits::SOCKET_CHOICES),
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Listing;
-use super::row::{BackendCounts, BackendRow, Counters, FrontendRow, RouteRow, ServiceRow, StatusRow};
+use super::row::{BackendCounts, BackendRow, Counters, FrontendRow, RouteRow, ServiceRow, SocketLevelRow, StatusRow};
 use super::table::{Align, Table, bytes, count, cut};
 use crate::model::{Problem, Severity};
 
@@ -126,6 +126,9 @@ fn status(row: &StatusRow, width: usize) -> String {
             format!("pid {pid}, {} listeners, {} routes, {} restarts", front.listeners, front.routes, front.restarts);
         line(&mut out, width, "front", &text);
     }
+    if let Some(level) = &row.socket_level {
+        line(&mut out, width, "sockets", &sockets(level));
+    }
     out.push_str(&interfaces(row, width));
     out.push_str(&maps(row, width));
     if !row.problems.is_empty() {
@@ -138,6 +141,15 @@ fn status(row: &StatusRow, width: usize) -> String {
 fn line(out: &mut String, width: usize, key: &str, text: &str) {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{}", cut(&format!("{key:<8}{text}"), width));
+}
+
+fn sockets(level: &SocketLevelRow) -> String {
+    let state = match (&level.cgroup, level.attached) {
+        (_, false) => "off".to_owned(),
+        (None, true) => "balanced".to_owned(),
+        (Some(cgroup), true) => format!("balanced for {cgroup}"),
+    };
+    [&[state][..], &level.reasons].concat().join("; ")
 }
 
 fn interfaces(row: &StatusRow, width: usize) -> String {

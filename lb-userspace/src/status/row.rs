@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use lb_common::abi;
 use serde::{Deserialize, Serialize};
 
-use crate::dataplane::{InterfaceMode, InterfaceStatus, MapStatus, ProgramStatus};
+use crate::dataplane::{InterfaceMode, InterfaceStatus, MapStatus, ProgramStatus, SocketLevel};
 use crate::model::{BackendState, Forwarding, FrontendKind, IpFamily, Problem, Protocol, ServiceType};
 
 /// What is counted of a service or backend, from the client's side.
@@ -186,12 +186,42 @@ pub struct StatusRow {
     pub sources: Vec<SourceRow>,
     /// Where programs are attached.
     pub interfaces: Vec<InterfaceRow>,
+    /// Socket-level balancing.
+    pub socket_level: Option<SocketLevelRow>,
     /// How full the maps are.
     pub maps: Vec<MapRow>,
     /// The layer 7 process; null if there is none.
     pub front: Option<FrontRow>,
     /// What is wrong.
     pub problems: Vec<Problem>,
+}
+
+/// Socket-level balancing: addresses of services are replaced when processes and pods of this node name them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SocketLevelRow {
+    /// It is on.
+    pub attached: bool,
+    /// The control group whose processes it serves; null if that is not known.
+    pub cgroup: Option<String>,
+    /// That control group holds every process of the machine.
+    pub whole_node: Option<bool>,
+    /// Connected sockets whose backend is gone are closed, so that their processes notice; null: not known yet.
+    pub closes_sockets: Option<bool>,
+    /// What is missing, and why.
+    pub reasons: Vec<String>,
+}
+
+impl From<&SocketLevel> for SocketLevelRow {
+    fn from(level: &SocketLevel) -> Self {
+        Self {
+            attached: level.attached,
+            cgroup: level.cgroup.as_ref().map(|path| path.display().to_string()),
+            whole_node: level.cgroup.as_ref().map(|_| level.whole_node),
+            closes_sockets: level.closes_sockets,
+            reasons: level.reasons.clone(),
+        }
+    }
 }
 
 /// A source.

@@ -88,7 +88,7 @@ fn table_row(view: &View, id: ServiceId, ring: &Ring) -> ServiceRow {
         service_type: None,
         id: Some(id.0),
         families: family.map(family_row).into_iter().collect(),
-        frontends: frontends.keys().map(|key| table_frontend(key)).collect(),
+        frontends: frontends.iter().map(|(key, value)| table_frontend(key, value.cluster)).collect(),
         backends: BackendCounts { active: in_ring.len(), ..BackendCounts::default() },
         algorithm: Some(ALGORITHM.to_owned()),
         forwarding: None,
@@ -98,12 +98,9 @@ fn table_row(view: &View, id: ServiceId, ring: &Ring) -> ServiceRow {
     }
 }
 
-/// The maps know a NodePort by its unspecified address, and of other kinds only the address.
-fn table_frontend(key: &FrontendKey) -> FrontendRow {
+/// The maps know a NodePort by its unspecified address and a cluster IP by its mark, and of other kinds only the address.
+fn table_frontend(key: &FrontendKey, cluster: bool) -> FrontendRow {
     let node_port = key.address.is_unspecified();
-    FrontendRow {
-        kind: node_port.then_some(FrontendKind::NodePort),
-        address: (!node_port).then_some(key.address),
-        port: key.port,
-    }
+    let kind = if node_port { Some(FrontendKind::NodePort) } else { cluster.then_some(FrontendKind::ClusterIP) };
+    FrontendRow { kind, address: (!node_port).then_some(key.address), port: key.port }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lb_common::abi;
 use serde_json::json;
 
-use super::row::{FrontRow, InterfaceRow, MapRow, ProgramRow, SourceRow};
+use super::row::{FrontRow, InterfaceRow, MapRow, ProgramRow, SocketLevelRow, SourceRow};
 use super::*;
 use crate::dataplane::CounterSnapshot;
 use crate::l7::table::{RouteEntry, RouteTable};
@@ -70,7 +70,7 @@ fn tables() -> Tables {
     tables.backends.insert((IpFamily::V4, BackendId(5)), local);
     tables.services.insert(ServiceId(3), vec![BackendId(5); 7].into());
     let node_port = FrontendKey { address: ip("0.0.0.0"), port: 30080, protocol: Protocol::Tcp };
-    tables.frontends.insert(node_port, crate::tables::Frontend { service: ServiceId(3), front: None });
+    tables.frontends.insert(node_port, crate::tables::Frontend { service: ServiceId(3), front: None, cluster: false });
     tables
 }
 
@@ -140,6 +140,13 @@ fn view() -> View {
             tc: Some("tcx".into()),
             programs: vec![ProgramRow { name: "weir_xdp".into(), id: Some(41), instructions: Some(2345) }],
         }],
+        socket_level: Some(SocketLevelRow {
+            attached: true,
+            cgroup: Some("/sys/fs/cgroup".into()),
+            whole_node: Some(true),
+            closes_sockets: None,
+            reasons: Vec::new(),
+        }),
         maps: vec![MapRow { name: "FLOWS4".into(), entries: Some(1000), capacity: 262_144 }],
         front: Some(FrontRow { listeners: 2, routes: 3, pid: Some(99), restarts: 0, requests: None }),
         problems: Arc::new(vec![problem(Severity::Info, "b"), problem(Severity::Error, "a")]),
@@ -264,6 +271,8 @@ fn status_as_json() {
         "sources": [{"kind": "dir", "target": "/m", "complete": true}],
         "interfaces": [{"name": "eth0", "index": 2, "kind": "bond", "mode": "native", "reason": null, "tc": "tcx",
             "programs": [{"name": "weir_xdp", "id": 41, "instructions": 2345}]}],
+        "socketLevel": {"attached": true, "cgroup": "/sys/fs/cgroup", "wholeNode": true, "closesSockets": null,
+            "reasons": []},
         "maps": [{"name": "FLOWS4", "entries": 1000, "capacity": 262_144}],
         "front": {"listeners": 2, "routes": 3, "pid": 99, "restarts": 0, "requests": null},
         "problems": [problem("error", "a"), problem("info", "b")],
@@ -335,6 +344,7 @@ fn status_as_text() {
 weir    {} on node-1, not ready: front: no socket listens
 source  dir:/m, read
 front   pid 99, 2 listeners, 3 routes, 0 restarts
+sockets balanced for /sys/fs/cgroup
 
 INTERFACE  MODE    PROGRAM   ID  INSTRUCTIONS
 eth0       native  weir_xdp  41          2345

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::row::{Counters, FrontRow, InterfaceRow, MapRow, SourceRow, StatusRow};
+use super::row::{Counters, FrontRow, InterfaceRow, MapRow, SocketLevelRow, SourceRow, StatusRow};
 use crate::dataplane::CounterSnapshot;
 use crate::l7::table::RouteTable;
 use crate::model::{DesiredState, Problem, ServiceKey, Severity, Target};
@@ -21,6 +21,8 @@ pub struct View {
     pub sources: Vec<SourceRow>,
     /// Interfaces with programs.
     pub interfaces: Vec<InterfaceRow>,
+    /// Socket-level balancing.
+    pub socket_level: Option<SocketLevelRow>,
     /// Maps.
     pub maps: Vec<MapRow>,
     /// The layer 7 process.
@@ -53,6 +55,7 @@ impl View {
             missing: self.missing.clone(),
             sources: self.sources.clone(),
             interfaces: self.interfaces.clone(),
+            socket_level: self.socket_level.clone(),
             maps: self.maps.clone(),
             front: self.front.clone(),
             problems,

@@ -39,10 +39,11 @@ impl Display for Frontend {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         write!(f, "service {}", self.service)?;
         match self.front {
-            Some(FrontListener::Http) => f.write_str(" front http"),
-            Some(FrontListener::Https) => f.write_str(" front https"),
-            None => Ok(()),
+            Some(FrontListener::Http) => f.write_str(" front http")?,
+            Some(FrontListener::Https) => f.write_str(" front https")?,
+            None => {}
         }
+        if self.cluster { f.write_str(" cluster") } else { Ok(()) }
     }
 }
 

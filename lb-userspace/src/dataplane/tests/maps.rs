@@ -147,7 +147,7 @@ fn full_maps_name_the_flag() {
     run("full", |stage| {
         let dataplane = stage.start().unwrap();
         let mut store = dataplane.store().unwrap();
-        let frontend = Frontend { service: ServiceId(1), front: None };
+        let frontend = Frontend { service: ServiceId(1), front: None, cluster: false };
         let full = (0..=64).find_map(|port| store.upsert_frontend(&key("192.0.2.10", port), &frontend).err());
         assert!(matches!(full, Some(StoreError::Full { capacity: 64, flag: "--max-frontends", .. })), "{full:?}");
         let full = store.write_ring(ServiceId(64), &ring(1, 0)).unwrap_err();
@@ -163,7 +163,9 @@ fn ipv6_is_passed_over_and_counted() {
     run("ipv6", |stage| {
         let dataplane = stage.start().unwrap();
         let mut store = dataplane.store().unwrap();
-        store.upsert_frontend(&key("2001:db8::1", 80), &Frontend { service: ServiceId(1), front: None }).unwrap();
+        store
+            .upsert_frontend(&key("2001:db8::1", 80), &Frontend { service: ServiceId(1), front: None, cluster: false })
+            .unwrap();
         store.upsert_backend(IpFamily::V6, BackendId(1), &backend("2001:db8::2", 80, false)).unwrap();
         store.upsert_node_address("2001:db8::3".parse().unwrap()).unwrap();
         let loaded = store.load().unwrap();
@@ -343,7 +345,7 @@ fn ring(slots: u32, salt: u32) -> Ring {
 
 /// One of everything.
 fn tables() -> Tables {
-    let frontend = |service, front| Frontend { service: ServiceId(service), front };
+    let frontend = |service, front| Frontend { service: ServiceId(service), front, cluster: false };
     let udp = FrontendKey { protocol: Protocol::Udp, ..key("192.0.2.10", 53) };
     Tables {
         frontends: [
