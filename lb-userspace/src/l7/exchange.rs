@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::answer::Answer;
 use super::body::{Progress, RequestBody, ResponseBody};
+use super::filter::Outbound;
 use super::forward::{self, Follows};
 use super::pool::{Lease, Pool};
 use super::proxy::Client;
@@ -50,6 +51,7 @@ pub struct Exchange<'a> {
     rule: &'a Rule,
     head: Parts,
     target: Uri,
+    outbound: Outbound,
     follows: Follows,
     limits: Times,
     progress: Rc<Progress>,
@@ -98,6 +100,7 @@ impl<'a> Exchange<'a> {
         head: Parts,
         body: Incoming,
         target: Uri,
+        outbound: Outbound,
     ) -> Self {
         let empty = body.is_end_stream();
         let follows = match body.size_hint().exact() {
@@ -115,6 +118,7 @@ impl<'a> Exchange<'a> {
             rule,
             head,
             target,
+            outbound,
             follows,
             limits,
             progress,
@@ -210,7 +214,8 @@ impl<'a> Exchange<'a> {
             None if self.repeatable => None,
             None => return None,
         };
-        let request = forward::request(&self.head, self.target.clone(), self.follows, &self.client.ends);
+        let request =
+            forward::request(&self.head, self.target.clone(), self.follows, &self.client.ends, &self.outbound);
         Some(request.map(|()| RequestBody::new(body, Rc::clone(&self.progress))))
     }
 

@@ -11,33 +11,41 @@ use super::rules::Rule;
 use crate::model::filters::{Filters, Redirect};
 
 mod cors;
+mod headers;
 mod variables;
 
 use cors::Allowed;
+use headers::Inbound;
+pub use headers::Outbound;
 use variables::Seen;
 
 /// What filters do with the answer, whoever gives it.
 #[derive(Debug, Default)]
 pub struct After {
     cors: Option<Allowed>,
+    headers: Option<Inbound>,
 }
 
 impl After {
     /// Changes the headers of an answer.
     pub fn apply(&self, headers: &mut HeaderMap) {
+        if let Some(inbound) = &self.headers {
+            inbound.apply(headers);
+        }
         if let Some(allowed) = &self.cors {
             allowed.apply(headers);
         }
     }
 }
 
-/// The answer of a filter, if one answers the request; else it may be sent on.
-pub fn before(rule: &Rule, head: &Parts, body: &impl Body, ends: &Ends, after: &mut After) -> Result<(), Answer> {
-    let Filters { closed, redirect, app_root, access, cors, proxying } = &*rule.entry.filters;
+/// The answer of a filter, if one answers the request; else what is sent on with it.
+pub fn before(rule: &Rule, head: &Parts, body: &impl Body, ends: &Ends, after: &mut After) -> Result<Outbound, Answer> {
+    let Filters { closed, redirect, app_root, access, cors, headers, proxying } = &*rule.entry.filters;
     if let Some(why) = closed {
         return Err(Answer::closed(&rule.entry, why));
     }
     let seen = Seen { rule, head, ends };
+    after.headers = headers.as_deref().map(|headers| Inbound::new(headers, &seen));
     if let Some(to) = redirect.as_ref().and_then(|redirect| redirected(redirect, &seen)) {
         return Err(to);
     }
@@ -54,7 +62,7 @@ pub fn before(rule: &Rule, head: &Parts, body: &impl Body, ends: &Ends, after: &
     if body.size_hint().lower() > proxying.max_body() {
         return Err(Answer::too_large());
     }
-    Ok(())
+    Ok(headers.as_deref().map(|headers| Outbound::new(headers, &seen)).unwrap_or_default())
 }
 
 /// A target that no header can carry redirects nobody.

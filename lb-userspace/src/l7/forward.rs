@@ -12,6 +12,8 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Request, Uri, Version};
 
+use super::filter::Outbound;
+
 /// Both ends of a client's connection, as headers tell them.
 #[derive(Clone, Debug)]
 pub struct Ends {
@@ -52,7 +54,7 @@ pub enum Follows {
 }
 
 /// The head that the backend gets.
-pub fn request(head: &Parts, target: Uri, follows: Follows, ends: &Ends) -> Request<()> {
+pub fn request(head: &Parts, target: Uri, follows: Follows, ends: &Ends, outbound: &Outbound) -> Request<()> {
     let mut headers = HeaderMap::with_capacity(head.headers.len() + 6);
     let named = named_by_connection(&head.headers);
     for (name, value) in &head.headers {
@@ -74,6 +76,12 @@ pub fn request(head: &Parts, target: Uri, follows: Follows, ends: &Ends) -> Requ
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
+    }
+    for (name, value) in &outbound.headers {
+        headers.insert(name, value.clone());
+    }
+    if outbound.close && follows != Follows::WebSocket {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let mut request = Request::new(());
     *request.method_mut() = head.method.clone();
@@ -181,7 +189,7 @@ mod tests {
     }
 
     fn forwarded(headers: &[(&str, &str)], follows: Follows) -> Vec<String> {
-        let request = request(&head(headers), Uri::from_static("/x"), follows, &ends());
+        let request = request(&head(headers), Uri::from_static("/x"), follows, &ends(), &Outbound::default());
         let mut lines: Vec<String> = request
             .headers()
             .iter()

@@ -103,13 +103,13 @@ async fn forward(
     let view = worker.view();
     let (head, body) = request.into_parts();
     let (rule, target) = route(&view, &head)?;
-    filter::before(rule, &head, &body, &client.ends, after)?;
+    let outbound = filter::before(rule, &head, &body, &client.ends, after)?;
     let upstream = rule.upstream.and_then(|index| view.upstream(index));
     let Some((upstream, start)) = upstream.filter(|(upstream, _)| !upstream.endpoints.is_empty()) else {
         return Err(Answer::unavailable(&rule.entry, host_of(&head), head.uri.path()));
     };
     record.upstream(&upstream.name);
-    let mut exchange = Exchange::new(worker, client, rule, head, body, target);
+    let mut exchange = Exchange::new(worker, client, rule, head, body, target, outbound);
     for endpoint in pick::order(&upstream.endpoints, start, |endpoint| worker.avoids(endpoint)).take(MAX_ATTEMPTS) {
         record.endpoint(endpoint);
         if let Some(result) = exchange.attempt(endpoint).await {

@@ -5,12 +5,14 @@ use serde::{Deserialize, Serialize};
 
 mod access;
 mod cors;
+mod headers;
 mod proxying;
 mod redirect;
 mod template;
 
 pub use access::Access;
 pub use cors::{Cors, Origin};
+pub use headers::{Headers, Replace};
 pub use proxying::Proxying;
 pub use redirect::Redirect;
 pub use template::{Template, TemplateError, Variable, Variables};
@@ -29,6 +31,8 @@ pub struct Filters {
     pub access: Option<Box<Access>>,
     /// What pages of other origins may do.
     pub cors: Option<Box<Cors>>,
+    /// Headers that are added or changed.
+    pub headers: Option<Box<Headers>>,
     /// Times and sizes.
     pub proxying: Proxying,
 }
@@ -41,6 +45,7 @@ impl Filters {
         labels.extend(self.redirect.as_ref().map(|redirect| format!("redirect {redirect}")));
         labels.extend(self.app_root.as_ref().map(|path| format!("app-root {path}")));
         labels.extend(self.access.as_ref().map(|_| "source-range".to_owned()));
+        labels.extend(self.headers.as_ref().map(|_| "headers".to_owned()));
         labels.extend(self.cors.as_ref().map(|_| "cors".to_owned()));
         labels
     }

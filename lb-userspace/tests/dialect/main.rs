@@ -6,6 +6,7 @@
 mod access;
 mod cors;
 mod harness;
+mod headers;
 mod pod;
 mod proxying;
 mod redirects;

@@ -16,7 +16,9 @@ use crate::model::{ObjectRef, Problem};
 use crate::source::kinds::Ingress;
 
 mod access;
+mod context;
 mod cors;
+mod headers;
 mod later;
 mod proxying;
 mod redirects;
@@ -24,6 +26,7 @@ mod refused;
 mod similar;
 pub(in crate::translate) mod value;
 
+use context::Context;
 use value::Wrong;
 
 /// One annotation: what it is called, what it takes, what it does here.
@@ -68,17 +71,19 @@ pub(in crate::translate) struct Asked {
     redirects: redirects::Redirects,
     sources: access::Sources,
     origins: cors::Origins,
+    changes: headers::Changes,
     proxying: Proxying,
 }
 
 impl Asked {
-    fn into_filters(self, closed: Option<String>) -> Filters {
+    fn into_filters(self, closed: Option<String>, context: &mut Context<'_>) -> Filters {
         Filters {
             closed,
             redirect: self.redirects.redirect(),
             app_root: self.redirects.app_root(),
             access: self.sources.access(),
             cors: self.origins.cors(),
+            headers: self.changes.headers(context),
             proxying: self.proxying,
         }
     }
@@ -90,6 +95,7 @@ pub(in crate::translate) fn all() -> impl Iterator<Item = (&'static str, &'stati
         redirects::ANNOTATIONS,
         access::ANNOTATIONS,
         cors::ANNOTATIONS,
+        headers::ANNOTATIONS,
         proxying::ANNOTATIONS,
         refused::ANNOTATIONS,
         later::ANNOTATIONS,
@@ -102,7 +108,7 @@ pub(in crate::translate) fn all() -> impl Iterator<Item = (&'static str, &'stati
 pub(super) fn read(
     ingress: &Ingress,
     owner: &ObjectRef,
-    _lookup: &Lookup<'_>,
+    lookup: &Lookup<'_>,
     problems: &mut Vec<Problem>,
 ) -> Arc<Filters> {
     let mut asked = Asked::default();
@@ -143,7 +149,8 @@ pub(super) fn read(
         let problem = Problem::info(code::ANNOTATIONS_IGNORED, owner, "annotations that are not honoured yet");
         problems.push(problem.at(format!("metadata.annotations[{first}]"), later.join(", ")));
     }
-    Arc::new(asked.into_filters(closed))
+    let mut context = Context { objects: lookup.objects, ingress, owner, problems };
+    Arc::new(asked.into_filters(closed, &mut context))
 }
 
 fn unknown(key: &str, prefix: &str, owner: &ObjectRef) -> Problem {
