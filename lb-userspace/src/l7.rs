@@ -19,6 +19,7 @@ pub mod forward;
 pub mod front;
 pub mod guard;
 pub mod host;
+pub mod limiter;
 pub mod parameters;
 pub mod path;
 pub mod pattern;

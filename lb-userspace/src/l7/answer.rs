@@ -53,6 +53,12 @@ impl Answer {
         Self::new(status, format!("{status}\n"))
     }
 
+    /// The client asks for more than it may.
+    pub fn too_many(status: u16) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        Self::new(status, format!("{status}\n\nToo many requests of one client.\n"))
+    }
+
     /// The body is longer than the route takes. What is left of it is not read.
     pub fn too_large() -> Self {
         let status = StatusCode::PAYLOAD_TOO_LARGE;

@@ -116,6 +116,33 @@ impl Body for RequestBody {
 pub struct ResponseBody {
     source: Source,
     record: Record,
+    pace: Option<Box<Pace>>,
+}
+
+/// How fast a body may go out.
+#[derive(Debug)]
+struct Pace {
+    bytes_per_second: u64,
+    /// Bytes that are free.
+    free: u64,
+    /// Not before; frames are passed on whole, and what they cost is waited for afterwards.
+    next: Option<Pin<Box<Sleep>>>,
+}
+
+impl Pace {
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(next) = &mut self.next else { return Poll::Ready(()) };
+        next.as_mut().poll(cx).map(|()| self.next = None)
+    }
+
+    fn sent(&mut self, bytes: u64) {
+        let charged = bytes.saturating_sub(self.free);
+        self.free = self.free.saturating_sub(bytes);
+        if charged > 0 {
+            let cost = Duration::from_secs_f64(charged as f64 / self.bytes_per_second as f64);
+            self.next = Some(Box::pin(tokio::time::sleep(cost)));
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -138,12 +165,22 @@ struct Relay {
 impl ResponseBody {
     /// A text of our own.
     pub fn text(text: Bytes, record: Record) -> Self {
-        ResponseBody { source: Source::Text(Some(text)), record }
+        ResponseBody { source: Source::Text(Some(text)), record, pace: None }
     }
 
     /// What a backend sends. The connection goes back to the pool after the last frame.
     pub fn relay(inner: Incoming, lease: Option<(Lease, SharedPool)>, stall: Duration, record: Record) -> Self {
-        ResponseBody { source: Source::Relay(Relay { inner, lease, ended: false, stall, timer: None }), record }
+        ResponseBody {
+            source: Source::Relay(Relay { inner, lease, ended: false, stall, timer: None }),
+            record,
+            pace: None,
+        }
+    }
+
+    /// Goes out no faster than so many bytes per second, once so many have gone out.
+    pub fn paced(self, pace: Option<(u64, u64)>) -> Self {
+        let pace = pace.map(|(bytes_per_second, free)| Box::new(Pace { bytes_per_second, free, next: None }));
+        ResponseBody { pace, ..self }
     }
 }
 
@@ -153,6 +190,9 @@ impl Body for ResponseBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if this.pace.as_mut().is_some_and(|pace| pace.poll_turn(cx).is_pending()) {
+            return Poll::Pending;
+        }
         let frame = match &mut this.source {
             Source::Text(text) => {
                 Poll::Ready(text.take().filter(|text| !text.is_empty()).map(|text| Ok(Frame::data(text))))
@@ -160,7 +200,13 @@ impl Body for ResponseBody {
             Source::Relay(relay) => relay.poll_frame(cx),
         };
         match &frame {
-            Poll::Ready(Some(Ok(frame))) => this.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.record.bytes += bytes;
+                if let Some(pace) = &mut this.pace {
+                    pace.sent(bytes);
+                }
+            }
             Poll::Ready(Some(Err(_))) => this.record.upstream_failed(),
             _ => {}
         }

@@ -35,12 +35,17 @@ pub struct Relayed {
 
 impl Relayed {
     /// The answer as the client gets it.
-    pub fn into_response(self, worker: &Rc<Worker>, record: Record) -> Response<ResponseBody> {
+    pub fn into_response(
+        self,
+        worker: &Rc<Worker>,
+        record: Record,
+        pace: Option<(u64, u64)>,
+    ) -> Response<ResponseBody> {
         let lease = self.lease.map(|lease| (lease, Rc::clone(&worker.pool)));
         let (mut head, body) = self.response.into_parts();
         // hyper lowers it for clients that speak 1.0.
         head.version = Version::HTTP_11;
-        Response::from_parts(head, ResponseBody::relay(body, lease, self.stall, record))
+        Response::from_parts(head, ResponseBody::relay(body, lease, self.stall, record).paced(pace))
     }
 }
 

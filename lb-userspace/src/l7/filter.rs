@@ -1,5 +1,7 @@
-//! What filters make of a request before it is sent on, in the order of nginx's phases: redirects, then access; and
+//! What filters make of a request before it is sent on, in the order of nginx's phases: redirects, limits, then access; and
 //! what they make of its answer.
+
+use std::sync::Arc;
 
 use hyper::body::Body;
 use hyper::header::{HeaderMap, HeaderValue};
@@ -7,11 +9,13 @@ use hyper::http::request::Parts;
 
 use super::answer::Answer;
 use super::forward::Ends;
+use super::limiter::{Flight, Limiter};
 use super::rules::Rule;
 use crate::model::filters::{Filters, Redirect};
 
 mod cors;
 mod headers;
+mod limits;
 mod variables;
 
 use cors::Allowed;
@@ -24,9 +28,23 @@ use variables::Seen;
 pub struct After {
     cors: Option<Allowed>,
     headers: Option<Inbound>,
+    /// Ends with the answer.
+    flight: Option<Flight>,
+    /// Bytes per second, and bytes before that holds.
+    pace: Option<(u64, u64)>,
 }
 
 impl After {
+    /// How fast the body may go out: bytes per second, and bytes before that holds.
+    pub fn pace(&self) -> Option<(u64, u64)> {
+        self.pace
+    }
+
+    /// The request's place among those in flight, for as long as its answer takes.
+    pub fn take_flight(&mut self) -> Option<Flight> {
+        self.flight.take()
+    }
+
     /// Changes the headers of an answer.
     pub fn apply(&self, headers: &mut HeaderMap) {
         if let Some(inbound) = &self.headers {
@@ -39,8 +57,15 @@ impl After {
 }
 
 /// The answer of a filter, if one answers the request; else what is sent on with it.
-pub fn before(rule: &Rule, head: &Parts, body: &impl Body, ends: &Ends, after: &mut After) -> Result<Outbound, Answer> {
-    let Filters { closed, redirect, app_root, access, cors, headers, proxying } = &*rule.entry.filters;
+pub fn before(
+    rule: &Rule,
+    head: &Parts,
+    body: &impl Body,
+    ends: &Ends,
+    limiter: &Arc<Limiter>,
+    after: &mut After,
+) -> Result<Outbound, Answer> {
+    let Filters { closed, redirect, app_root, access, cors, headers, limits, proxying } = &*rule.entry.filters;
     if let Some(why) = closed {
         return Err(Answer::closed(&rule.entry, why));
     }
@@ -51,6 +76,10 @@ pub fn before(rule: &Rule, head: &Parts, body: &impl Body, ends: &Ends, after: &
     }
     if let Some(to) = app_root.as_deref().filter(|_| head.uri.path() == "/").and_then(to_app_root) {
         return Err(to);
+    }
+    if let Some(limits) = limits {
+        after.flight = limits::check(limits, &seen, limiter)?;
+        after.pace = limits.bytes_per_second.map(|rate| (rate, limits.bytes_before));
     }
     if access.as_ref().is_some_and(|access| !access.admits(ends.client.ip())) {
         return Err(Answer::forbidden());

@@ -61,7 +61,8 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Inc
     let mut response = match result {
         Ok(relayed) => {
             record.answered(relayed.response.status().as_u16());
-            relayed.into_response(&worker, record)
+            record.hold(after.take_flight());
+            relayed.into_response(&worker, record, after.pace())
         }
         Err(answer) => own(answer, record),
     };
@@ -103,7 +104,7 @@ async fn forward(
     let view = worker.view();
     let (head, body) = request.into_parts();
     let (rule, target) = route(&view, &head)?;
-    let outbound = filter::before(rule, &head, &body, &client.ends, after)?;
+    let outbound = filter::before(rule, &head, &body, &client.ends, &worker.limiter, after)?;
     let upstream = rule.upstream.and_then(|index| view.upstream(index));
     let Some((upstream, start)) = upstream.filter(|(upstream, _)| !upstream.endpoints.is_empty()) else {
         return Err(Answer::unavailable(&rule.entry, host_of(&head), head.uri.path()));

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::access_log::Line;
 use super::forward::Ends;
+use super::limiter::Flight;
 use super::worker::Worker;
 use crate::clock;
 
@@ -21,6 +22,7 @@ pub struct Record {
     worker: Rc<Worker>,
     started: Instant,
     line: Option<Box<Line>>,
+    flight: Option<Flight>,
 }
 
 impl Record {
@@ -41,7 +43,12 @@ impl Record {
                 endpoint: None,
             })
         });
-        Record { bytes: 0, worker: Rc::clone(worker), started: Instant::now(), line }
+        Record { bytes: 0, worker: Rc::clone(worker), started: Instant::now(), line, flight: None }
+    }
+
+    /// Keeps the request's place among those in flight until its answer has gone out.
+    pub fn hold(&mut self, flight: Option<Flight>) {
+        self.flight = flight;
     }
 
     /// The request was refused; what hyper delivered is a stand-in.

@@ -24,6 +24,7 @@ use super::access_log::Log;
 use super::connection;
 use super::control::BACKLOG;
 use super::counters::Counters;
+use super::limiter::Limiter;
 use super::pool::{Pool, SharedPool};
 use super::router::Router;
 pub use limits::Limits;
@@ -62,6 +63,8 @@ pub struct Start {
     pub log: Log,
     /// Its limits.
     pub limits: Limits,
+    /// What clients have asked for; shared by all workers.
+    pub limiter: Arc<Limiter>,
 }
 
 /// Runs a worker on this thread until it is drained.
@@ -86,6 +89,8 @@ pub enum Stage {
 pub struct Worker {
     /// Limits.
     pub limits: Limits,
+    /// What clients have asked for.
+    pub limiter: Arc<Limiter>,
     /// Idle connections to backends.
     pub pool: SharedPool,
     /// Its end of the access log.
@@ -112,9 +117,10 @@ impl std::ops::Deref for SharedCounters {
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, log: Log, limits: Limits) -> Self {
+    fn new(shared: Arc<Shared>, log: Log, limits: Limits, limiter: Arc<Limiter>) -> Self {
         Worker {
             limits,
+            limiter,
             pool: Rc::new(Pool::default()),
             log: RefCell::new(log),
             counters: SharedCounters(shared),
@@ -184,10 +190,10 @@ impl Drop for Open {
 }
 
 async fn serve(start: Start) -> io::Result<()> {
-    let Start { listener, routes, drain, shared, in_force, log, limits } = start;
+    let Start { listener, routes, drain, shared, in_force, log, limits, limiter } = start;
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
-    let worker = Rc::new(Worker::new(shared, log, limits));
+    let worker = Rc::new(Worker::new(shared, log, limits, limiter));
     if has_first_table(routes.clone(), drain.clone()).await {
         tokio::task::spawn_local(follow_routes(Rc::clone(&worker), routes, in_force));
         tokio::task::spawn_local(keep_house(Rc::clone(&worker)));

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 mod access;
 mod cors;
 mod headers;
+mod limits;
 mod proxying;
 mod redirect;
 mod template;
@@ -13,6 +14,7 @@ mod template;
 pub use access::Access;
 pub use cors::{Cors, Origin};
 pub use headers::{Headers, Replace};
+pub use limits::{GlobalLimit, RequestLimits};
 pub use proxying::Proxying;
 pub use redirect::Redirect;
 pub use template::{Template, TemplateError, Variable, Variables};
@@ -33,6 +35,8 @@ pub struct Filters {
     pub cors: Option<Box<Cors>>,
     /// Headers that are added or changed.
     pub headers: Option<Box<Headers>>,
+    /// How much one client may ask for.
+    pub limits: Option<Box<RequestLimits>>,
     /// Times and sizes.
     pub proxying: Proxying,
 }
@@ -46,6 +50,7 @@ impl Filters {
         labels.extend(self.app_root.as_ref().map(|path| format!("app-root {path}")));
         labels.extend(self.access.as_ref().map(|_| "source-range".to_owned()));
         labels.extend(self.headers.as_ref().map(|_| "headers".to_owned()));
+        labels.extend(self.limits.as_ref().map(|_| "limits".to_owned()));
         labels.extend(self.cors.as_ref().map(|_| "cors".to_owned()));
         labels
     }

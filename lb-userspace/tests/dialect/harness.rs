@@ -111,6 +111,15 @@ impl Site {
         parse(&text)
     }
 
+    /// Waits for a condition.
+    pub(crate) fn eventually(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let deadline = now() + PATIENCE;
+        while !condition() {
+            assert!(now() < deadline, "waited in vain for {what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Codes of the problems, sorted.
     pub(crate) fn codes(&self) -> Vec<&str> {
         self.problems.iter().map(|problem| problem.code.as_str()).collect()

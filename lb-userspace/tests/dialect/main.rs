@@ -7,6 +7,7 @@ mod access;
 mod cors;
 mod harness;
 mod headers;
+mod limits;
 mod pod;
 mod proxying;
 mod redirects;

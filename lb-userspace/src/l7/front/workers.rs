@@ -34,6 +34,7 @@ impl Workers {
             (watch::Sender::new(Arc::default()), watch::Sender::new(false), Arc::new(Notify::new()));
         let (log, written) = if access_log { start_log()? } else { (None, None) };
         let (tell_end, ended) = mpsc::unbounded_channel();
+        let limiter = Arc::default();
         let mut shared = Vec::new();
         for (number, listener) in listeners.into_iter().enumerate() {
             let worker = Arc::new(Shared::default());
@@ -45,6 +46,7 @@ impl Workers {
                 in_force: Arc::clone(&in_force),
                 log: Log::new(log.clone()),
                 limits,
+                limiter: Arc::clone(&limiter),
             };
             shared.push(worker);
             let end = End { number, tell: tell_end.clone() };

@@ -20,6 +20,7 @@ mod context;
 mod cors;
 mod headers;
 mod later;
+mod limits;
 mod proxying;
 mod redirects;
 mod refused;
@@ -72,6 +73,7 @@ pub(in crate::translate) struct Asked {
     sources: access::Sources,
     origins: cors::Origins,
     changes: headers::Changes,
+    limits: limits::Limits,
     proxying: Proxying,
 }
 
@@ -84,6 +86,7 @@ impl Asked {
             access: self.sources.access(),
             cors: self.origins.cors(),
             headers: self.changes.headers(context),
+            limits: self.limits.limits(),
             proxying: self.proxying,
         }
     }
@@ -96,6 +99,7 @@ pub(in crate::translate) fn all() -> impl Iterator<Item = (&'static str, &'stati
         access::ANNOTATIONS,
         cors::ANNOTATIONS,
         headers::ANNOTATIONS,
+        limits::ANNOTATIONS,
         proxying::ANNOTATIONS,
         refused::ANNOTATIONS,
         later::ANNOTATIONS,

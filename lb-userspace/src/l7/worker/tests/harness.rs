@@ -60,6 +60,7 @@ impl Front {
             in_force: Arc::new(Notify::new()),
             log: Log::new(Some(writer)),
             limits,
+            limiter: Arc::default(),
         };
         let thread = Some(std::thread::spawn(move || run(start)));
         let front = Front { address, log, routes, drain, shared, thread };
