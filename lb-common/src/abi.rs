@@ -100,6 +100,8 @@ pub mod program {
     pub const TC_INGRESS: &str = "weir_tc_ingress";
     /// tc egress on the same interfaces.
     pub const TC_EGRESS: &str = "weir_tc_egress";
+    /// tc ingress of devices behind which backends are and which are no external interfaces.
+    pub const TUNNEL: &str = "weir_tunnel";
     /// sk_lookup of the network namespace.
     pub const SK_LOOKUP: &str = "weir_sk_lookup";
     /// IPv6 of [`XDP`]; in XDP_PROGRAMS.
@@ -121,6 +123,8 @@ pub mod program {
         "weir_connect4",
         "weir_connect6",
     ];
+    /// IPv6 of [`TUNNEL`]; in TC_PROGRAMS.
+    pub const TUNNEL6: &str = "weir_tunnel6";
 }
 
 /// Indices into XDP_PROGRAMS.
@@ -137,6 +141,8 @@ pub mod tc_slot {
     pub const INGRESS6: u32 = 0;
     /// [`super::program::TC_EGRESS6`].
     pub const EGRESS6: u32 = 1;
+    /// [`super::program::TUNNEL6`].
+    pub const TUNNEL6: u32 = 4;
     /// How many there are.
     pub const COUNT: u32 = 8;
 }
@@ -386,6 +392,10 @@ pub mod device_flag {
     pub const XDP_TRANSMIT: u32 = 1;
     /// An external interface: our programs see what comes in by it, so replies of SNATed flows find their way back.
     pub const UPLINK: u32 = 2;
+    /// No external interface, but backends on other nodes are behind it, and our program turns their replies back.
+    pub const TUNNEL: u32 = 4;
+    /// Its packets begin with the IP header.
+    pub const BARE: u32 = 8;
 }
 
 /// A next hop that the routing table gave, as long as it holds ([`crate::hop`]).

@@ -23,6 +23,12 @@ pub struct Ethernet {
 }
 
 impl Ethernet {
+    /// For a packet that begins with its network header, of this EtherType.
+    #[inline(always)]
+    pub const fn none(ether_type: u16) -> Self {
+        Self { ether_type, network: 0 }
+    }
+
     /// Reads the header; tags stay in place and are only stepped over.
     #[inline(always)]
     pub fn parse<P: Packet>(packet: &P) -> Result<Self, DropReason> {

@@ -109,6 +109,8 @@ pub struct Maps<F: Ip> {
     pub resolves: bool,
     /// Addresses of the external interfaces, by index.
     pub uplink_addresses: HashMap<u32, F::Addr>,
+    /// Those of them that are tunnels.
+    pub tunnels: Vec<u32>,
     /// Now, in ticks.
     pub now: Cell<u32>,
     /// Nanoseconds into that tick.
@@ -150,6 +152,7 @@ impl<F: Ip> Default for Maps<F> {
             routing: Box::new(|_| Route::None(DropReason::NoRoute)),
             resolves: false,
             uplink_addresses: HashMap::new(),
+            tunnels: Vec::new(),
             now: Cell::new(1_000),
             into_tick: Cell::new(0),
             ingress: 0,
@@ -290,6 +293,10 @@ impl<F: Ip> Lookup<F> for Maps<F> {
 
     fn uplink_address(&self, device: u32) -> Option<F::Addr> {
         self.uplink_addresses.get(&device).copied()
+    }
+
+    fn is_tunnel(&self, device: u32) -> bool {
+        self.tunnels.contains(&device)
     }
 
     fn count_packet(&self, service: u32, backend: u32, bytes: usize) {

@@ -34,6 +34,17 @@ pub(crate) fn ingress<F: Ip, P: Packet, L: Lookup<F>>(
     if kind(packet, frame, ip) == Some(F::ICMP.echo_request) {
         return answer(packet, frame, ip, lookup);
     }
+    error(packet, frame, ip, lookup)
+}
+
+/// An ICMP error that came in, about a packet that was sent on from here.
+#[inline(always)]
+pub(crate) fn error<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &mut P,
+    frame: &Ethernet,
+    ip: &IpInfo<F::Addr>,
+    lookup: &L,
+) -> Verdict {
     let Some(error) = Error::parse::<F, P>(packet, frame, ip) else { return Verdict::Pass };
     if error.quote.key.source != ip.destination {
         return Verdict::Pass; // an error goes to the source of what it is about (RFC 1122, section 3.2.2)

@@ -128,8 +128,11 @@ pub trait Lookup<F: Ip> {
     /// is [`Route::Direct`] may be too small for the packet.
     fn route(&self, source: F::Addr, destination: F::Addr, protocol: u8, length: usize) -> Route;
 
-    /// The address from which SNAT goes out of this device; `None` if it is no external interface.
+    /// The address from which SNAT goes out of this device; `None` if our programs do not see what comes in by it.
     fn uplink_address(&self, device: u32) -> Option<F::Addr>;
+
+    /// The device is no external interface, but replies of backends come in by it ([`crate::pipeline::tunnel_of`]).
+    fn is_tunnel(&self, device: u32) -> bool;
 
     /// Counts a packet from a client.
     fn count_packet(&self, service: u32, backend: u32, bytes: usize);

@@ -3,6 +3,7 @@
 
 mod balance;
 mod send;
+mod tunnel;
 
 use crate::abi::{FrontendEntry, FrontendKey, ReplyEntry, Stat, flow_flag, frontend_flag, setting};
 use crate::addr::Address;
@@ -25,6 +26,7 @@ pub(crate) use balance::pick;
 use balance::{Known, begin, known_flow};
 pub(crate) use send::next_hop;
 use send::{Onward, send};
+pub use tunnel::{tunnel, tunnel_of};
 
 /// A packet that came in by an external interface: from a client, or the reply of a backend on another node. Packets of
 /// another family than `F` pass.

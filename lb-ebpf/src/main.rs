@@ -14,6 +14,7 @@ mod sockets;
 mod tables;
 #[cfg(feature = "log")]
 mod trace;
+mod tunnel;
 mod xdp_packet;
 
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC, sk_action, xdp_action};

@@ -283,7 +283,13 @@ impl<F: FamilyMaps + Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES
         // SAFETY: plain words; the agent replaces elements whole.
         let entry = unsafe { DEVICES.get(device) }?;
         let address = F::address_of(entry);
-        (entry.flags & device_flag::UPLINK != 0 && address != F::Addr::ANY).then_some(address)
+        (entry.flags & (device_flag::UPLINK | device_flag::TUNNEL) != 0 && address != F::Addr::ANY).then_some(address)
+    }
+
+    #[inline(always)]
+    fn is_tunnel(&self, device: u32) -> bool {
+        // SAFETY: plain words; the agent replaces elements whole.
+        unsafe { DEVICES.get(device) }.is_some_and(|entry| entry.flags & device_flag::TUNNEL != 0)
     }
 
     #[inline(always)]

@@ -52,8 +52,10 @@ mod sysctl;
 mod tc;
 mod unload;
 mod watch;
+mod ways;
 
-use std::net::TcpListener;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,12 +70,14 @@ use hop_watch::Epoch;
 use lock::Lock;
 use mapped::Access;
 use maps::Maps;
-use netlink::Netlink;
+use netlink::{Link, Netlink};
 use placement::{Place, Way};
+use record::Record;
 use socket_level::SocketSettings;
 use stats::CounterReader;
 use store::MapStore;
 use survey::Refusals;
+use ways::Ways;
 
 pub use config::{
     CgroupChoice, Config, DEFAULT_FWMARK, DEFAULT_PIN_PATH, DEFAULT_SNAT_PORTS, DEFAULT_TABLE, MapSizes, run_dir,
@@ -93,6 +97,7 @@ pub use stats::{CounterSnapshot, MapStatus};
 pub use sysctl::SysctlError;
 pub use unload::{UnloadReport, unload};
 pub use watch::AddressWatch;
+pub use ways::{WayKind, WayStatus};
 
 /// The programs, links and maps of this agent, and its lock on the pin path.
 pub struct Dataplane {
@@ -109,6 +114,9 @@ pub struct Dataplane {
     /// What was decided for the external interfaces when they were last attached to.
     decided: Vec<Place>,
     refusals: Refusals,
+    /// By which devices backends on other nodes are reached, and those of them with a program of their own.
+    ways: Ways,
+    tunnels: Vec<Link>,
     passed_over: Arc<AtomicU64>,
     report: StartReport,
     _lock: Lock,
@@ -144,6 +152,8 @@ impl Dataplane {
             attached: false,
             decided: Vec::new(),
             refusals: Refusals::new(),
+            ways: Ways::default(),
+            tunnels: survey::earlier_tunnels(&run_dir, &netlink.links()?)?,
             passed_over: Arc::default(),
             pins,
             maps,
@@ -158,7 +168,7 @@ impl Dataplane {
             |place: &Place| place.facts.foreign.is_none() && place.facts.link.xdp.is_some_and(|xdp| xdp.native);
         let may = |place: &Place| native(place) && placement::may_redirect_to(&place.facts);
         let uplinks = places.iter().map(|place| (place.facts.link.index, may(place))).collect();
-        devices::write(&dataplane.maps, &netlink.links()?, &config.node_ips, &uplinks)?;
+        devices::write(&dataplane.maps, &netlink.links()?, &config.node_ips, &uplinks, &dataplane.tunnel_indices())?;
         Ok(dataplane)
     }
 
@@ -167,6 +177,7 @@ impl Dataplane {
     pub fn attach(&mut self) -> Result<(), DataplaneError> {
         let netlink = Netlink::connect()?;
         let places = self.places()?;
+        self.tunnels = self.wanted_tunnels(&netlink, &places)?;
         self.attach_to(&netlink, places)?;
         self.attached = true;
         self.report.socket_level =
@@ -202,6 +213,34 @@ impl Dataplane {
         self.attach_to(&netlink, places)
     }
 
+    /// Looks by which devices backends on other nodes are reached, and follows what has changed: devices that are no external
+    /// interfaces get the program that turns replies back. Call it after each change of the backends, and every few seconds,
+    /// since routes change.
+    pub fn follow_ways(&mut self) -> Result<(), DataplaneError> {
+        if !self.attached {
+            return Ok(());
+        }
+        let netlink = Netlink::connect()?;
+        let tunnels = self.wanted_tunnels(&netlink, &self.decided.clone())?;
+        let same = |a: &Link, b: &Link| (a.index, &a.name) == (b.index, &b.name) && a.addresses == b.addresses;
+        let unchanged =
+            tunnels.len() == self.tunnels.len() && tunnels.iter().zip(&self.tunnels).all(|(a, b)| same(a, b));
+        if unchanged {
+            return Ok(());
+        }
+        attach::attach_tunnels(&mut self.object, &self.pins, &tunnels)?;
+        self.tunnels = tunnels;
+        self.record_tunnels()?;
+        self.write_devices(&netlink)?;
+        let sockets = self.config.cgroup != CgroupChoice::Off;
+        attach::remove_other_links(&self.pins, &self.decided, &self.tunnels, sockets, &mut self.report.notes)
+    }
+
+    /// By which devices backends on other nodes are reached.
+    pub fn ways(&self) -> Vec<WayStatus> {
+        self.report.ways.clone()
+    }
+
     /// The maps, for whoever applies plans. There should be one writer at a time.
     pub fn store(&self) -> Result<Box<dyn MapStore>, DataplaneError> {
         Ok(Box::new(BpfStore::open(&self.maps, Access::Write, self.passed_over.clone())?))
@@ -224,8 +263,13 @@ impl Dataplane {
     }
 
     /// What there is to say of the external interfaces as they are now.
-    pub fn remarks(&self) -> impl Iterator<Item = &Note> {
-        self.report.interfaces.iter().flat_map(|interface| &interface.notes)
+    pub fn remarks(&self) -> impl Iterator<Item = Note> {
+        self.report
+            .interfaces
+            .iter()
+            .flat_map(|interface| &interface.notes)
+            .cloned()
+            .chain(self.report.ways.iter().filter_map(ways::remark))
     }
 
     /// Socket-level balancing as it was when attached.
@@ -288,12 +332,34 @@ impl Dataplane {
     }
 
     fn attach_to(&mut self, netlink: &Netlink, mut places: Vec<Place>) -> Result<(), DataplaneError> {
-        let sockets = self.config.cgroup != CgroupChoice::Off;
+        let (sockets, notes) = (self.config.cgroup != CgroupChoice::Off, &mut self.report.notes);
         self.report.interfaces =
-            attach::attach(&mut self.object, &self.pins, &mut places, sockets, &mut self.report.notes)?;
+            attach::attach(&mut self.object, &self.pins, &mut places, &self.tunnels, sockets, notes)?;
         self.refusals = survey::refusals(&places);
         self.decided = places;
+        self.record_tunnels()?;
         self.write_devices(netlink)
+    }
+
+    /// The devices that need the program for tunnels, as routes to the backends are now.
+    fn wanted_tunnels(&mut self, netlink: &Netlink, places: &[Place]) -> Result<Vec<Link>, DataplaneError> {
+        let backends = self.view.remote_backend_addresses().into_iter().map(IpAddr::from).collect();
+        self.ways.update(netlink, &backends);
+        let links = netlink.links()?;
+        let uplinks = places.iter().map(|place| place.facts.link.index).collect();
+        self.report.ways = self.ways.status(&links, &uplinks);
+        Ok(self.ways.tunnels(&links, &uplinks))
+    }
+
+    fn tunnel_indices(&self) -> BTreeSet<u32> {
+        self.tunnels.iter().map(|tunnel| tunnel.index).collect()
+    }
+
+    /// For the next agent, and for `unload`.
+    fn record_tunnels(&self) -> Result<(), DataplaneError> {
+        let mut record = Record::read(&self.run_dir)?;
+        record.tunnels = self.tunnels.iter().map(|tunnel| tunnel.name.clone()).collect();
+        record.write(&self.run_dir)
     }
 
     fn write_devices(&self, netlink: &Netlink) -> Result<(), DataplaneError> {
@@ -303,7 +369,7 @@ impl Dataplane {
         };
         let may = |place: &Place| place.way == Way::Xdp && placement::may_redirect_to(&place.facts);
         let uplinks = self.decided.iter().filter(is_there).map(|place| (place.facts.link.index, may(place))).collect();
-        devices::write(&self.maps, &netlink.links()?, &self.config.node_ips, &uplinks)?;
+        devices::write(&self.maps, &netlink.links()?, &self.config.node_ips, &uplinks, &self.tunnel_indices())?;
         Epoch::open(&self.maps)?.begin() // out of which devices XDP may send is part of a next hop
     }
 }

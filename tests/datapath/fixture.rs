@@ -35,6 +35,8 @@ pub(crate) enum Hook {
     Egress,
     /// tc ingress, where XDP has left no word: the companion does it all.
     Companion,
+    /// tc ingress of a tunnel.
+    Tunnel,
 }
 
 /// The host's side of a fixture, and the kernel's where there is one.
@@ -61,17 +63,19 @@ impl Bench {
     pub(crate) fn run(&mut self, hook: Hook, packet: &[u8]) -> (Verdict, Vec<u8>) {
         self.host.now.set(ticks(monotonic_ns()));
         let mut bytes = Bytes(packet.to_vec());
-        self.host.resolves = hook == Hook::Companion;
+        self.host.resolves = matches!(hook, Hook::Companion | Hook::Tunnel);
         self.host.ingress = self.devices.first;
         let verdict = match hook {
             Hook::Ingress | Hook::Companion => pipeline::ingress(&mut bytes, &self.host),
             Hook::Egress => pipeline::egress(&mut bytes, &self.host),
+            Hook::Tunnel => pipeline::tunnel(&mut bytes, &self.host),
         };
         if let Some(kernel) = &mut self.kernel {
             let (outcome, out) = match hook {
                 Hook::Ingress => kernel.xdp(packet),
                 Hook::Egress => kernel.tc(program::TC_EGRESS, packet),
                 Hook::Companion => kernel.tc(program::TC_INGRESS, packet),
+                Hook::Tunnel => kernel.tc(program::TUNNEL, packet),
             };
             assert_eq!(outcome, outcome_of(hook, verdict, self.devices), "kernel and host disagree on {packet:02x?}");
             // the companion takes tags off what it redirects; to the host a packet has a fixed length
@@ -155,7 +159,7 @@ fn untagged(frame: &[u8]) -> Vec<u8> {
 
 fn outcome_of(hook: Hook, verdict: Verdict, devices: Devices) -> Outcome {
     match verdict {
-        Verdict::Transmit(_) | Verdict::Answer if hook == Hook::Companion => Outcome::Redirect,
+        Verdict::Transmit(_) | Verdict::Answer if matches!(hook, Hook::Companion | Hook::Tunnel) => Outcome::Redirect,
         Verdict::Pass => Outcome::Pass,
         Verdict::Deliver => Outcome::Deliver,
         Verdict::Front => Outcome::Front,

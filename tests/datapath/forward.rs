@@ -372,7 +372,7 @@ fn a_backend_behind_a_device_that_is_no_uplink() {
     };
     let mut bench = Bench::with(tables);
     if let Some(kernel) = &mut bench.kernel {
-        kernel.is_no_uplink(bench.devices.second);
+        kernel.set_flags(bench.devices.second, 0);
     }
     bench.dropped(&tcp((CLIENT, 40_000), (VIP, 81), SYN).bytes(), DropReason::NotAnUplink);
 }

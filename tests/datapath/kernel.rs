@@ -73,7 +73,7 @@ impl Kernel {
             // attached natively, so that the test run finds a receive queue with XDP on the device
             xdp.attach(device, XdpMode::Driver).unwrap();
         }
-        let called = [program::TC_INGRESS6, program::TC_EGRESS6, program::ASK];
+        let called = [program::TC_INGRESS6, program::TC_EGRESS6, program::ASK, program::TUNNEL, program::TUNNEL6];
         for name in [program::TC_INGRESS, program::TC_EGRESS].into_iter().chain(called) {
             let classifier: &mut SchedClassifier = ebpf.program_mut(name).unwrap().try_into().unwrap();
             load(|| classifier.load());
@@ -84,6 +84,7 @@ impl Kernel {
             (map::XDP_PROGRAMS, xdp_slot::IPV6, program::XDP6),
             (map::TC_PROGRAMS, tc_slot::INGRESS6, program::TC_INGRESS6),
             (map::TC_PROGRAMS, tc_slot::EGRESS6, program::TC_EGRESS6),
+            (map::TC_PROGRAMS, tc_slot::TUNNEL6, program::TUNNEL6),
         ] {
             let called = ebpf.program(name).unwrap().fd().unwrap().try_clone().unwrap();
             let mut array: ProgramArray<&mut MapData> = ebpf.map_mut(array).unwrap().try_into().unwrap();
@@ -140,10 +141,12 @@ impl Kernel {
         }
     }
 
-    /// Makes a device one that no program of ours is attached to.
-    pub(crate) fn is_no_uplink(&mut self, device: u32) {
+    /// Makes the second uplink something else, with these bits of [`device_flag`].
+    pub(crate) fn set_flags(&mut self, device: u32, flags: u32) {
         let mut devices: HashMap<_, u32, DeviceEntry> = self.hash(map::DEVICES);
-        devices.insert(device, DeviceEntry { address4: address("10.20.0.11"), ..Default::default() }, 0).unwrap();
+        devices
+            .insert(device, DeviceEntry { address4: address("10.20.0.11"), flags, ..Default::default() }, 0)
+            .unwrap();
     }
 
     /// Runs a packet through XDP as if it came in by the first uplink.

@@ -15,8 +15,8 @@ fn every_program_stays_well_below_the_limit() {
         return;
     }
     let kernel = Kernel::new(world::host);
-    let ipv4 = [program::XDP, program::TC_INGRESS, program::TC_EGRESS];
-    let ipv6 = [program::XDP6, program::TC_INGRESS6, program::TC_EGRESS6];
+    let ipv4 = [program::XDP, program::TC_INGRESS, program::TC_EGRESS, program::TUNNEL];
+    let ipv6 = [program::XDP6, program::TC_INGRESS6, program::TC_EGRESS6, program::TUNNEL6];
     let counts = [ipv4, ipv6].concat();
     let counts: Vec<_> = counts.into_iter().map(|name| (name, kernel.instructions(name))).collect();
     eprintln!("instructions verified: {counts:?}");

@@ -19,6 +19,7 @@ mod icmp;
 mod interfaces;
 mod lab;
 mod neighbours;
+mod overlay;
 mod problems;
 mod rewrites;
 mod seeds_layer4;

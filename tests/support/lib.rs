@@ -17,6 +17,7 @@ mod lab_object;
 mod manifest;
 mod netns;
 mod node;
+mod overlay;
 mod packet;
 mod pod;
 mod process;

@@ -156,9 +156,13 @@ fn admissible<F: Ip>(parsed: &Parsed<F::Addr>) -> Result<(), DropReason> {
     Ok(())
 }
 
-/// `--snat-address` if there is one for the family, else the device's own.
+/// `--snat-address` if there is one for the family, else the device's own. Behind a tunnel only its own will do: replies to
+/// any other would not come back through it.
 #[inline(always)]
 fn snat_address<F: Ip, L: Lookup<F>>(lookup: &L, device: u32) -> Result<F::Addr, Verdict> {
     let own = lookup.uplink_address(device).ok_or(Verdict::Drop(DropReason::NotAnUplink))?;
+    if lookup.is_tunnel(device) {
+        return Ok(own);
+    }
     Ok(F::from_settings(|index| lookup.setting(index)).unwrap_or(own))
 }

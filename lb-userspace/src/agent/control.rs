@@ -137,6 +137,7 @@ impl Control {
     fn follow_interfaces(&mut self) {
         let followed = tokio::task::block_in_place(|| {
             self.state.dataplane().refresh()?;
+            self.state.dataplane().follow_ways()?;
             Facts::find(&self.config)
         });
         match followed {
@@ -177,6 +178,9 @@ impl Control {
             match dataplane.collect_garbage() {
                 Ok(report) => tracing::trace!(?report, "flows collected"),
                 Err(error) => tracing::warn!(%error, "cannot collect flows that are over"),
+            }
+            if let Err(error) = dataplane.follow_ways() {
+                tracing::warn!(%error, "cannot follow the routes to backends");
             }
             match dataplane.keep_next_hops() {
                 Ok(hops) => tracing::trace!(hops, "next hops kept resolved"),

@@ -23,7 +23,7 @@ use crate::sink::StatusSink;
 use crate::status::View;
 use crate::status::explain::{ExplainListing, ExplainQuery};
 use crate::status::flows::{FlowListing, FlowQuery};
-use crate::status::row::{FrontRow, InterfaceRow, MapRow, SocketLevelRow, SourceRow};
+use crate::status::row::{FrontRow, InterfaceRow, MapRow, SocketLevelRow, SourceRow, WayRow};
 use crate::tables::{BackendId, BackendKey, IpFamily, ServiceId, Tables};
 use crate::telemetry::LevelHandle;
 
@@ -147,6 +147,7 @@ struct Reading {
     taken: Instant,
     interfaces: Vec<InterfaceRow>,
     socket_level: SocketLevelRow,
+    ways: Vec<WayRow>,
     maps: Vec<MapRow>,
     counters: Option<Arc<CounterSnapshot>>,
 }
@@ -159,6 +160,7 @@ impl Reading {
             taken: clock::now(),
             interfaces: dataplane.interfaces().iter().map(InterfaceRow::from).collect(),
             socket_level: SocketLevelRow::from(&dataplane.socket_level()),
+            ways: dataplane.ways().iter().map(WayRow::from).collect(),
             maps: maps.unwrap_or_default().iter().map(MapRow::from).collect(),
             counters: counters.ok().map(Arc::new),
         }
@@ -183,6 +185,7 @@ impl admin::Agent for State {
             sources: self.sources(),
             interfaces: reading.interfaces.clone(),
             socket_level: Some(reading.socket_level.clone()),
+            ways: reading.ways.clone(),
             maps: reading.maps.clone(),
             front: Some(front_row(&self.front())),
             problems: self.problems.all(),

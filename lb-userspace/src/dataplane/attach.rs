@@ -29,9 +29,11 @@ pub(crate) fn attach(
     object: &mut Ebpf,
     pins: &Pins,
     places: &mut [Place],
+    tunnels: &[Link],
     sockets: bool,
     notes: &mut Vec<Note>,
 ) -> Result<Vec<InterfaceStatus>, DataplaneError> {
+    attach_tunnels(object, pins, tunnels)?;
     calls::fill(object)?;
     let mut kinds = Vec::new();
     for link in used(places) {
@@ -53,9 +55,18 @@ pub(crate) fn attach(
             }
         }
     }
-    remove_other_links(pins, places, sockets, notes)?;
+    remove_other_links(pins, places, tunnels, sockets, notes)?;
     let mut kinds = kinds.into_iter();
     places.iter().map(|place| status(object, place, &mut kinds)).collect()
+}
+
+/// Attaches to devices behind which backends are.
+pub(crate) fn attach_tunnels(object: &mut Ebpf, pins: &Pins, tunnels: &[Link]) -> Result<(), DataplaneError> {
+    for Link { name, index, .. } in tunnels {
+        let program = loader::classifier(object, program::TUNNEL)?;
+        tc::attach(program, pins, program::TUNNEL, name, *index, TcAttachType::Ingress)?;
+    }
+    Ok(())
 }
 
 /// The interfaces that get programs.
@@ -171,10 +182,12 @@ fn attach_sk_lookup(object: &mut Ebpf, pins: &Pins) -> Result<(), DataplaneError
     link.pin(pin).map(drop).map_err(pin_io).map_err(failed())
 }
 
-/// Detaches from interfaces that are no longer ours, from sockets if they are to be left alone, and XDP where tc is to take the packets.
-fn remove_other_links(
+/// Detaches from interfaces that are no longer ours, from sockets if they are to be left alone, and XDP where tc is to take
+/// the packets.
+pub(crate) fn remove_other_links(
     pins: &Pins,
     places: &[Place],
+    tunnels: &[Link],
     sockets: bool,
     notes: &mut Vec<Note>,
 ) -> Result<(), DataplaneError> {
@@ -188,6 +201,7 @@ fn remove_other_links(
     let pins_of =
         |place: &Place| names(place).iter().map(|name| pins.link(name, &place.facts.link.name)).collect::<Vec<_>>();
     let mut wanted: Vec<_> = places.iter().flat_map(pins_of).collect();
+    wanted.extend(tunnels.iter().map(|tunnel| pins.link(program::TUNNEL, &tunnel.name)));
     wanted.push(pins.single_link(program::SK_LOOKUP));
     if sockets {
         wanted.extend(program::SOCKET.map(|name| pins.single_link(name)));

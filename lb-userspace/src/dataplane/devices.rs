@@ -1,6 +1,6 @@
 //! Fills DEVICES: which address SNAT takes on the way out of a device, and out of which devices XDP may send.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use lb_common::abi::{DeviceEntry, device_flag, map};
@@ -12,15 +12,16 @@ use super::maps::Maps;
 use super::netlink::Link;
 
 /// Writes what `links` say and removes devices that are gone. `uplinks` are the interfaces with our programs, and whether XDP
-/// may send out of them.
+/// may send out of them, `tunnels` the devices with our program for backends behind them.
 pub(crate) fn write(
     maps: &Maps,
     links: &[Link],
     node_ips: &[IpAddr],
     uplinks: &BTreeMap<u32, bool>,
+    tunnels: &BTreeSet<u32>,
 ) -> Result<(), DataplaneError> {
     let failed = |error| DataplaneError::map(map::DEVICES)(map_io(error));
-    let wanted = entries(links, node_ips, uplinks);
+    let wanted = entries(links, node_ips, uplinks, tunnels);
     let mut devices = maps.hash::<u32, DeviceEntry>(map::DEVICES)?;
     for (&index, entry) in &wanted {
         devices.insert(index, entry, 0).map_err(failed)?;
@@ -37,12 +38,24 @@ pub(crate) fn write(
     Ok(())
 }
 
-fn entries(links: &[Link], node_ips: &[IpAddr], uplinks: &BTreeMap<u32, bool>) -> BTreeMap<u32, DeviceEntry> {
+fn entries(
+    links: &[Link],
+    node_ips: &[IpAddr],
+    uplinks: &BTreeMap<u32, bool>,
+    tunnels: &BTreeSet<u32>,
+) -> BTreeMap<u32, DeviceEntry> {
     let with_address = links.iter().filter(|link| !link.loopback && !link.addresses.is_empty());
-    with_address.map(|link| (link.index, entry(link, node_ips, uplinks.get(&link.index).copied()))).collect()
+    let flags = |link: &Link| match (uplinks.get(&link.index), tunnels.contains(&link.index)) {
+        (Some(true), _) => device_flag::UPLINK | device_flag::XDP_TRANSMIT,
+        (Some(false), _) => device_flag::UPLINK,
+        (None, true) if link.ethernet => device_flag::TUNNEL,
+        (None, true) => device_flag::TUNNEL | device_flag::BARE,
+        (None, false) => 0,
+    };
+    with_address.map(|link| (link.index, entry(link, node_ips, flags(link)))).collect()
 }
 
-fn entry(link: &Link, node_ips: &[IpAddr], uplink: Option<bool>) -> DeviceEntry {
+fn entry(link: &Link, node_ips: &[IpAddr], flags: u32) -> DeviceEntry {
     let preferred = || link.addresses.iter().filter(|address| node_ips.contains(address)).chain(&link.addresses);
     let address4 = preferred().find_map(|address| match address {
         IpAddr::V4(address) => Some(*address),
@@ -54,11 +67,7 @@ fn entry(link: &Link, node_ips: &[IpAddr], uplink: Option<bool>) -> DeviceEntry 
     });
     DeviceEntry {
         address4: Be32::from_bytes(address4.unwrap_or(Ipv4Addr::UNSPECIFIED).octets()),
-        flags: match uplink {
-            None => 0,
-            Some(false) => device_flag::UPLINK,
-            Some(true) => device_flag::UPLINK | device_flag::XDP_TRANSMIT,
-        },
+        flags,
         address6: Addr6::from_bytes(address6.unwrap_or(Ipv6Addr::UNSPECIFIED).octets()),
         mac: mac(link.mac),
         reserved: 0,
@@ -85,7 +94,7 @@ mod tests {
     fn prefers_node_ips_and_leaves_out_what_has_no_address() {
         let links =
             [link(1, &["127.0.0.1"]), link(2, &["10.0.0.1", "10.0.0.2", "fe80::1", "2001:db8::1"]), link(3, &[])];
-        let entries = entries(&links, &["10.0.0.2".parse().unwrap()], &[(2, true)].into());
+        let entries = entries(&links, &["10.0.0.2".parse().unwrap()], &[(2, true)].into(), &BTreeSet::new());
         assert_eq!(entries.keys().copied().collect::<Vec<_>>(), [2]);
         assert_eq!(entries[&2].address4, Be32::from_bytes([10, 0, 0, 2]));
         assert_eq!(entries[&2].flags, device_flag::UPLINK | device_flag::XDP_TRANSMIT);
@@ -95,8 +104,17 @@ mod tests {
 
     #[test]
     fn the_first_address_serves_where_none_is_preferred() {
-        let entries = entries(&[link(2, &["10.0.0.1", "10.0.0.2"])], &[], &BTreeMap::new());
+        let entries = entries(&[link(2, &["10.0.0.1", "10.0.0.2"])], &[], &BTreeMap::new(), &BTreeSet::new());
         assert_eq!(entries[&2].address4, Be32::from_bytes([10, 0, 0, 1]));
         assert_eq!(entries[&2].flags, 0);
+    }
+
+    #[test]
+    fn tunnels_say_whether_they_carry_frames() {
+        let mut links = [link(2, &["10.0.0.1"]), link(3, &["10.244.1.0"]), link(4, &["10.244.1.0"])];
+        links[1].ethernet = true;
+        let entries = entries(&links, &[], &[(2, false)].into(), &[3, 4].into());
+        let flags: Vec<_> = entries.values().map(|entry| entry.flags).collect();
+        assert_eq!(flags, [device_flag::UPLINK, device_flag::TUNNEL, device_flag::TUNNEL | device_flag::BARE]);
     }
 }

@@ -137,8 +137,15 @@ fn is_refused(error: &aya::maps::MapError) -> bool {
 }
 
 /// The tc programs.
-const CLASSIFIERS: [&str; 5] =
-    [program::TC_INGRESS, program::TC_EGRESS, program::TC_INGRESS6, program::TC_EGRESS6, program::ASK];
+const CLASSIFIERS: [&str; 7] = [
+    program::TC_INGRESS,
+    program::TC_EGRESS,
+    program::TC_INGRESS6,
+    program::TC_EGRESS6,
+    program::TUNNEL,
+    program::TUNNEL6,
+    program::ASK,
+];
 
 fn load_programs(object: &mut Ebpf) -> Result<(), DataplaneError> {
     let failed = |program| move |source: ProgramError| DataplaneError::Program { program, source: Box::new(source) };
@@ -173,7 +180,8 @@ fn was_interrupted(error: &DataplaneError) -> bool {
 
 /// Pins the new programs over the old. Links keep the old ones alive until they are updated.
 fn pin_programs(object: &mut Ebpf, pins: &Pins) -> Result<(), DataplaneError> {
-    let others = [program::XDP, program::TC_INGRESS, program::TC_EGRESS, program::SK_LOOKUP, program::ASK];
+    let others =
+        [program::XDP, program::TC_INGRESS, program::TC_EGRESS, program::TUNNEL, program::SK_LOOKUP, program::ASK];
     for name in others.into_iter().chain(calls::CALLED.map(|called| called.program)) {
         pin_program(object, pins, name)?;
     }

@@ -16,6 +16,8 @@ pub(crate) struct Record {
     pub(crate) reserved_ports: String,
     /// Interfaces that programs were attached to.
     pub(crate) interfaces: BTreeSet<String>,
+    /// Other devices that got a program, because backends are behind them.
+    pub(crate) tunnels: BTreeSet<String>,
     /// Mark and table of the policy rules and the route, if they were added.
     pub(crate) policy: Option<Policy>,
 }
@@ -76,6 +78,7 @@ mod tests {
         let record = Record {
             reserved_ports: "15000-29999".into(),
             interfaces: BTreeSet::from(["eth0".into()]),
+            tunnels: BTreeSet::from(["flannel.1".into()]),
             policy: Some(Policy { fwmark: 1, table: 2 }),
         };
         record.write(dir.path()).unwrap();

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::socket_level::SocketLevel;
+use super::ways::WayStatus;
 use crate::model::Severity;
 
 /// A remark about the machine or the pins, for log and status.
@@ -102,6 +103,8 @@ pub struct StartReport {
     pub interfaces: Vec<InterfaceStatus>,
     /// Socket-level balancing.
     pub socket_level: SocketLevel,
+    /// By which devices backends on other nodes are reached, as [`super::Dataplane::ways`] tells them.
+    pub ways: Vec<WayStatus>,
     /// What was changed or found wanting.
     pub notes: Vec<Note>,
 }

@@ -1,6 +1,7 @@
 //! Asks kernel and drivers what [`placement`] wants to know of the external interfaces.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::attach;
 use super::config::{Config, Pins};
@@ -8,6 +9,7 @@ use super::driver::Drivers;
 use super::error::DataplaneError;
 use super::netlink::{Link, Netlink};
 use super::placement::{self, Facts, Place};
+use super::record::Record;
 use super::report::Note;
 use crate::model::problem::code;
 
@@ -37,6 +39,12 @@ pub(crate) fn places(
         Ok(Place { notes: replacements(&links, config, link), facts, way })
     };
     uplinks.iter().map(place).collect()
+}
+
+/// The tunnels that an earlier agent attached to.
+pub(crate) fn earlier_tunnels(run_dir: &Path, links: &[Link]) -> Result<Vec<Link>, DataplaneError> {
+    let record = Record::read(run_dir)?;
+    Ok(links.iter().filter(|link| record.tunnels.contains(&link.name)).cloned().collect())
 }
 
 /// What drivers refused, not to try it again and again: attaching may cost a card a second of its link.

@@ -68,6 +68,11 @@ fn detach(pins: &Pins, record: &Record, report: &mut UnloadReport) -> Result<(),
             }
         }
     }
+    for tunnel in &record.tunnels {
+        if tc::detach_clsact(tunnel, TcAttachType::Ingress, program::TUNNEL) {
+            report.removed.push(format!("filter {} of {tunnel}", program::TUNNEL));
+        }
+    }
     Ok(())
 }
 

@@ -130,6 +130,7 @@ fn status(row: &StatusRow, width: usize) -> String {
         line(&mut out, width, "sockets", &sockets(level));
     }
     out.push_str(&interfaces(row, width));
+    out.push_str(&ways(row, width));
     out.push_str(&maps(row, width));
     if !row.problems.is_empty() {
         out.push('\n');
@@ -175,6 +176,19 @@ fn interfaces(row: &StatusRow, width: usize) -> String {
         }
     }
     out
+}
+
+fn ways(row: &StatusRow, width: usize) -> String {
+    use Align::{Left, Right};
+    if row.ways.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[("WAY", Left), ("DEVICE", Left), ("BACKENDS", Right), ("WHY", Left)]);
+    for way in &row.ways {
+        let device = way.device.clone().unwrap_or(UNKNOWN.to_owned());
+        table.row(vec![way.way.clone(), device, way.backends.to_string(), way.reason.clone()]);
+    }
+    format!("\n{}", table.render(width))
 }
 
 fn maps(row: &StatusRow, width: usize) -> String {

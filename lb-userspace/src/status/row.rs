@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use lb_common::abi;
 use serde::{Deserialize, Serialize};
 
-use crate::dataplane::{InterfaceMode, InterfaceStatus, MapStatus, ProgramStatus, SocketLevel};
+use crate::dataplane::{InterfaceMode, InterfaceStatus, MapStatus, ProgramStatus, SocketLevel, WayKind, WayStatus};
 use crate::model::{BackendState, Forwarding, FrontendKind, IpFamily, Problem, Protocol, ServiceType};
 
 /// What is counted of a service or backend, from the client's side.
@@ -188,6 +188,9 @@ pub struct StatusRow {
     pub interfaces: Vec<InterfaceRow>,
     /// Socket-level balancing.
     pub socket_level: Option<SocketLevelRow>,
+    /// By which devices backends on other nodes are reached.
+    #[serde(default)]
+    pub ways: Vec<WayRow>,
     /// How full the maps are.
     pub maps: Vec<MapRow>,
     /// The layer 7 process; null if there is none.
@@ -260,6 +263,22 @@ pub struct InterfaceRow {
     pub programs: Vec<ProgramRow>,
 }
 
+/// A way to backends on other nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WayRow {
+    /// `uplink` (out of an external interface, by XDP where it has it), `tunnel` (out of another device, by tc), or `none`.
+    pub way: String,
+    /// Name of the device; null if there is no route.
+    pub device: Option<String>,
+    /// Which driver of the kernel's own made the device, such as `vxlan`; null for hardware.
+    pub kind: Option<String>,
+    /// How many addresses of backends are reached so.
+    pub backends: usize,
+    /// Why so.
+    pub reason: String,
+}
+
 /// A loaded program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -321,6 +340,23 @@ impl From<&InterfaceStatus> for InterfaceRow {
             reason: interface.reason.clone(),
             tc: interface.tc.map(str::to_owned),
             programs: interface.programs.iter().map(program).collect(),
+        }
+    }
+}
+
+impl From<&WayStatus> for WayRow {
+    fn from(way: &WayStatus) -> Self {
+        let name = match way.way {
+            WayKind::Uplink => "uplink",
+            WayKind::Tunnel => "tunnel",
+            WayKind::None => "none",
+        };
+        Self {
+            way: name.to_owned(),
+            device: way.device.clone(),
+            kind: way.kind.clone(),
+            backends: way.backends,
+            reason: way.reason.clone(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lb_common::abi;
 use serde_json::json;
 
-use super::row::{FrontRow, InterfaceRow, MapRow, ProgramRow, SocketLevelRow, SourceRow};
+use super::row::{FrontRow, InterfaceRow, MapRow, ProgramRow, SocketLevelRow, SourceRow, WayRow};
 use super::*;
 use crate::dataplane::CounterSnapshot;
 use crate::l7::table::{RouteEntry, RouteTable};
@@ -147,6 +147,13 @@ fn view() -> View {
             closes_sockets: None,
             reasons: Vec::new(),
         }),
+        ways: vec![WayRow {
+            way: "tunnel".into(),
+            device: Some("flannel.1".into()),
+            kind: Some("vxlan".into()),
+            backends: 7,
+            reason: "routed through flannel.1".into(),
+        }],
         maps: vec![MapRow { name: "FLOWS4".into(), entries: Some(1000), capacity: 262_144 }],
         front: Some(FrontRow { listeners: 2, routes: 3, pid: Some(99), restarts: 0, requests: None }),
         problems: Arc::new(vec![problem(Severity::Info, "b"), problem(Severity::Error, "a")]),
@@ -273,6 +280,8 @@ fn status_as_json() {
             "programs": [{"name": "weir_xdp", "id": 41, "instructions": 2345}]}],
         "socketLevel": {"attached": true, "cgroup": "/sys/fs/cgroup", "wholeNode": true, "closesSockets": null,
             "reasons": []},
+        "ways": [{"way": "tunnel", "device": "flannel.1", "kind": "vxlan", "backends": 7,
+            "reason": "routed through flannel.1"}],
         "maps": [{"name": "FLOWS4", "entries": 1000, "capacity": 262_144}],
         "front": {"listeners": 2, "routes": 3, "pid": 99, "restarts": 0, "requests": null},
         "problems": [problem("error", "a"), problem("info", "b")],
@@ -348,6 +357,9 @@ sockets balanced for /sys/fs/cgroup
 
 INTERFACE  MODE    PROGRAM   ID  INSTRUCTIONS
 eth0       native  weir_xdp  41          2345
+
+WAY     DEVICE     BACKENDS  WHY
+tunnel  flannel.1         7  routed through flannel.1
 
 MAP     ENTRIES  CAPACITY  FULL
 FLOWS4     1000    262144   0 %

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::row::{Counters, FrontRow, InterfaceRow, MapRow, SocketLevelRow, SourceRow, StatusRow};
+use super::row::{Counters, FrontRow, InterfaceRow, MapRow, SocketLevelRow, SourceRow, StatusRow, WayRow};
 use crate::dataplane::CounterSnapshot;
 use crate::l7::table::RouteTable;
 use crate::model::{DesiredState, Problem, ServiceKey, Severity, Target};
@@ -23,6 +23,8 @@ pub struct View {
     pub interfaces: Vec<InterfaceRow>,
     /// Socket-level balancing.
     pub socket_level: Option<SocketLevelRow>,
+    /// By which devices backends on other nodes are reached.
+    pub ways: Vec<WayRow>,
     /// Maps.
     pub maps: Vec<MapRow>,
     /// The layer 7 process.
@@ -56,6 +58,7 @@ impl View {
             sources: self.sources.clone(),
             interfaces: self.interfaces.clone(),
             socket_level: self.socket_level.clone(),
+            ways: self.ways.clone(),
             maps: self.maps.clone(),
             front: self.front.clone(),
             problems,

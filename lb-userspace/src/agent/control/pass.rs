@@ -95,11 +95,19 @@ impl Control {
             let (version, node) = (env!("CARGO_PKG_VERSION"), &self.facts.name);
             tracing::info!("weir {version} on {node}: {}", dataplane.start_report());
         }
+        self.follow_ways();
         self.state.update_readiness(|readiness| {
             readiness.attached = true;
             readiness.maps_written |= outcome.written;
         });
         Ok(())
+    }
+
+    /// Backends may have come that are behind other devices.
+    fn follow_ways(&mut self) {
+        if let Err(error) = self.state.dataplane().follow_ways() {
+            self.follow_failed = Some(problems::follow_failed(&error));
+        }
     }
 
     /// What is not the fault of an object.
@@ -112,7 +120,9 @@ impl Control {
         problems.extend(self.taken.problem.iter().cloned());
         problems.extend(self.front_problems.iter().cloned());
         let dataplane = self.state.dataplane();
-        problems.extend(dataplane.start_report().notes.iter().chain(dataplane.remarks()).map(problem));
+        problems.extend(
+            dataplane.start_report().notes.iter().cloned().chain(dataplane.remarks()).map(|note| problem(&note)),
+        );
         drop(dataplane);
         let waited = clock::since(self.started);
         if waited >= SOURCES_WAIT {

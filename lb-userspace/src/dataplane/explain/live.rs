@@ -321,8 +321,13 @@ where
     }
 
     fn uplink_address(&self, device: u32) -> Option<F::Addr> {
-        let entry = self.device(device).filter(|entry| entry.flags & device_flag::UPLINK != 0)?;
+        let ours = device_flag::UPLINK | device_flag::TUNNEL;
+        let entry = self.device(device).filter(|entry| entry.flags & ours != 0)?;
         F::address_of(&entry)
+    }
+
+    fn is_tunnel(&self, device: u32) -> bool {
+        self.device(device).is_some_and(|entry| entry.flags & device_flag::TUNNEL != 0)
     }
 
     fn count_packet(&self, service: u32, backend: u32, _bytes: usize) {

@@ -130,6 +130,8 @@ pub const XDP_FOREIGN: &str = "xdp-foreign";
 pub const INTERFACE_REPLACED: &str = "interface-replaced";
 /// The packets of an interface have no Ethernet header; it is left alone.
 pub const INTERFACE_NOT_ETHERNET: &str = "interface-not-ethernet";
+/// Backends on other nodes are not reached: there is no route, or it leads through a device without an address.
+pub const BACKENDS_UNREACHABLE: &str = "backends-unreachable";
 /// Programs or addresses could not follow a change of the node's interfaces.
 pub const INTERFACES_NOT_FOLLOWED: &str = "interfaces-not-followed";
 /// The front cannot answer for VIPs that are on no interface.
