@@ -74,6 +74,12 @@ pub mod map {
     pub const NEXT_HOPS6: &str = "NEXT_HOPS6";
     /// SOCKMAP of the front's listeners.
     pub const LISTENERS: &str = "LISTENERS";
+    /// Ring buffer of samples: a [`super::SampleHead`], and behind it the beginning of the packet.
+    pub const SAMPLES: &str = "SAMPLES";
+    /// Per-CPU array of [`super::SampleBudget`] by [`crate::drop_reason::DropReason`]; 0 for packets that are forwarded.
+    pub const SAMPLE_BUDGETS: &str = "SAMPLE_BUDGETS";
+    /// Per-CPU array of one [`super::SampleNote`].
+    pub const SAMPLE_NOTES: &str = "SAMPLE_NOTES";
     /// Array of the XDP programs that [`super::program::XDP`] goes on in, by [`super::xdp_slot`].
     pub const XDP_PROGRAMS: &str = "XDP_PROGRAMS";
     /// Array of the tc programs that those attached go on in, by [`super::tc_slot`].
@@ -110,6 +116,10 @@ pub mod program {
     pub const TC_INGRESS6: &str = "weir_ingress6";
     /// IPv6 of [`TC_EGRESS`]; in TC_PROGRAMS.
     pub const TC_EGRESS6: &str = "weir_egress6";
+    /// Takes samples under XDP; in XDP_PROGRAMS.
+    pub const SAMPLE: &str = "weir_sample";
+    /// Takes samples on tc; in TC_PROGRAMS.
+    pub const SAMPLE_TC: &str = "weir_sample_tc";
     /// Answers a [`crate::question::Question`]; never attached.
     pub const ASK: &str = "weir_ask";
     /// The programs of socket-level balancing, at the hooks of a cgroup.
@@ -131,6 +141,8 @@ pub mod program {
 pub mod xdp_slot {
     /// [`super::program::XDP6`].
     pub const IPV6: u32 = 0;
+    /// [`super::program::SAMPLE`].
+    pub const SAMPLE: u32 = 7;
     /// How many there are.
     pub const COUNT: u32 = 8;
 }
@@ -143,6 +155,8 @@ pub mod tc_slot {
     pub const EGRESS6: u32 = 1;
     /// [`super::program::TUNNEL6`].
     pub const TUNNEL6: u32 = 4;
+    /// [`super::program::SAMPLE_TC`].
+    pub const SAMPLE: u32 = 7;
     /// How many there are.
     pub const COUNT: u32 = 8;
 }
@@ -166,6 +180,10 @@ pub mod setting {
     pub const SNAT_ADDRESS6_LOW: u32 = 6;
     /// Counts changes of routes, neighbours and interfaces; next hops remembered under another number are not used.
     pub const HOP_EPOCH: u32 = 7;
+    /// Until when CAPTURE holds, in ticks ([`crate::conntrack::ticks`]): written again as long as somebody wants it.
+    pub const CAPTURE_UNTIL: u32 = 14;
+    /// A [`crate::sample::Capture`]; 0: only a few dropped packets are sampled.
+    pub const CAPTURE: u32 = 15;
     /// How many words there are.
     pub const COUNT: u32 = 16;
 }
@@ -444,6 +462,66 @@ pub struct DropCounters {
     pub bytes: u64,
 }
 
+/// What stands before the bytes of a sampled packet.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SampleHead {
+    /// When, on the monotonic clock, in nanoseconds.
+    pub time: u64,
+    /// Index of the device that the packet came in by; at tc egress, of the one that it leaves by.
+    pub device: u32,
+    /// Which program saw it: [`hook`].
+    pub hook: u32,
+    /// Number of the [`crate::drop_reason::DropReason`]; 0 if it is forwarded.
+    pub reason: u32,
+    /// Bytes of the whole frame.
+    pub length: u32,
+    /// Bytes of it that follow.
+    pub captured: u32,
+    /// Id of the service that it counts for; 0 if it is dropped.
+    pub service: u32,
+    /// Id of the backend; 0 for the front.
+    pub backend: u32,
+    /// Not used; 0.
+    pub reserved: u32,
+}
+
+/// Which program saw a sampled packet.
+pub mod hook {
+    /// XDP.
+    pub const XDP: u32 = 1;
+    /// tc ingress.
+    pub const TC_INGRESS: u32 = 2;
+    /// tc egress.
+    pub const TC_EGRESS: u32 = 3;
+}
+
+/// What a program leaves for the sampler, and where that puts the sample together.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct SampleNote {
+    /// What is known of the packet.
+    pub head: SampleHead,
+    /// Its beginning.
+    pub bytes: [u8; crate::limits::SNAP_MAX as usize],
+    /// What the program returns.
+    pub action: u32,
+    /// Not used; 0.
+    pub reserved: u32,
+}
+
+/// How many samples of a kind a CPU has taken.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SampleBudget {
+    /// In this tick.
+    pub tick: u32,
+    /// So many.
+    pub taken: u32,
+    /// Samples for which the ring buffer had no room, ever.
+    pub lost: u64,
+}
+
 /// What is counted beside services, backends and drops; indices into EVENT_STATS.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -541,6 +619,8 @@ const _: () = {
     assert!(size_of::<NextHop4>() == 8 + 8 + 32 && size_of::<NextHop6>() == 8 + 32 + 32);
     assert!(size_of::<Counters>() == 24 && size_of::<DropCounters>() == 16);
     assert!(size_of::<Handover>() == 8);
+    assert!(size_of::<SampleHead>() == 40 && size_of::<SampleBudget>() == 16);
+    assert!(size_of::<SampleNote>() == 48 + crate::limits::SNAP_MAX as usize);
     assert!(size_of::<Be16>() == 2 && size_of::<Be32>() == 4);
 };
 
@@ -584,5 +664,7 @@ mod pod {
         socket::SocketPeer6,
         socket::SocketChoice,
         socket::PortLine,
+        SampleHead,
+        SampleBudget,
     );
 }

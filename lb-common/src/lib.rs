@@ -31,6 +31,7 @@ pub mod parse;
 pub mod pipeline;
 pub mod question;
 pub mod rewrite;
+pub mod sample;
 pub mod snat;
 pub mod socket;
 pub mod transport;

@@ -33,3 +33,11 @@ pub const RING_MAX: u32 = 65_537;
 pub const SOCKET_PEERS: u32 = 65_536;
 /// Choices of unconnected sockets of one family; the least recently used goes first.
 pub const SOCKET_CHOICES: u32 = 16_384;
+/// Bytes of the ring buffer of samples; a power of two, and whole pages.
+pub const SAMPLE_BYTES: u32 = 512 << 10;
+/// Bytes of a packet that a sample holds at most.
+pub const SNAP_MAX: u32 = 4_096;
+/// Bytes of a dropped packet that are sampled without being asked for: its headers.
+pub const DROP_SNAP: u32 = 128;
+/// Dropped packets of each reason that are sampled on each CPU in each tick of about a second.
+pub const DROP_SAMPLES: u32 = 4;

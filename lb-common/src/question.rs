@@ -91,7 +91,7 @@ pub mod outcome {
 /// A route as an answer.
 #[inline(always)]
 pub fn answer_of(route: Route) -> [u32; ANSWER_WORDS] {
-    let pair = |[a, b, c]: Mac| (a as u32 | ((b as u32) << 16), c as u32);
+    let pair = |[a, b, c]: Mac| (u32::from(a) | (u32::from(b) << 16), u32::from(c));
     match route {
         Route::Direct { device, addresses, mtu } => {
             let ((a, b), (c, d)) = (pair(addresses.destination()), pair(addresses.source()));

@@ -9,6 +9,7 @@ mod ask;
 mod front;
 mod handover;
 mod maps;
+mod sample;
 mod skb_packet;
 mod sockets;
 mod tables;
@@ -21,7 +22,7 @@ use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC, sk_action, xdp_a
 use aya_ebpf::helpers::generated::{bpf_redirect, bpf_redirect_neigh, bpf_skb_vlan_pop};
 use aya_ebpf::macros::{classifier, sk_lookup, xdp};
 use aya_ebpf::programs::{SkLookupContext, TcContext, XdpContext};
-use lb_common::abi::{Task, setting, tc_slot, xdp_slot};
+use lb_common::abi::{Task, hook, setting, tc_slot, xdp_slot};
 use lb_common::addr::{Family, V4, V6};
 use lb_common::drop_reason::DropReason;
 use lb_common::ethernet::{self, Ethernet};
@@ -112,7 +113,7 @@ fn at_xdp<F: Routed>(ctx: &XdpContext, frame: Result<Ethernet, DropReason>) -> u
     let verdict = pipeline::ingress_of::<F, _, _>(&mut XdpPacket(ctx), frame, &kernel);
     #[cfg(feature = "log")]
     trace::verdict(ctx, "xdp", verdict);
-    match verdict {
+    let action = match verdict {
         Verdict::Pass => xdp_action::XDP_PASS,
         Verdict::Deliver => handover::pass_with(ctx, Task::Done),
         Verdict::Front => handover::pass_with(ctx, Task::Front),
@@ -121,8 +122,10 @@ fn at_xdp<F: Routed>(ctx: &XdpContext, frame: Result<Ethernet, DropReason>) -> u
         Verdict::Transmit(device) if device == kernel.ingress => xdp_action::XDP_TX,
         // SAFETY: the helper only notes the device; it returns XDP_REDIRECT.
         Verdict::Transmit(device) => unsafe { bpf_redirect(device, 0) as u32 },
-        Verdict::Drop(_) | Verdict::Refuse(_) => xdp_action::XDP_DROP,
-    }
+        Verdict::Drop(reason) => return sample::dropped_by_xdp(ctx, kernel.ingress, reason),
+        Verdict::Refuse(_) => xdp_action::XDP_DROP,
+    };
+    sample::passed_by_xdp(ctx, kernel.ingress, action)
 }
 
 #[inline(always)]
@@ -133,14 +136,18 @@ fn at_tc_ingress<F: Routed>(ctx: &TcContext, frame: Result<Ethernet, DropReason>
     let verdict = pipeline::ingress_of::<F, _, _>(&mut SkbPacket(skb), frame, &kernel);
     #[cfg(feature = "log")]
     trace::verdict(ctx, "tc ingress", verdict);
-    match verdict {
+    let action = match verdict {
         Verdict::Pass | Verdict::Deliver | Verdict::HandOver(_) => TC_ACT_UNSPEC,
         Verdict::Front => mark_for_front(ctx),
         Verdict::Transmit(device) => redirect(skb, device),
         // SAFETY: the helper only notes the device; it returns TC_ACT_REDIRECT.
         Verdict::Answer => unsafe { bpf_redirect(kernel.ingress, 0) as i32 },
-        Verdict::Drop(_) | Verdict::Refuse(_) => TC_ACT_SHOT,
-    }
+        Verdict::Drop(reason) => {
+            return sample::dropped_by_tc(ctx, hook::TC_INGRESS, kernel.ingress, reason, TC_ACT_SHOT);
+        }
+        Verdict::Refuse(_) => TC_ACT_SHOT,
+    };
+    sample::passed_by_tc(ctx, hook::TC_INGRESS, kernel.ingress, action)
 }
 
 /// Sends the packet out of the device, without the 802.1Q tags that it came with.
@@ -176,7 +183,7 @@ fn at_tc_egress<F: Routed>(ctx: &TcContext, frame: Result<Ethernet, DropReason>)
     #[cfg(feature = "log")]
     trace::verdict(ctx, "tc egress", verdict);
     match verdict {
-        Verdict::Drop(_) => TC_ACT_SHOT,
+        Verdict::Drop(reason) => sample::dropped_by_tc(ctx, hook::TC_EGRESS, kernel.ingress, reason, TC_ACT_SHOT),
         _ => TC_ACT_UNSPEC,
     }
 }

@@ -23,6 +23,7 @@ use lb_common::lookup::{Lookup, Route, Table};
 use crate::maps::{
     BACKEND_STATS, DEVICES, DROP_STATS, EVENT_STATS, FamilyMaps, LISTENERS, RINGS, SERVICE_STATS, SERVICES, SETTINGS,
 };
+use crate::sample;
 
 /// How many listeners are tried for one connection before it is given up.
 pub(crate) const LISTENER_TRIES: u32 = 4;
@@ -294,6 +295,7 @@ impl<F: FamilyMaps + Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES
 
     #[inline(always)]
     fn count_packet(&self, service: u32, backend: u32, bytes: usize) {
+        sample::counted(service, backend);
         add(&SERVICE_STATS, service, 1, bytes as u64, 0);
         if backend != 0 {
             add(&BACKEND_STATS, backend, 1, bytes as u64, 0);

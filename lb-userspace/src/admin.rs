@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::sockets;
 use crate::status::View;
+use crate::status::drops::{DropListing, DropsQuery};
 use crate::status::explain::{ExplainListing, ExplainQuery};
 use crate::status::flows::{FlowListing, FlowQuery};
 use crate::telemetry::LevelHandle;
@@ -44,6 +45,8 @@ pub trait Agent: Send + Sync + 'static {
     fn view(&self) -> View;
     /// The flows in the maps; else why they cannot be read.
     fn flows(&self, query: &FlowQuery) -> Result<FlowListing, String>;
+    /// Drops by reason, and samples of them; else why they cannot be read.
+    fn drops(&self, query: &DropsQuery) -> Result<DropListing, String>;
     /// What would become of a packet or request; else why nobody can tell.
     fn explain(&self, query: &ExplainQuery) -> Result<ExplainListing, String>;
     /// The metrics' text.

@@ -11,6 +11,7 @@ mod facts;
 mod node;
 mod problems;
 mod readiness;
+mod samples;
 mod schedule;
 mod see;
 mod service_manager;
@@ -66,6 +67,7 @@ async fn serve(config: Config, level: LevelHandle) -> Result<(), AgentError> {
     let metrics = Metrics::default();
     let sinks = Sinks::new(vec![Box::new(LogSink), Box::new(problems.clone()), Box::new(metrics.problem_sink())]);
     let state = Arc::new(State::new(&config, &facts, level, problems, metrics, dataplane, front.watch_status()));
+    state.samples.follow(state.dataplane().samples()?).map_err(AgentError::Runtime)?;
     tokio::spawn(admin::serve(listener, Arc::clone(&state) as Arc<dyn admin::Agent>));
 
     let events = sources::start(&config.sources);

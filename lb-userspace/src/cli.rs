@@ -16,8 +16,8 @@ use clap::{Args, Parser, Subcommand};
 pub use agent::{AgentArgs, SizeArgs};
 pub use exit::Exit;
 pub use manifests::ManifestArgs;
-use see::{EXPLAIN_EXAMPLES, FLOWS_EXAMPLES};
-pub use see::{ExplainArgs, FlowsArgs};
+use see::{DROPS_EXAMPLES, EXPLAIN_EXAMPLES, FLOWS_EXAMPLES};
+pub use see::{DropsArgs, ExplainArgs, FlowsArgs};
 
 /// Where an agent answers unless told otherwise.
 pub const DEFAULT_ADMIN: &str = "127.0.0.1:10254";
@@ -91,6 +91,9 @@ pub enum Command {
     /// The flows: who is connected to which backend, and how
     #[command(after_help = FLOWS_EXAMPLES)]
     Flows(FlowsArgs),
+    /// What was dropped and why, with samples
+    #[command(after_help = DROPS_EXAMPLES)]
+    Drops(DropsArgs),
     /// What would become of a packet or request, step by step
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),

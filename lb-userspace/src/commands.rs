@@ -1,6 +1,7 @@
 //! The commands, but for `weir agent` and `weir front`, which have modules of their own.
 
 mod check;
+mod drops;
 mod explain;
 mod flows;
 mod read;
@@ -34,6 +35,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Routes(args) => read::run(Name::Routes, &args),
         Command::Flows(args) => flows::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Drops(args) => drops::run(&args),
         Command::Unload(args) => unload::run(&args),
         Command::Completions(args) => completions(&args),
     };

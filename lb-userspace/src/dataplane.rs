@@ -41,6 +41,7 @@ mod record;
 mod report;
 mod ring_area;
 mod route;
+mod samples;
 mod slices;
 mod socket_level;
 mod spec;
@@ -62,6 +63,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::Ebpf;
 use lb_common::conntrack;
+use lb_common::sample::Capture;
 
 use bpf_store::BpfStore;
 use config::Pins;
@@ -92,8 +94,10 @@ pub use netlink::NetlinkError;
 pub use placement::XdpPolicy;
 pub use probe::{Conntrack, conntrack};
 pub use report::{Feature, InterfaceMode, InterfaceStatus, Note, ProgramStatus, StartReport};
+pub use samples::{SampleReader, interface_names, split as split_sample};
 pub use socket_level::SocketLevel;
 pub use stats::{CounterSnapshot, MapStatus};
+pub use sys::monotonic_ns;
 pub use sysctl::SysctlError;
 pub use unload::{UnloadReport, unload};
 pub use watch::AddressWatch;
@@ -285,6 +289,21 @@ impl Dataplane {
     /// The counters.
     pub fn counters(&self) -> Result<CounterSnapshot, DataplaneError> {
         self.counters.read(&self.view)
+    }
+
+    /// The reading end of the samples. There should be one.
+    pub fn samples(&self) -> Result<SampleReader, DataplaneError> {
+        SampleReader::open(&self.maps)
+    }
+
+    /// Has packets sampled for some seconds from now; nothing but a few drops if it is `None`.
+    pub fn capture(&self, wanted: Option<Capture>) -> Result<(), DataplaneError> {
+        samples::capture(&self.maps, wanted)
+    }
+
+    /// Samples that found no room, since the ring buffer was made.
+    pub fn samples_lost(&self) -> Result<u64, DataplaneError> {
+        samples::lost(&self.maps)
     }
 
     /// Has the kernel keep the next hops of the uplinks resolved (since 5.16; before, nothing is done). Gives how many were

@@ -3,6 +3,7 @@
 
 pub mod ask;
 mod backends;
+pub mod drops;
 pub mod explain;
 pub mod filter;
 pub mod flows;
@@ -13,6 +14,7 @@ mod routes;
 pub mod row;
 mod services;
 mod table;
+pub mod time;
 mod view;
 
 #[cfg(test)]
@@ -21,7 +23,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use print::{print, print_problems};
-pub use print_see::{print_explain, print_flows};
+pub use print_see::{print_drops, print_explain, print_flows, print_samples};
 pub use view::View;
 
 use routes::filter as filter_text;

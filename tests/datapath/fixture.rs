@@ -179,7 +179,7 @@ fn timeless_replies(replies: BTreeMap<FlowKey4, ReplyEntry4>) -> BTreeMap<FlowKe
 }
 
 /// The clock of the flow tables.
-fn monotonic_ns() -> u64 {
+pub(crate) fn monotonic_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

@@ -11,7 +11,7 @@ use aya::programs::{ProgramError, SchedClassifier, SkLookup, TestRun as _, TestR
 use aya::test_helpers::NetNsGuard;
 use lb_common::abi::{
     self, BackendEntry4, DeviceEntry, DropCounters, FlowEntry4, FlowKey4, FrontendEntry, FrontendKey4, HANDOVER_MAGIC,
-    ReplyEntry4, RingLine, ServiceEntry, device_flag, map, program, setting, tc_slot, xdp_slot,
+    ReplyEntry4, RingLine, SampleHead, ServiceEntry, device_flag, map, program, setting, tc_slot, xdp_slot,
 };
 use lb_common::addr::V4;
 use lb_common::be::Be32;
@@ -40,6 +40,11 @@ pub(crate) struct Kernel {
     _netns: NetNsGuard,
 }
 
+/// How many CPUs may take samples.
+pub(crate) fn cpus() -> u32 {
+    aya::util::nr_cpus().unwrap() as u32
+}
+
 /// True if this process may load programs; says so if not.
 pub(crate) fn available() -> bool {
     let root = weir_lab::is_root();
@@ -64,7 +69,7 @@ impl Kernel {
             loader.map_max_entries(name, 64);
         }
         let mut ebpf = loader.load(lb_userspace::dataplane::object::OBJECT).unwrap();
-        for name in [program::XDP6, program::XDP] {
+        for name in [program::XDP6, program::SAMPLE, program::XDP] {
             let xdp: &mut Xdp = ebpf.program_mut(name).unwrap().try_into().unwrap();
             load(|| xdp.load());
         }
@@ -73,7 +78,14 @@ impl Kernel {
             // attached natively, so that the test run finds a receive queue with XDP on the device
             xdp.attach(device, XdpMode::Driver).unwrap();
         }
-        let called = [program::TC_INGRESS6, program::TC_EGRESS6, program::ASK, program::TUNNEL, program::TUNNEL6];
+        let called = [
+            program::TC_INGRESS6,
+            program::TC_EGRESS6,
+            program::ASK,
+            program::SAMPLE_TC,
+            program::TUNNEL,
+            program::TUNNEL6,
+        ];
         for name in [program::TC_INGRESS, program::TC_EGRESS].into_iter().chain(called) {
             let classifier: &mut SchedClassifier = ebpf.program_mut(name).unwrap().try_into().unwrap();
             load(|| classifier.load());
@@ -82,6 +94,8 @@ impl Kernel {
         load(|| sk_lookup.load());
         for (array, slot, name) in [
             (map::XDP_PROGRAMS, xdp_slot::IPV6, program::XDP6),
+            (map::XDP_PROGRAMS, xdp_slot::SAMPLE, program::SAMPLE),
+            (map::TC_PROGRAMS, tc_slot::SAMPLE, program::SAMPLE_TC),
             (map::TC_PROGRAMS, tc_slot::INGRESS6, program::TC_INGRESS6),
             (map::TC_PROGRAMS, tc_slot::EGRESS6, program::TC_EGRESS6),
             (map::TC_PROGRAMS, tc_slot::TUNNEL6, program::TUNNEL6),
@@ -261,6 +275,22 @@ impl Kernel {
         ask.pin(programs.join(program::ASK)).unwrap();
         let xdp: &mut Xdp = self.ebpf.program_mut(program::XDP).unwrap().try_into().unwrap();
         xdp.pin(programs.join(program::XDP)).unwrap();
+    }
+
+    /// Sets a word of the settings.
+    pub(crate) fn set(&mut self, index: u32, word: u64) {
+        let mut settings: Array<_, u64> = self.array(map::SETTINGS);
+        settings.set(index, word, 0).unwrap();
+    }
+
+    /// Takes the samples out of the ring buffer.
+    pub(crate) fn samples(&mut self) -> Vec<(SampleHead, Vec<u8>)> {
+        let mut ring = aya::maps::RingBuf::try_from(self.ebpf.map_mut(map::SAMPLES).unwrap()).unwrap();
+        let mut samples = Vec::new();
+        while let Some(item) = ring.next() {
+            samples.push(lb_userspace::dataplane::split_sample(&item).unwrap());
+        }
+        samples
     }
 
     /// A backend.

@@ -13,6 +13,7 @@ mod malformed;
 mod packet;
 mod random;
 mod replies;
+mod samples;
 mod tunnel;
 mod v6;
 mod verifier;

@@ -8,6 +8,7 @@ mod changes;
 mod checksums;
 mod commands;
 mod common;
+mod drops;
 mod explain;
 mod flows;
 mod fragments;

@@ -103,6 +103,11 @@ impl Node {
         agent::admin(&self.netns, path)
     }
 
+    /// The program `weir`, for commands that go on.
+    pub fn binary(&self) -> &std::path::Path {
+        &self.options.weir
+    }
+
     /// Runs a command of weir on this node and gives what it prints.
     pub fn weir(&self, arguments: &[&str]) -> Result<String> {
         crate::command::run(self.netns.command(&self.options.weir).args(arguments))

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::Agent;
 use super::answer::{self, Answer};
 use crate::metrics;
+use crate::status::drops::DropsQuery;
 use crate::status::explain::ExplainQuery;
 use crate::status::flows::FlowQuery;
 use crate::status::query::{Arguments, BadArgument};
@@ -19,7 +20,7 @@ use crate::status::{Listing, Name};
 use crate::telemetry::LogLevel;
 
 const PATHS: &str = "/healthz /readyz /metrics /api/v1/status /api/v1/services /api/v1/backends /api/v1/routes \
-                     /api/v1/flows /api/v1/explain /api/v1/log-level";
+                     /api/v1/flows /api/v1/drops /api/v1/explain /api/v1/log-level";
 /// Longer than any level's name.
 const LARGEST_BODY: usize = 64;
 
@@ -50,6 +51,7 @@ fn read(agent: &dyn Agent, path: &str, arguments: &Arguments) -> Answer {
         "/metrics" => answer::typed(StatusCode::OK, metrics::CONTENT_TYPE, agent.metrics()),
         "/api/v1/log-level" => answer::json(&json!({"logLevel": agent.log_level().get().to_string()})),
         "/api/v1/flows" => asked(FlowQuery::read(arguments), |query| agent.flows(query)),
+        "/api/v1/drops" => asked(DropsQuery::read(arguments), |query| agent.drops(query)),
         "/api/v1/explain" => asked(ExplainQuery::read(arguments), |query| agent.explain(query)),
         _ => match listing(path) {
             Some(name) => answer::json(&Listing::new(name, &agent.view())),

@@ -39,6 +39,9 @@ impl Agent for Fake {
         }
         Ok(FlowListing { total: query.limit as u64, truncated: true, flows: vec![] })
     }
+    fn drops(&self, query: &DropsQuery) -> Result<DropListing, String> {
+        Ok(crate::status::drops::drops(&self.view(), vec![], query.after == 0))
+    }
     fn explain(&self, query: &ExplainQuery) -> Result<ExplainListing, String> {
         Ok(ExplainListing { explain: explain_request(query, &self.view()) })
     }
@@ -122,6 +125,8 @@ fn questions_carry_arguments() {
         let (status, text) = get(address, "/api/v1/flows?limit=7&client=10.0.0.0/8");
         let listing: FlowListing = serde_json::from_str(&text).unwrap();
         assert_eq!((status, listing.total, listing.truncated), (200, 7, true));
+        assert!(get(address, "/api/v1/drops").1.contains("\"sampled\": true"));
+        assert_eq!(get(address, "/api/v1/drops?after=-1").0, 400);
         let wrong = "limit 'x': expected a number of rows from 1 to 200000\n";
         assert_eq!(get(address, "/api/v1/flows?limit=x"), (400, wrong.into()));
         let (status, text) = get(address, "/api/v1/explain?target=http%3A%2F%2Fshop.example%2Fa%3Fb%26c");

@@ -5,6 +5,7 @@ use super::state::State;
 use crate::admin::Agent as _;
 use crate::dataplane::explain::Explainer;
 use crate::dataplane::{self, DataplaneError};
+use crate::status::drops::{DropListing, DropsQuery, drops};
 use crate::status::explain::{ExplainListing, ExplainQuery, explain_packet, explain_request};
 use crate::status::flows::{FlowCollector, FlowListing, FlowQuery};
 use crate::telemetry;
@@ -16,6 +17,12 @@ impl State {
         let mut collector = FlowCollector::new(query, &view);
         dataplane::flows(&self.pin_path, |flow| collector.take(flow)).map_err(told)?;
         Ok(collector.finish())
+    }
+
+    /// Drops by reason, and samples of them.
+    pub(super) fn list_drops(&self, query: &DropsQuery) -> Result<DropListing, String> {
+        let interfaces = dataplane::interface_names().map_err(told)?;
+        Ok(drops(&self.view(), self.samples.drops(query.after, &interfaces), true))
     }
 
     /// What would become of a packet or request.

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::facts::Facts;
 use super::readiness::Readiness;
+use super::samples::Samples;
 use crate::admin;
 use crate::clock;
 use crate::compile::Compiled;
@@ -21,6 +22,7 @@ use crate::metrics::{Metrics, Scrape};
 use crate::model::{DesiredState, ServiceKey};
 use crate::sink::StatusSink;
 use crate::status::View;
+use crate::status::drops::{DropListing, DropsQuery};
 use crate::status::explain::{ExplainListing, ExplainQuery};
 use crate::status::flows::{FlowListing, FlowQuery};
 use crate::status::row::{FrontRow, InterfaceRow, MapRow, SocketLevelRow, SourceRow, WayRow};
@@ -36,6 +38,7 @@ const ALIVE: Duration = Duration::from_secs(60);
 pub(super) struct State {
     pub(super) metrics: Metrics,
     pub(super) pin_path: PathBuf,
+    pub(super) samples: Samples,
     node: String,
     level: LevelHandle,
     problems: StatusSink,
@@ -83,6 +86,7 @@ impl State {
         Self {
             metrics,
             pin_path: config.pin_path.clone(),
+            samples: Samples::default(),
             node: facts.name.clone(),
             level,
             problems,
@@ -200,6 +204,10 @@ impl admin::Agent for State {
 
     fn flows(&self, query: &FlowQuery) -> Result<FlowListing, String> {
         self.read_flows(query)
+    }
+
+    fn drops(&self, query: &DropsQuery) -> Result<DropListing, String> {
+        self.list_drops(query)
     }
 
     fn explain(&self, query: &ExplainQuery) -> Result<ExplainListing, String> {

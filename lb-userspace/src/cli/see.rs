@@ -70,3 +70,25 @@ pub struct ExplainArgs {
     #[command(flatten)]
     pub read: ReadArgs,
 }
+
+pub(super) const DROPS_EXAMPLES: &str = "\
+Examples:
+  weir drops                       how many packets were dropped and why, with samples
+  weir drops --follow              and what is dropped from now on
+  weir drops --json | jq '.samples[] | select(.reason == \"bad_source\")'
+
+Counters count every packet; samples are a few of each reason a second, so that a flood costs
+nothing. Asks the agent at --admin; if nobody answers there, reads the counters under --pin-path
+and says so on stderr; samples are known to a running agent only.
+Exit codes: 0 done, 64 wrong usage, 69 neither an agent nor maps, 77 no permission.";
+
+/// `weir drops`.
+#[derive(Debug, Args)]
+pub struct DropsArgs {
+    /// Go on with samples of what is dropped from now on, until interrupted
+    #[arg(long)]
+    pub follow: bool,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub read: ReadArgs,
+}

@@ -97,7 +97,7 @@ pub(super) fn unread(unasked: &AskError, error: &DataplaneError) -> Exit {
     }
 }
 
-fn view(inspection: dataplane::Inspection) -> View {
+pub(super) fn view(inspection: dataplane::Inspection) -> View {
     View {
         missing: vec!["agent: none answers".to_owned()],
         interfaces: inspection.interfaces.iter().map(InterfaceRow::from).collect(),

@@ -137,19 +137,20 @@ fn is_refused(error: &aya::maps::MapError) -> bool {
 }
 
 /// The tc programs.
-const CLASSIFIERS: [&str; 7] = [
+const CLASSIFIERS: [&str; 8] = [
     program::TC_INGRESS,
     program::TC_EGRESS,
     program::TC_INGRESS6,
     program::TC_EGRESS6,
     program::TUNNEL,
     program::TUNNEL6,
+    program::SAMPLE_TC,
     program::ASK,
 ];
 
 fn load_programs(object: &mut Ebpf) -> Result<(), DataplaneError> {
     let failed = |program| move |source: ProgramError| DataplaneError::Program { program, source: Box::new(source) };
-    for name in [program::XDP, program::XDP6] {
+    for name in [program::XDP, program::XDP6, program::SAMPLE] {
         uninterrupted(|| typed::<Xdp>(object, name)?.load().map_err(failed(name)))?;
     }
     for name in CLASSIFIERS {

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::drops::{DropListing, SampleRow};
 use super::explain::{ExplainListing, ExplainRow};
 use super::flows::{FlowListing, FlowRow};
-use super::table::{Align, Table};
+use super::table::{Align, Table, bytes, count};
 
 const UNKNOWN: &str = "-";
 
@@ -71,4 +72,49 @@ fn outcome(row: &ExplainRow) -> String {
         }
     }
     text
+}
+
+/// `weir drops` as text no wider than `width`.
+pub fn print_drops(listing: &DropListing, width: usize) -> String {
+    use Align::{Left, Right};
+    if listing.drops.is_empty() {
+        return "no drops\n".to_owned();
+    }
+    let mut table = Table::new(&[("REASON", Left), ("PACKETS", Right), ("BYTES", Right)]);
+    for row in &listing.drops {
+        table.row(vec![row.reason.clone(), count(row.packets), bytes(row.bytes)]);
+    }
+    let samples = match (listing.sampled, listing.samples.is_empty()) {
+        (false, _) => "no samples: no agent reads them\n".to_owned(),
+        (true, true) => "no samples: nothing was dropped since the agent started\n".to_owned(),
+        (true, false) => print_samples(&listing.samples, width),
+    };
+    format!("{}\n{samples}", table.render(width))
+}
+
+/// Samples as a table.
+pub fn print_samples(samples: &[SampleRow], width: usize) -> String {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[
+        ("TIME", Left),
+        ("INTERFACE", Left),
+        ("REASON", Left),
+        ("PROTO", Left),
+        ("SOURCE", Left),
+        ("DESTINATION", Left),
+        ("LENGTH", Right),
+    ]);
+    for row in samples {
+        let known = |text: &Option<String>| text.clone().unwrap_or_else(|| UNKNOWN.to_owned());
+        table.row(vec![
+            row.time.clone(),
+            row.interface.clone(),
+            row.reason.clone(),
+            known(&row.protocol),
+            known(&row.source),
+            known(&row.destination),
+            row.length.to_string(),
+        ]);
+    }
+    table.render(width)
 }
