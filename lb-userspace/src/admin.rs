@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::sockets;
 use crate::status::View;
+use crate::status::capture::{CaptureListing, CaptureQuery};
 use crate::status::drops::{DropListing, DropsQuery};
 use crate::status::explain::{ExplainListing, ExplainQuery};
 use crate::status::flows::{FlowListing, FlowQuery};
@@ -47,6 +48,8 @@ pub trait Agent: Send + Sync + 'static {
     fn flows(&self, query: &FlowQuery) -> Result<FlowListing, String>;
     /// Drops by reason, and samples of them; else why they cannot be read.
     fn drops(&self, query: &DropsQuery) -> Result<DropListing, String>;
+    /// Packets for a capture, which goes on for some seconds from now; else why not.
+    fn capture(&self, query: &CaptureQuery) -> Result<CaptureListing, String>;
     /// What would become of a packet or request; else why nobody can tell.
     fn explain(&self, query: &ExplainQuery) -> Result<ExplainListing, String>;
     /// The metrics' text.

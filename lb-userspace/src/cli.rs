@@ -16,8 +16,8 @@ use clap::{Args, Parser, Subcommand};
 pub use agent::{AgentArgs, SizeArgs};
 pub use exit::Exit;
 pub use manifests::ManifestArgs;
-use see::{DROPS_EXAMPLES, EXPLAIN_EXAMPLES, FLOWS_EXAMPLES};
-pub use see::{DropsArgs, ExplainArgs, FlowsArgs};
+use see::{CAPTURE_EXAMPLES, DROPS_EXAMPLES, EXPLAIN_EXAMPLES, FLOWS_EXAMPLES};
+pub use see::{CaptureArgs, DropsArgs, ExplainArgs, FlowsArgs};
 
 /// Where an agent answers unless told otherwise.
 pub const DEFAULT_ADMIN: &str = "127.0.0.1:10254";
@@ -94,6 +94,9 @@ pub enum Command {
     /// What was dropped and why, with samples
     #[command(after_help = DROPS_EXAMPLES)]
     Drops(DropsArgs),
+    /// Dropped packets, or those of a service, into a file for tcpdump and Wireshark
+    #[command(after_help = CAPTURE_EXAMPLES)]
+    Capture(CaptureArgs),
     /// What would become of a packet or request, step by step
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),

@@ -1,9 +1,11 @@
 //! The commands, but for `weir agent` and `weir front`, which have modules of their own.
 
+mod capture;
 mod check;
 mod drops;
 mod explain;
 mod flows;
+mod pcapng;
 mod read;
 mod unload;
 
@@ -36,6 +38,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Flows(args) => flows::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Drops(args) => drops::run(&args),
+        Command::Capture(args) => capture::run(&args),
         Command::Unload(args) => unload::run(&args),
         Command::Completions(args) => completions(&args),
     };

@@ -20,7 +20,7 @@ use crate::telemetry::{LogFormat, LogLevel};
 
 pub use flag::{ConfigError, Mistake};
 pub use manifests::Manifests;
-pub use see::{ExplainCommand, FlowsCommand};
+pub use see::{CaptureCommand, ExplainCommand, FlowsCommand};
 
 use flag::Flags;
 

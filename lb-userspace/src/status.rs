@@ -3,6 +3,7 @@
 
 pub mod ask;
 mod backends;
+pub mod capture;
 pub mod drops;
 pub mod explain;
 pub mod filter;

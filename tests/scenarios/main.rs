@@ -4,6 +4,7 @@
 
 mod agent_life;
 mod agent_node;
+mod capture;
 mod changes;
 mod checksums;
 mod commands;

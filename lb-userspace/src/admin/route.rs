@@ -12,6 +12,7 @@ use serde_json::json;
 use super::Agent;
 use super::answer::{self, Answer};
 use crate::metrics;
+use crate::status::capture::CaptureQuery;
 use crate::status::drops::DropsQuery;
 use crate::status::explain::ExplainQuery;
 use crate::status::flows::FlowQuery;
@@ -20,7 +21,9 @@ use crate::status::{Listing, Name};
 use crate::telemetry::LogLevel;
 
 const PATHS: &str = "/healthz /readyz /metrics /api/v1/status /api/v1/services /api/v1/backends /api/v1/routes \
-                     /api/v1/flows /api/v1/drops /api/v1/explain /api/v1/log-level";
+                     /api/v1/flows /api/v1/drops /api/v1/capture /api/v1/explain /api/v1/log-level";
+/// Where packets are captured.
+const CAPTURE: &str = "/api/v1/capture";
 /// Longer than any level's name.
 const LARGEST_BODY: usize = 64;
 
@@ -36,7 +39,11 @@ where
     if path == "/api/v1/log-level" && request.method() != Method::GET {
         return set_log_level(&*agent, peer, request).await;
     }
-    if request.method() != Method::GET && request.method() != Method::HEAD {
+    if path == CAPTURE {
+        if let Some(refusal) = refusal_of_capture(peer, &request) {
+            return refusal;
+        }
+    } else if request.method() != Method::GET && request.method() != Method::HEAD {
         return answer::method_not_allowed("GET");
     }
     // Counters are read by system calls: not on a thread that others wait for.
@@ -52,12 +59,23 @@ fn read(agent: &dyn Agent, path: &str, arguments: &Arguments) -> Answer {
         "/api/v1/log-level" => answer::json(&json!({"logLevel": agent.log_level().get().to_string()})),
         "/api/v1/flows" => asked(FlowQuery::read(arguments), |query| agent.flows(query)),
         "/api/v1/drops" => asked(DropsQuery::read(arguments), |query| agent.drops(query)),
+        CAPTURE => asked(CaptureQuery::read(arguments), |query| agent.capture(query)),
         "/api/v1/explain" => asked(ExplainQuery::read(arguments), |query| agent.explain(query)),
         _ => match listing(path) {
             Some(name) => answer::json(&Listing::new(name, &agent.view())),
             None => answer::text(StatusCode::NOT_FOUND, format!("expected one of {PATHS}\n")),
         },
     }
+}
+
+/// Packets hold what clients sent, and asking for them changes what the programs do: as for the level of the log, only from
+/// this machine, and not by a web page.
+fn refusal_of_capture<B>(peer: SocketAddr, request: &Request<B>) -> Option<Answer> {
+    if request.method() != Method::POST {
+        return Some(answer::method_not_allowed("POST"));
+    }
+    let foreign = !peer.ip().to_canonical().is_loopback() || request.headers().contains_key(ORIGIN);
+    foreign.then(|| answer::text(StatusCode::FORBIDDEN, "packets are captured only from loopback\n"))
 }
 
 /// The answer to a question with arguments: 400 if they are wrong, 503 if the maps cannot be read.

@@ -42,6 +42,9 @@ impl Agent for Fake {
     fn drops(&self, query: &DropsQuery) -> Result<DropListing, String> {
         Ok(crate::status::drops::drops(&self.view(), vec![], query.after == 0))
     }
+    fn capture(&self, query: &CaptureQuery) -> Result<CaptureListing, String> {
+        Ok(CaptureListing { lost: query.rate.into(), capture: vec![] })
+    }
     fn explain(&self, query: &ExplainQuery) -> Result<ExplainListing, String> {
         Ok(ExplainListing { explain: explain_request(query, &self.view()) })
     }
@@ -137,6 +140,17 @@ fn questions_carry_arguments() {
         assert_eq!(get(address, "/api/v1/flows?limit=1"), (503, "map FLOWS4: no such file\n".into()));
         let error = ask::get(address, "/api/v1/flows?limit=0").unwrap_err().to_string();
         assert!(error.contains("400 (limit '0': expected"), "{error}");
+    });
+}
+
+#[test]
+fn packets_are_for_this_machine_only() {
+    with_server(Fake::new(), |address| {
+        let path = "/api/v1/capture?id=1&drops=1&rate=7";
+        assert!(ask::post(address, path).unwrap().contains("\"lost\": 7"));
+        assert_eq!(get(address, path).0, 405);
+        assert_eq!(request(address, "POST", path, "origin: http://evil.example\r\n", "").0, 403);
+        assert_eq!(request(address, "POST", "/api/v1/capture?id=1", "", "").0, 400);
     });
 }
 

@@ -22,6 +22,7 @@ use crate::metrics::{Metrics, Scrape};
 use crate::model::{DesiredState, ServiceKey};
 use crate::sink::StatusSink;
 use crate::status::View;
+use crate::status::capture::{CaptureListing, CaptureQuery};
 use crate::status::drops::{DropListing, DropsQuery};
 use crate::status::explain::{ExplainListing, ExplainQuery};
 use crate::status::flows::{FlowListing, FlowQuery};
@@ -208,6 +209,10 @@ impl admin::Agent for State {
 
     fn drops(&self, query: &DropsQuery) -> Result<DropListing, String> {
         self.list_drops(query)
+    }
+
+    fn capture(&self, query: &CaptureQuery) -> Result<CaptureListing, String> {
+        self.capture_packets(query)
     }
 
     fn explain(&self, query: &ExplainQuery) -> Result<ExplainListing, String> {

@@ -1,5 +1,7 @@
 //! Flags of the commands that look at single flows and packets.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::ReadArgs;
@@ -91,4 +93,48 @@ pub struct DropsArgs {
     /// Whom to ask.
     #[command(flatten)]
     pub read: ReadArgs,
+}
+
+pub(super) const CAPTURE_EXAMPLES: &str = "\
+Examples:
+  weir capture --drops -w drops.pcapng                    what is dropped in the next minute
+  weir capture --service default/web --count 100 -w -     | tcpdump -nr -
+  weir capture --frontend 192.0.2.1:80 --time 10 --rate 1000 -w vip.pcapng
+
+The file is pcapng, which tcpdump and Wireshark read; each packet has a comment that says what
+became of it. Packets from clients are captured as they go on, after translation. It ends after
+--count packets or --time seconds; if it is killed, the sampling ends by itself within seconds.
+A running agent is needed, and asked from this machine only.
+Exit codes: 0 done, 1 the file cannot be written, 64 wrong usage, 69 no agent.";
+
+/// `weir capture`.
+#[derive(Debug, Args)]
+pub struct CaptureArgs {
+    /// Packets that are dropped
+    #[arg(long, required_unless_present_any = ["service", "frontend"], conflicts_with_all = ["service", "frontend"])]
+    pub drops: bool,
+    /// Packets from clients to a service: NAMESPACE/NAME, NAMESPACE/NAME:PORT, or an id
+    #[arg(long, value_name = "SERVICE", conflicts_with = "frontend")]
+    pub service: Option<String>,
+    /// Packets from clients to the service that answers at IP:PORT
+    #[arg(long, value_name = "IP:PORT")]
+    pub frontend: Option<String>,
+    /// Packets a second, on each CPU, at most
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub rate: String,
+    /// End after so many packets [default: only --time]
+    #[arg(long, value_name = "N")]
+    pub count: Option<String>,
+    /// End after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value = "60")]
+    pub time: String,
+    /// Bytes of each packet
+    #[arg(long, value_name = "N", default_value = "256")]
+    pub snaplen: String,
+    /// The file; - is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub write: PathBuf,
+    /// Where the agent answers
+    #[arg(long, value_name = "ADDR", default_value = super::DEFAULT_ADMIN)]
+    pub admin: String,
 }

@@ -29,7 +29,7 @@ fn commands_of_later_issues_are_not_offered() {
 fn help_teaches_with_examples_and_exit_codes() {
     let mut command = Cli::command();
     command.build();
-    let taught = ["agent", "check", "status", "services", "backends", "routes", "flows", "explain", "drops"];
+    let taught = ["agent", "check", "status", "services", "backends", "routes", "flows", "explain", "drops", "capture"];
     for name in taught {
         let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
         assert!(help.contains("Exit codes"), "{name}");
@@ -39,8 +39,16 @@ fn help_teaches_with_examples_and_exit_codes() {
 
 #[test]
 fn help_is_no_wider_than_a_terminal() {
-    let own_text =
-        [EXAMPLES, AGENT_EXAMPLES, CHECK_EXAMPLES, READ_EXAMPLES, FLOWS_EXAMPLES, EXPLAIN_EXAMPLES, DROPS_EXAMPLES];
+    let own_text = [
+        EXAMPLES,
+        AGENT_EXAMPLES,
+        CHECK_EXAMPLES,
+        READ_EXAMPLES,
+        FLOWS_EXAMPLES,
+        EXPLAIN_EXAMPLES,
+        DROPS_EXAMPLES,
+        CAPTURE_EXAMPLES,
+    ];
     for line in own_text.iter().flat_map(|text| text.lines()) {
         assert!(line.chars().count() <= 100, "{line}");
     }
