@@ -31,9 +31,11 @@ mod loader;
 mod lock;
 mod mapped;
 mod maps;
+mod namespaces;
 mod neighbours;
 mod netlink;
 pub mod object;
+mod orphans;
 mod placement;
 mod ports;
 mod probe;
@@ -43,6 +45,7 @@ mod ring_area;
 mod route;
 mod samples;
 mod slices;
+mod sock_diag;
 mod socket_level;
 mod spec;
 mod stats;
@@ -73,6 +76,7 @@ use lock::Lock;
 use mapped::Access;
 use maps::Maps;
 use netlink::{Link, Netlink};
+use orphans::Orphans;
 use placement::{Place, Way};
 use record::Record;
 use socket_level::SocketSettings;
@@ -91,6 +95,7 @@ pub use hop_watch::HopWatch;
 pub use inspect::{Inspection, inspect};
 pub use lock::LockError;
 pub use netlink::NetlinkError;
+pub use orphans::Endpoint;
 pub use placement::XdpPolicy;
 pub use probe::{Conntrack, conntrack};
 pub use report::{Feature, InterfaceMode, InterfaceStatus, Note, ProgramStatus, StartReport};
@@ -114,6 +119,7 @@ pub struct Dataplane {
     /// For listing what is in use; never writes.
     view: BpfStore,
     collector: Collector,
+    orphans: Orphans,
     attached: bool,
     /// What was decided for the external interfaces when they were last attached to.
     decided: Vec<Place>,
@@ -152,6 +158,7 @@ impl Dataplane {
             counters: CounterReader::open(&maps)?,
             view: BpfStore::open(&maps, Access::Read, Arc::default())?,
             collector: Collector::open(&maps)?,
+            orphans: Orphans::open(&maps)?,
             config: config.clone(),
             attached: false,
             decided: Vec::new(),
@@ -279,6 +286,12 @@ impl Dataplane {
     /// Socket-level balancing as it was when attached.
     pub fn socket_level(&self) -> SocketLevel {
         self.report.socket_level.clone()
+    }
+
+    /// Closes connected sockets whose backend is gone ([`Endpoint`]s that `exists` knows keep their TCP connections), so
+    /// that their processes notice. Gives how many were closed; none where the kernel cannot.
+    pub fn close_orphans(&self, exists: impl Fn(&Endpoint) -> bool) -> Result<u64, DataplaneError> {
+        if self.report.socket_level.closes_sockets == Some(true) { self.orphans.close(exists) } else { Ok(0) }
     }
 
     /// How full the maps are.

@@ -1,6 +1,6 @@
 //! Socket-level balancing: processes and pods of a node reach services without a packet that names one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::common::{EXTERNAL, metric, scenario};
 
 /// The cluster IP of [`inside`].
 pub(crate) const CLUSTER_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 7, 7);
-/// And of IPv6.
+/// The lab's program.
 const PROCESS: &str = env!("CARGO_BIN_EXE_weir-lab-process");
 
 /// A Service with a cluster IP, an external IP and node ports: TCP 7070 at 30070, UDP 5353 at 30053.
@@ -209,6 +209,58 @@ fn sockets_are_balanced_without_an_agent_until_unload() -> Result<()> {
         ensure!(pod.connect("tcp", "c", (CLUSTER_IP, 7070).into()).is_err(), "still balanced after unload");
         pod.send("long", "still there?")?;
         ensure!(pod.receive("long")? == "still there?", "the connection broke");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn sockets_are_moved_or_told_when_their_backend_goes() -> Result<()> {
+    scenario(|cluster| {
+        inside(cluster)?;
+        let status = &cluster.nodes[0].api("status")?["status"]["socketLevel"];
+        ensure!(status["closesSockets"] == true, "{status}");
+        let mut pod = in_pod(cluster, "near")?;
+        let (tcp, udp) = ((CLUSTER_IP, 7070).into(), (CLUSTER_IP, 5353).into());
+        let names = |kind: &str| (0..8).map(|number| format!("{kind}{number}")).collect::<Vec<_>>();
+        let mut leads = BTreeMap::new();
+        for name in names("tcp") {
+            pod.connect("tcp", &name, tcp)?;
+            leads.insert(name.clone(), pod.receive(&name)?);
+        }
+        for name in names("con") {
+            pod.connect("udp", &name, udp)?;
+            pod.send(&name, "hello")?;
+            leads.insert(name.clone(), pod.receive(&name)?);
+        }
+        for name in names("free") {
+            pod.bind(&name, "0.0.0.0:0".parse()?)?;
+            leads.insert(name.clone(), pod.exchange(&name, udp, "hello")?.1);
+        }
+        let to_far = leads.iter().filter(|(_, answer)| answer.starts_with("far ")).map(|(name, _)| name.clone());
+        let to_far: BTreeSet<String> = to_far.collect();
+        for kind in ["tcp", "con", "free"] {
+            ensure!(to_far.iter().any(|name| name.starts_with(kind)), "no {kind} socket went to far: {leads:?}");
+        }
+        // Out of the manifests; the pod itself goes on answering, so nothing but weir can tell.
+        let gone = cluster.pods.iter().position(|pod| pod.name == "far").map(|at| cluster.pods.remove(at));
+        cluster.write_pods()?;
+        for name in leads.keys() {
+            let told = !name.starts_with("free") && to_far.contains(name);
+            eventually("each socket to be told, or to go on", SOON, || {
+                let answer = if name.starts_with("free") {
+                    pod.exchange(name, udp, "again").map(|(_, text)| text)
+                } else {
+                    pod.send(name, "again").and_then(|()| pod.receive(name))
+                };
+                match answer {
+                    Ok(text) => ensure!(!told && !text.starts_with("far "), "{name} still talks to far: {text}"),
+                    Err(error) => ensure!(told, "{name} was closed: {error:#}"),
+                }
+                Ok(())
+            })?;
+        }
+        drop(gone);
         Ok(())
     })
 }

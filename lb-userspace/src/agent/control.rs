@@ -182,6 +182,7 @@ impl Control {
             if let Err(error) = dataplane.follow_ways() {
                 tracing::warn!(%error, "cannot follow the routes to backends");
             }
+            state.close_orphans(&dataplane);
             match dataplane.keep_next_hops() {
                 Ok(hops) => tracing::trace!(hops, "next hops kept resolved"),
                 Err(error) => tracing::warn!(%error, "cannot keep next hops resolved"),

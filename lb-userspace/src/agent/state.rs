@@ -1,6 +1,8 @@
 //! What the main loop leaves for those who ask: the admin API and the metrics.
 
-use std::collections::BTreeMap;
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,11 +17,11 @@ use crate::admin;
 use crate::clock;
 use crate::compile::Compiled;
 use crate::config::Config;
-use crate::dataplane::{self, CounterSnapshot, Dataplane};
+use crate::dataplane::{self, CounterSnapshot, Dataplane, Endpoint};
 use crate::l7::supervisor::FrontStatus;
 use crate::l7::table::RouteTable;
 use crate::metrics::{Metrics, Scrape};
-use crate::model::{DesiredState, ServiceKey};
+use crate::model::{DesiredState, ServiceKey, Target};
 use crate::sink::StatusSink;
 use crate::status::View;
 use crate::status::capture::{CaptureListing, CaptureQuery};
@@ -108,6 +110,24 @@ impl State {
     /// Publishes the result of a pass.
     pub(super) fn publish(&self, picture: Picture) {
         self.picture.store(Arc::new(picture));
+    }
+
+    /// Has the kernel close the connected sockets whose backend is gone. Backends that are merely not ready are known, and
+    /// keep their connections.
+    pub(super) fn close_orphans(&self, dataplane: &Dataplane) {
+        let picture = self.picture.load();
+        let backends = picture.desired.services.iter().flat_map(|(key, service)| match &service.target {
+            Target::Backends(backends) => backends.iter().map(|backend| (backend, key.protocol)).collect::<Vec<_>>(),
+            Target::Front(_) => Vec::new(),
+        });
+        let known: LazyCell<BTreeSet<Endpoint>, _> = LazyCell::new(|| {
+            backends.map(|(backend, protocol)| (SocketAddr::new(backend.address, backend.port), protocol)).collect()
+        });
+        match dataplane.close_orphans(|endpoint| known.contains(endpoint)) {
+            Ok(0) => {}
+            Ok(closed) => tracing::info!(closed, "sockets whose backend is gone were closed"),
+            Err(error) => tracing::warn!(%error, "cannot close sockets whose backend is gone"),
+        }
     }
 
     /// Changes what is known about readiness and returns what is missing.

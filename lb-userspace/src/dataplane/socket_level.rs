@@ -21,7 +21,7 @@ use super::entry::addr4;
 use super::error::{DataplaneError, map_io, pin_io, program_io};
 use super::maps::Maps;
 use super::report::Note;
-use super::{loader, probe, sys};
+use super::{loader, orphans, probe, sys};
 
 /// Socket-level balancing, as `status` shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -68,6 +68,7 @@ pub(crate) fn attach(object: &mut Ebpf, pins: &Pins, choice: &CgroupChoice, note
     if !level.whole_node {
         level.reasons.push(not_the_root(&level, choice, notes));
     }
+    tell_closing(&mut level, notes);
     if !probe::refuses_by_number() {
         level
             .reasons
@@ -81,6 +82,24 @@ pub(crate) fn inspect(pins: &Pins) -> SocketLevel {
     let attached = program::SOCKET.iter().all(|name| pins.single_link(name).exists());
     let reasons = if attached { Vec::new() } else { vec!["its links are not pinned".to_owned()] };
     SocketLevel { attached, reasons, ..SocketLevel::default() }
+}
+
+/// Where the kernel cannot close sockets of others, their processes do not notice that a backend is gone.
+fn tell_closing(level: &mut SocketLevel, notes: &mut Vec<Note>) {
+    let reason = match orphans::can_close() {
+        Ok(true) => {
+            level.closes_sockets = Some(true);
+            return;
+        }
+        Ok(false) => "the kernel lacks CONFIG_INET_DIAG_DESTROY".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    level.closes_sockets = Some(false);
+    let message = format!(
+        "connected sockets whose backend is gone are not closed ({reason}): their processes find out by their own time limits"
+    );
+    level.reasons.push(message.clone());
+    notes.push(Note::warning("sockets-not-closed", message));
 }
 
 fn off(reason: String) -> SocketLevel {
