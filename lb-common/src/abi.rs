@@ -169,7 +169,7 @@ pub mod setting {
     pub const SNAT_PORTS: u32 = 1;
     /// Mark set on packets for the front.
     pub const FRONT_MARK: u32 = 2;
-    /// Filled slots of LISTENERS for HTTP in bits 0–15, for HTTPS in bits 16–31.
+    /// Filled slots of LISTENERS for HTTP in bits 0–15, for HTTPS in bits 16–31; the same for IPv6 in bits 32–63.
     pub const LISTENER_COUNTS: u32 = 3;
     /// Address (IPv4, the raw word in network order) that SNAT takes instead of the device's own; 0 if none.
     pub const SNAT_ADDRESS4: u32 = 4;
@@ -636,28 +636,8 @@ mod pod {
         };
     }
 
+    pod!(Be32, Addr6, FrontendEntry, ServiceEntry, RingLine, FragmentEntry, DeviceEntry, Counters, DropCounters);
     pod!(
-        Be32,
-        Addr6,
-        FrontendKey4,
-        FrontendKey6,
-        FrontendEntry,
-        ServiceEntry,
-        RingLine,
-        BackendEntry4,
-        BackendEntry6,
-        FlowKey4,
-        FlowKey6,
-        FlowEntry4,
-        FlowEntry6,
-        ReplyEntry4,
-        ReplyEntry6,
-        FragmentKey4,
-        FragmentKey6,
-        FragmentEntry,
-        DeviceEntry,
-        Counters,
-        DropCounters,
         socket::SocketKey4,
         socket::SocketKey6,
         socket::SocketPeer4,
@@ -667,4 +647,13 @@ mod pod {
         SampleHead,
         SampleBudget,
     );
+
+    macro_rules! pod_of_family {
+        ($($name:ident),+) => {
+            // SAFETY: as above; the sizes of both instances are asserted.
+            $(unsafe impl<A: Address + aya::Pod> aya::Pod for $name<A> {})+
+        };
+    }
+
+    pod_of_family!(FrontendKey, BackendEntry, FlowKey, FlowEntry, ReplyEntry, FragmentKey);
 }

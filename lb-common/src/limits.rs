@@ -22,9 +22,9 @@ pub const NEXT_HOPS: u32 = 4_096;
 pub const NODE_ADDRESSES: u32 = 4_096;
 /// Network devices that carry an address.
 pub const DEVICES: u32 = 1_024;
-/// Listeners of the front: [`LISTENERS_PER_KIND`] for HTTP, then as many for HTTPS.
-pub const LISTENERS: u32 = 2 * LISTENERS_PER_KIND;
-/// Listeners of one kind, one per core that the front uses.
+/// Listeners of the front: [`LISTENERS_PER_KIND`] for HTTP, then as many for HTTPS, then both again for IPv6.
+pub const LISTENERS: u32 = 4 * LISTENERS_PER_KIND;
+/// Listeners of one kind and family, one per core that the front uses.
 pub const LISTENERS_PER_KIND: u32 = 128;
 /// The longest ring of one service; a prime.
 pub const RING_MAX: u32 = 65_537;

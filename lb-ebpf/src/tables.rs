@@ -40,6 +40,8 @@ pub(crate) struct Kernel<const RESOLVES: bool> {
 pub(crate) trait Routed: FamilyMaps {
     /// The family in socket calls.
     const SOCKET_FAMILY: u8;
+    /// The family's place among the listeners: 0 or 1.
+    const LISTENERS: u32;
 
     /// Writes the addresses of the packet into a request.
     fn ask(params: &mut FibParams, source: Self::Addr, destination: Self::Addr);
@@ -50,6 +52,7 @@ pub(crate) trait Routed: FamilyMaps {
 
 impl Routed for V4 {
     const SOCKET_FAMILY: u8 = 2;
+    const LISTENERS: u32 = 0;
 
     #[inline(always)]
     fn ask(params: &mut FibParams, source: Addr4, destination: Addr4) {
@@ -65,6 +68,7 @@ impl Routed for V4 {
 
 impl Routed for V6 {
     const SOCKET_FAMILY: u8 = 10;
+    const LISTENERS: u32 = 1;
 
     #[inline(always)]
     fn ask(params: &mut FibParams, source: Addr6, destination: Addr6) {
@@ -80,12 +84,13 @@ impl Routed for V6 {
 
 /// The slots of the front's listeners to try for a connection, in order: the first by hash, then its neighbours.
 #[inline(always)]
-pub(crate) fn listener_slot(flags: u32, hash: u32, attempt: u32) -> Option<u32> {
-    let counts = SETTINGS.get(setting::LISTENER_COUNTS).copied()?;
+pub(crate) fn listener_slot<F: Routed>(flags: u32, hash: u32, attempt: u32) -> Option<u32> {
+    let counts = (SETTINGS.get(setting::LISTENER_COUNTS).copied()? >> (32 * F::LISTENERS)) as u32;
+    let of_family = 2 * F::LISTENERS * LISTENERS_PER_KIND;
     let (first, count) = if flags & frontend_flag::FRONT_HTTP != 0 {
-        (0, counts as u32 & 0xffff)
+        (of_family, counts & 0xffff)
     } else {
-        (LISTENERS_PER_KIND, (counts >> 16) as u32 & 0xffff)
+        (of_family + LISTENERS_PER_KIND, counts >> 16)
     };
     if attempt >= count {
         return None;
@@ -145,7 +150,7 @@ impl<F: FamilyMaps + Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES
         let map = (&raw const LISTENERS).cast_mut().cast::<c_void>();
         let mut attempt = 0;
         while attempt < LISTENER_TRIES {
-            let Some(slot) = listener_slot(flags, hash, attempt) else { return false };
+            let Some(slot) = listener_slot::<F>(flags, hash, attempt) else { return false };
             // SAFETY: the map is a SOCKMAP with `u32` keys; a socket that is found is released at once.
             unsafe {
                 let socket = bpf_map_lookup_elem(map, (&raw const slot).cast());

@@ -17,12 +17,14 @@ mod entry;
 mod error;
 pub mod explain;
 pub mod fake;
+mod family;
 mod flows;
 mod gc;
 mod grace;
 mod hop_watch;
 mod host;
 mod inspect;
+mod ipv6;
 #[cfg(feature = "bpf-log")]
 mod kernel_log;
 mod link;
@@ -61,8 +63,6 @@ mod ways;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::Ebpf;
 use lb_common::conntrack;
@@ -72,6 +72,7 @@ use bpf_store::BpfStore;
 use config::Pins;
 use gc::Collector;
 use hop_watch::Epoch;
+use ipv6::Ipv6;
 use lock::Lock;
 use mapped::Access;
 use maps::Maps;
@@ -127,7 +128,8 @@ pub struct Dataplane {
     /// By which devices backends on other nodes are reached, and those of them with a program of their own.
     ways: Ways,
     tunnels: Vec<Link>,
-    passed_over: Arc<AtomicU64>,
+    /// As it was when the host was last prepared.
+    ipv6: Ipv6,
     report: StartReport,
     _lock: Lock,
 }
@@ -156,7 +158,7 @@ impl Dataplane {
         let maps = Maps::new(pins.clone());
         let dataplane = Self {
             counters: CounterReader::open(&maps)?,
-            view: BpfStore::open(&maps, Access::Read, Arc::default())?,
+            view: BpfStore::open(&maps, Access::Read)?,
             collector: Collector::open(&maps)?,
             orphans: Orphans::open(&maps)?,
             config: config.clone(),
@@ -165,7 +167,7 @@ impl Dataplane {
             refusals: Refusals::new(),
             ways: Ways::default(),
             tunnels: survey::earlier_tunnels(&run_dir, &netlink.links()?)?,
-            passed_over: Arc::default(),
+            ipv6: host::ipv6(&uplinks),
             pins,
             maps,
             run_dir,
@@ -217,11 +219,14 @@ impl Dataplane {
             let same = |old: &&Place| old.facts.link.index == place.facts.link.index && old.way == place.way;
             self.decided.iter().any(|old| same(&old))
         };
-        if places.iter().all(as_before) {
+        let (as_before, ipv6) = (places.iter().all(as_before), host::ipv6(&uplinks));
+        if as_before && ipv6 == self.ipv6 {
             return Ok(());
         }
+        self.report.notes.retain(|note| note.code != ipv6::NOTE);
         host::prepare(&self.config, &self.run_dir, &netlink, &uplinks, &mut self.report.notes)?;
-        self.attach_to(&netlink, places)
+        self.ipv6 = ipv6;
+        if as_before { Ok(()) } else { self.attach_to(&netlink, places) }
     }
 
     /// Looks by which devices backends on other nodes are reached, and follows what has changed: devices that are no external
@@ -254,12 +259,7 @@ impl Dataplane {
 
     /// The maps, for whoever applies plans. There should be one writer at a time.
     pub fn store(&self) -> Result<Box<dyn MapStore>, DataplaneError> {
-        Ok(Box::new(BpfStore::open(&self.maps, Access::Write, self.passed_over.clone())?))
-    }
-
-    /// How many IPv6 entries were passed over, because there are no IPv6 maps yet.
-    pub fn passed_over_ipv6(&self) -> u64 {
-        self.passed_over.load(Ordering::Relaxed)
+        Ok(Box::new(BpfStore::open(&self.maps, Access::Write)?))
     }
 
     /// Steers the front's packets to these sockets, which must be listening.

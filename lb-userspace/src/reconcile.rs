@@ -12,8 +12,8 @@ use crate::dataplane::store::{MapStore, StoreError};
 use crate::diff::diff;
 use crate::model::problem::code;
 use crate::model::{DesiredState, ObjectRef, Problem};
-use crate::plan::{Plan, Write};
-use crate::tables::{IpFamily, Tables};
+use crate::plan::Plan;
+use crate::tables::Tables;
 
 /// Keeps the maps in step with the desired state. Knows what they hold and which ids are given out.
 pub struct Reconciler {
@@ -93,8 +93,7 @@ impl Reconciler {
     /// Reads the maps again, in case somebody else wrote to them. The next run repairs what differs: so many entries.
     pub fn reload(&mut self) -> Result<usize, StoreError> {
         let held = self.store.load()?;
-        let lost = diff(&held, &self.actual);
-        let differ = lost.writes().iter().filter(|write| !has_no_map(write)).count();
+        let differ = diff(&held, &self.actual).writes().len();
         if differ > 0 {
             self.actual = held;
             self.ids.hold(&self.actual);
@@ -122,16 +121,6 @@ impl Reconciler {
                 *ring = same.clone();
             }
         }
-    }
-}
-
-/// The kernel has no maps for IPv6 yet: such entries count as written and are not found again.
-fn has_no_map(write: &Write) -> bool {
-    match write {
-        Write::UpsertFrontend { key, .. } => key.address.is_ipv6(),
-        Write::UpsertBackend(family, ..) => *family == IpFamily::V6,
-        Write::UpsertNodeAddress(address) => address.is_ipv6(),
-        _ => false,
     }
 }
 

@@ -148,7 +148,8 @@ async fn tables_come_into_force_and_shutdown_leaves_nothing() {
     let front = start(dir.path(), all_to(backend("one"))).await;
     let process = Process::of(&front);
     let port = front.status().port;
-    assert_eq!(front.listeners().len(), 2);
+    // Two workers, and one listener of each family that the machine has.
+    assert!(matches!(front.listeners().len(), 2 | 4), "{:?}", front.listeners());
     assert_eq!(ask(port).await.expect("an answer"), "one");
 
     let table = all_to(backend("two"));

@@ -78,7 +78,7 @@ fn compare(bench: &mut Bench, explainer: &Explainer, frame: &[u8], number: u32) 
     let devices = bench.devices;
     let kernel = bench.kernel.as_mut().unwrap();
     let drops = kernel.drops();
-    let before = (number % 32 == 0).then(|| state(kernel));
+    let before = number.is_multiple_of(32).then(|| state(kernel));
     let told = explainer.frame(devices.first, frame).unwrap();
     assert!(before.is_none_or(|before| state(kernel) == before), "explaining wrote into the maps: {}", hex(frame));
     assert_eq!(kernel.drops(), drops, "explaining counts nothing");

@@ -19,6 +19,8 @@ mod hops;
 mod hostile;
 mod icmp;
 mod interfaces;
+mod ipv6;
+mod ipv6_host;
 mod lab;
 mod neighbours;
 mod overlay;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::l7::supervisor::FrontStatus;
 use crate::model::problem::code;
 use crate::model::{ObjectRef, Problem};
-use crate::tables::{IpFamily, Tables};
 
 /// A source has not delivered a complete picture in time.
 pub(super) fn source_incomplete(source: &str, waited: Duration) -> Problem {
@@ -38,14 +37,6 @@ pub(super) fn services_kept(kept: usize, unread: &[&Path]) -> Option<Problem> {
 pub(super) fn maps_changed(entries: usize) -> Problem {
     let what = format!("{entries} entries of the maps were not as they had been written; they are put right");
     Problem::warning(code::MAPS_CHANGED, &ObjectRef::default(), what)
-}
-
-/// Frontends of IPv6 stay out of the kernel.
-pub(super) fn ipv6(tables: &Tables) -> Option<Problem> {
-    let ours = |address| IpFamily::of(address) == IpFamily::V6;
-    let count = tables.frontends.keys().filter(|key| ours(key.address)).count();
-    let what = format!("{count} frontends of IPv6 are listed but not balanced: only IPv4 is attached yet");
-    (count > 0).then(|| Problem::info(code::NOT_YET, &ObjectRef::default(), what))
 }
 
 /// Nobody listens for HTTPS.

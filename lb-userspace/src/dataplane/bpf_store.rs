@@ -1,19 +1,20 @@
 //! The kernel's maps as a [`MapStore`].
 
+mod side;
+
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aya::Pod;
-use aya::maps::{Array, HashMap, IterableMap, MapData, MapError};
-use lb_common::abi::{BackendEntry4, FrontendEntry, FrontendKey4, ServiceEntry, backend_flag, map, setting};
-use lb_common::addr::Addr4;
+use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
+use lb_common::abi::{ServiceEntry, map, setting};
+use lb_common::addr::{Addr6, V4, V6};
 use lb_common::limits::RING_LINE_SLOTS;
 
-use super::entry::{self, addr4, backend_word, pack, pair, service_word, unpack};
+use super::entry::{pack, pair, service_word, unpack};
 use super::error::{DataplaneError, map_io};
+use super::family::MapFamily;
 use super::grace::Grace;
 use super::mapped::{Access, MappedArray};
 use super::maps::Maps;
@@ -23,36 +24,31 @@ use super::spec;
 use super::stats::CounterReset;
 use super::store::{MapStore, StoreError};
 use crate::tables::{BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, Settings, Tables};
+use side::Side;
 
-/// The maps of one pin path. IPv6 entries have no maps yet: they are counted and passed over.
+/// The maps of one pin path.
 pub(crate) struct BpfStore {
-    frontends: HashMap<MapData, FrontendKey4, FrontendEntry>,
+    v4: Side<V4>,
+    v6: Side<V6>,
     services: MappedArray<ServiceEntry>,
-    backends: MappedArray<BackendEntry4>,
     rings: RingArea,
-    node_addresses: HashMap<MapData, Addr4, u32>,
-    vips: HashMap<MapData, Addr4, u32>,
     settings: Array<MapData, u64>,
     counters: CounterReset,
     grace: Grace,
-    passed_over: Arc<AtomicU64>,
 }
 
 impl BpfStore {
     /// Opens the maps and finds out which lines of the ring area are in use.
-    pub(crate) fn open(maps: &Maps, access: Access, passed_over: Arc<AtomicU64>) -> Result<Self, DataplaneError> {
+    pub(crate) fn open(maps: &Maps, access: Access) -> Result<Self, DataplaneError> {
         let services = maps.mapped(map::SERVICES, access)?;
         Ok(Self {
-            frontends: maps.hash(map::FRONTENDS4)?,
+            v4: Side::open(maps, access)?,
+            v6: Side::open(maps, access)?,
             rings: RingArea::open(maps, access, &services)?,
             services,
-            backends: maps.mapped(map::BACKENDS4, access)?,
-            node_addresses: maps.hash(map::NODE_ADDRS4)?,
-            vips: maps.hash(map::VIPS4)?,
             settings: maps.array(map::SETTINGS)?,
             counters: CounterReset::open(maps)?,
             grace: Grace::default(),
-            passed_over,
         })
     }
 
@@ -62,22 +58,15 @@ impl BpfStore {
         (1..self.services.len()).filter(is_used).map(ServiceId)
     }
 
-    /// Ids of the backends in use.
-    pub(crate) fn backend_ids(&self) -> impl Iterator<Item = BackendId> + '_ {
-        let is_used = |id: &u32| self.backends.read(*id).is_some_and(|entry| entry.protocol != 0);
-        (1..self.backends.len()).filter(is_used).map(BackendId)
-    }
-
-    /// How often the id of each backend in use was used.
-    pub(crate) fn generations(&self) -> impl Iterator<Item = (BackendId, u32)> + '_ {
-        self.backend_ids().filter_map(|id| Some((id, self.backends.read(id.0)?.generation)))
+    /// The backends in use: family, id, and how often the id was used in it.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = (IpFamily, BackendId, u32)> + '_ {
+        let v4 = self.v4.backends().map(|(id, entry)| (IpFamily::V4, id, entry.generation));
+        v4.chain(self.v6.backends().map(|(id, entry)| (IpFamily::V6, id, entry.generation)))
     }
 
     /// Addresses of the backends on other nodes.
-    pub(crate) fn remote_backend_addresses(&self) -> BTreeSet<Ipv4Addr> {
-        let entries = self.backend_ids().filter_map(|id| self.backends.read(id.0));
-        let remote = entries.filter(|entry| entry.flags & backend_flag::LOCAL == 0);
-        remote.map(|entry| Ipv4Addr::from(entry.address.bytes())).collect()
+    pub(crate) fn remote_backend_addresses(&self) -> BTreeSet<IpAddr> {
+        self.v4.remote_backends().chain(self.v6.remote_backends()).collect()
     }
 
     /// Lines of RINGS that hold a ring.
@@ -99,78 +88,77 @@ impl BpfStore {
         slice.map(Some).ok_or_else(|| full(map::RINGS, self.rings.capacity()))
     }
 
-    /// There is no map for it: counted.
-    fn pass_over(&self) -> Result<(), StoreError> {
-        self.passed_over.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+    fn setting(&self, index: u32) -> Result<u64, StoreError> {
+        self.settings.get(&index, 0).map_err(|error| failed(map::SETTINGS, "lookup", error))
+    }
+
+    fn set_setting(&mut self, index: u32, word: u64) -> Result<(), StoreError> {
+        self.settings.set(index, word, 0).map_err(|error| failed(map::SETTINGS, "update", error))
     }
 
     fn read_settings(&self) -> Result<Settings, StoreError> {
-        let word = |index| self.settings.get(&index, 0).map_err(|error| failed(map::SETTINGS, "lookup", error));
-        let (node_ports, address) = (word(setting::NODE_PORTS)?, word(setting::SNAT_ADDRESS4)?);
-        let address = Ipv4Addr::from((address as u32).to_ne_bytes());
+        let (node_ports, address4) = (self.setting(setting::NODE_PORTS)?, self.setting(setting::SNAT_ADDRESS4)?);
+        let address4 = Ipv4Addr::from((address4 as u32).to_ne_bytes());
+        let address6 = [self.setting(setting::SNAT_ADDRESS6)?, self.setting(setting::SNAT_ADDRESS6_LOW)?];
+        let address6 = Ipv6Addr::from(Addr6::from_raw(address6).bytes());
         Ok(Settings {
-            snat_ports: unpack(word(setting::SNAT_PORTS)?),
+            snat_ports: unpack(self.setting(setting::SNAT_PORTS)?),
             node_ports: (node_ports != 0).then(|| unpack(node_ports)),
-            snat_address4: (!address.is_unspecified()).then_some(address),
-            snat_address6: None,
-            front_mark: word(setting::FRONT_MARK)? as u32,
+            snat_address4: (!address4.is_unspecified()).then_some(address4),
+            snat_address6: (!address6.is_unspecified()).then_some(address6),
+            front_mark: self.setting(setting::FRONT_MARK)? as u32,
         })
+    }
+
+    /// The two words never stand for an address that is half old and half new: see [`setting::SNAT_ADDRESS6`].
+    fn write_snat_address6(&mut self, address: Option<Ipv6Addr>) -> Result<(), StoreError> {
+        let [high, low] = address.map_or([0; 2], |address| Addr6::from_bytes(address.octets()).raw());
+        if [self.setting(setting::SNAT_ADDRESS6)?, self.setting(setting::SNAT_ADDRESS6_LOW)?] == [high, low] {
+            return Ok(());
+        }
+        self.set_setting(setting::SNAT_ADDRESS6, 0)?;
+        self.set_setting(setting::SNAT_ADDRESS6_LOW, low)?;
+        self.set_setting(setting::SNAT_ADDRESS6, high)
     }
 }
 
 impl MapStore for BpfStore {
     fn load(&mut self) -> Result<Tables, StoreError> {
         let mut tables = Tables { settings: self.read_settings()?, ..Tables::default() };
-        for found in self.frontends.iter() {
-            let (key, value) = found.map_err(|error| failed(map::FRONTENDS4, "walk", error))?;
-            tables.frontends.extend(entry::frontend_key(&key).map(|key| (key, entry::frontend(&value))));
-        }
         for id in self.service_ids() {
             let ring = self.services.read(id.0).and_then(|found| self.rings.read(id, &found));
             tables.services.extend(ring.map(|ring| (id, ring)));
         }
-        for id in self.backend_ids() {
-            let key = self.backends.read(id.0).and_then(|found| entry::backend_key(&found));
-            tables.backends.extend(key.map(|key| ((IpFamily::V4, id), key)));
-        }
-        for address in self.node_addresses.keys() {
-            let address = address.map_err(|error| failed(map::NODE_ADDRS4, "walk", error))?;
-            tables.node_addresses.insert(entry::ip(address));
-        }
-        for address in self.vips.keys() {
-            tables.vips.insert(entry::ip(address.map_err(|error| failed(map::VIPS4, "walk", error))?));
-        }
+        self.v4.load(&mut tables)?;
+        self.v6.load(&mut tables)?;
         Ok(tables)
     }
 
     fn upsert_frontend(&mut self, key: &FrontendKey, value: &Frontend) -> Result<(), StoreError> {
-        let Some(key) = entry::frontend_key4(key) else { return self.pass_over() };
-        insert(&mut self.frontends, map::FRONTENDS4, key, entry::frontend_entry(value))
+        match IpFamily::of(key.address) {
+            IpFamily::V4 => self.v4.upsert_frontend(key, value),
+            IpFamily::V6 => self.v6.upsert_frontend(key, value),
+        }
     }
 
     fn delete_frontend(&mut self, key: &FrontendKey) -> Result<(), StoreError> {
-        entry::frontend_key4(key).map_or(Ok(()), |key| remove(&mut self.frontends, map::FRONTENDS4, &key))
+        match IpFamily::of(key.address) {
+            IpFamily::V4 => self.v4.delete_frontend(key),
+            IpFamily::V6 => self.v6.delete_frontend(key),
+        }
     }
 
     fn upsert_backend(&mut self, _: IpFamily, id: BackendId, key: &BackendKey) -> Result<(), StoreError> {
-        let old = self.backends.read(id.0).filter(|_| id.0 != 0);
-        let old = old.ok_or_else(|| full(map::BACKENDS4, self.backends.len()))?;
-        let new = entry::backend_entry(key, old.generation.wrapping_add(1));
-        let Some(new) = new else { return self.pass_over() };
-        if entry::backend_key(&old).as_ref() == Some(key) {
-            return Ok(());
+        match IpFamily::of(key.address) {
+            IpFamily::V4 => self.v4.upsert_backend(id, key, &mut self.counters),
+            IpFamily::V6 => self.v6.upsert_backend(id, key, &mut self.counters),
         }
-        self.counters.backend(id)?;
-        // The last word holds generation and protocol: with that store the entry is in use.
-        self.backends.write(id.0, &new);
-        Ok(())
     }
 
     fn delete_backend(&mut self, family: IpFamily, id: BackendId) -> Result<(), StoreError> {
-        if let (IpFamily::V4, Some(old)) = (family, self.backends.read(id.0)) {
-            // The address stays: flows may still look at it in this moment.
-            self.backends.store(id.0, backend_word::STATE, pair(old.generation, 0));
+        match family {
+            IpFamily::V4 => self.v4.delete_backend(id),
+            IpFamily::V6 => self.v6.delete_backend(id),
         }
         Ok(())
     }
@@ -200,38 +188,45 @@ impl MapStore for BpfStore {
     }
 
     fn upsert_node_address(&mut self, address: IpAddr) -> Result<(), StoreError> {
-        let IpAddr::V4(address) = address else { return self.pass_over() };
-        insert(&mut self.node_addresses, map::NODE_ADDRS4, addr4(address), 1)
+        match IpFamily::of(address) {
+            IpFamily::V4 => self.v4.upsert_node_address(address),
+            IpFamily::V6 => self.v6.upsert_node_address(address),
+        }
     }
 
     fn delete_node_address(&mut self, address: IpAddr) -> Result<(), StoreError> {
-        let IpAddr::V4(address) = address else { return Ok(()) };
-        remove(&mut self.node_addresses, map::NODE_ADDRS4, &addr4(address))
+        match IpFamily::of(address) {
+            IpFamily::V4 => self.v4.delete_node_address(address),
+            IpFamily::V6 => self.v6.delete_node_address(address),
+        }
     }
 
     fn upsert_vip(&mut self, address: IpAddr) -> Result<(), StoreError> {
-        // One of IPv6 is passed over without being counted: its frontend is.
-        let IpAddr::V4(address) = address else { return Ok(()) };
-        insert(&mut self.vips, map::VIPS4, addr4(address), 1)
+        match IpFamily::of(address) {
+            IpFamily::V4 => self.v4.upsert_vip(address),
+            IpFamily::V6 => self.v6.upsert_vip(address),
+        }
     }
 
     fn delete_vip(&mut self, address: IpAddr) -> Result<(), StoreError> {
-        let IpAddr::V4(address) = address else { return Ok(()) };
-        remove(&mut self.vips, map::VIPS4, &addr4(address))
+        match IpFamily::of(address) {
+            IpFamily::V4 => self.v4.delete_vip(address),
+            IpFamily::V6 => self.v6.delete_vip(address),
+        }
     }
 
     fn write_settings(&mut self, settings: &Settings) -> Result<(), StoreError> {
-        let address = settings.snat_address4.map_or(0, |address| addr4(address).raw());
+        let address4 = settings.snat_address4.and_then(|address| V4::address(address.into()));
         let words = [
             (setting::SNAT_PORTS, pack(settings.snat_ports)),
             (setting::NODE_PORTS, settings.node_ports.map_or(0, pack)),
-            (setting::SNAT_ADDRESS4, u64::from(address)),
+            (setting::SNAT_ADDRESS4, address4.map_or(0, |address| u64::from(address.raw()))),
             (setting::FRONT_MARK, u64::from(settings.front_mark)),
         ];
         for (index, word) in words {
-            self.settings.set(index, word, 0).map_err(|error| failed(map::SETTINGS, "update", error))?;
+            self.set_setting(index, word)?;
         }
-        Ok(())
+        self.write_snat_address6(settings.snat_address6)
     }
 
     fn grace_period(&mut self) -> Result<(), StoreError> {

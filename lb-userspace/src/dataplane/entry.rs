@@ -1,11 +1,9 @@
 //! Entries of the maps from and to those of [`crate::tables`].
 
-use std::net::{IpAddr, Ipv4Addr};
+use lb_common::abi::{self, BackendEntry, FrontendEntry, backend_flag, frontend_flag};
+use lb_common::be::Be16;
 
-use lb_common::abi::{self, BackendEntry4, FrontendEntry, FrontendKey4, backend_flag, frontend_flag};
-use lb_common::addr::Addr4;
-use lb_common::be::{Be16, Be32};
-
+use super::family::MapFamily;
 use crate::model::{FrontListener, Protocol};
 use crate::tables::{BackendKey, Frontend, FrontendKey, ServiceId};
 
@@ -17,10 +15,16 @@ pub(super) mod service_word {
     pub(in super::super) const USED: usize = 1;
 }
 
-/// The words of a [`BackendEntry4`].
+/// The words of a [`BackendEntry`].
 pub(super) mod backend_word {
-    /// Generation and protocol.
-    pub(in super::super) const STATE: usize = 1;
+    use lb_common::abi::BackendEntry;
+
+    use crate::dataplane::family::MapFamily;
+
+    /// Generation and protocol: the last one.
+    pub(in super::super) const fn state<F: MapFamily>() -> usize {
+        size_of::<BackendEntry<F::Addr>>() / 8 - 1
+    }
 }
 
 /// Two fields that share a word, in the order in which they stand in memory.
@@ -38,28 +42,19 @@ pub(super) const fn unpack(word: u64) -> (u16, u16) {
     ((word >> 16) as u16, word as u16)
 }
 
-pub(super) fn addr4(address: Ipv4Addr) -> Addr4 {
-    Be32::from_bytes(address.octets())
-}
-
-pub(super) fn ip(address: Addr4) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::from(address.bytes()))
-}
-
-/// The key in the IPv4 map; the unspecified address, under which NodePorts stand, is `Address::ANY`. `None` for IPv6.
-pub(super) fn frontend_key4(key: &FrontendKey) -> Option<FrontendKey4> {
-    let IpAddr::V4(address) = key.address else { return None };
+/// The key in the family's map; NodePorts stand under the unspecified address. `None` for the other family.
+pub(super) fn abi_frontend_key<F: MapFamily>(key: &FrontendKey) -> Option<abi::FrontendKey<F::Addr>> {
     Some(abi::FrontendKey {
-        address: addr4(address),
+        address: F::address(key.address)?,
         port: Be16::new(key.port),
         protocol: u16::from(key.protocol.number()),
-        fill: [],
+        ..Default::default()
     })
 }
 
-pub(super) fn frontend_key(key: &FrontendKey4) -> Option<FrontendKey> {
+pub(super) fn frontend_key<F: MapFamily>(key: &abi::FrontendKey<F::Addr>) -> Option<FrontendKey> {
     let protocol = Protocol::from_number(u8::try_from(key.protocol).ok()?)?;
-    Some(FrontendKey { address: ip(key.address), port: key.port.host(), protocol })
+    Some(FrontendKey { address: F::ip(key.address), port: key.port.host(), protocol })
 }
 
 pub(super) fn frontend_entry(frontend: &Frontend) -> FrontendEntry {
@@ -81,11 +76,10 @@ pub(super) fn frontend(entry: &FrontendEntry) -> Frontend {
     Frontend { service: ServiceId(entry.service), front, cluster: entry.flags & frontend_flag::CLUSTER != 0 }
 }
 
-/// `None` for IPv6.
-pub(super) fn backend_entry(key: &BackendKey, generation: u32) -> Option<BackendEntry4> {
-    let IpAddr::V4(address) = key.address else { return None };
-    Some(BackendEntry4 {
-        address: addr4(address),
+/// `None` for the other family.
+pub(super) fn backend_entry<F: MapFamily>(key: &BackendKey, generation: u32) -> Option<BackendEntry<F::Addr>> {
+    Some(BackendEntry {
+        address: F::address(key.address)?,
         port: Be16::new(key.port),
         flags: if key.local { backend_flag::LOCAL } else { 0 },
         generation,
@@ -95,29 +89,25 @@ pub(super) fn backend_entry(key: &BackendKey, generation: u32) -> Option<Backend
 }
 
 /// `None` if the entry is not in use.
-pub(super) fn backend_key(entry: &BackendEntry4) -> Option<BackendKey> {
+pub(super) fn backend_key<F: MapFamily>(entry: &BackendEntry<F::Addr>) -> Option<BackendKey> {
     let protocol = Protocol::from_number(u8::try_from(entry.protocol).ok()?)?;
     let local = entry.flags & backend_flag::LOCAL != 0;
-    Some(BackendKey { address: ip(entry.address), port: entry.port.host(), protocol, local })
+    Some(BackendKey { address: F::ip(entry.address), port: entry.port.host(), protocol, local })
 }
 
 #[cfg(test)]
 mod tests {
-    use lb_common::abi::ServiceEntry;
-    use lb_common::addr::Address;
+    use lb_common::abi::{BackendEntry4, BackendEntry6, ServiceEntry};
+    use lb_common::addr::{V4, V6};
 
     use super::*;
-
-    #[test]
-    fn the_unspecified_address_stands_for_any() {
-        assert_eq!(addr4(Ipv4Addr::UNSPECIFIED), Addr4::ANY);
-    }
 
     #[test]
     fn words_are_where_the_constants_say() {
         let service = std::mem::offset_of!(ServiceEntry, ring) / 8;
         assert_eq!((service, std::mem::offset_of!(ServiceEntry, flags)), (service_word::RING, service_word::USED * 8));
-        assert_eq!(std::mem::offset_of!(BackendEntry4, generation), backend_word::STATE * 8);
+        assert_eq!(std::mem::offset_of!(BackendEntry4, generation), backend_word::state::<V4>() * 8);
+        assert_eq!(std::mem::offset_of!(BackendEntry6, generation), backend_word::state::<V6>() * 8);
         assert_eq!(pair(1, 2).to_ne_bytes()[..4], 1_u32.to_ne_bytes());
     }
 }

@@ -1,18 +1,18 @@
 //! Every flow in the maps, read from the pins: with an agent or without one.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
-use aya::Pod;
 use aya::maps::MapData;
-use lb_common::abi::{BackendEntry, BackendEntry4, BackendEntry6, FlowEntry, FlowKey, flow_flag, map};
-use lb_common::addr::{Addr4, Addr6, Address};
+use lb_common::abi::{BackendEntry, FlowEntry, FlowKey, flow_flag};
+use lb_common::addr::{V4, V6};
 use lb_common::be::Be16;
 use lb_common::conntrack::{FlowState, idle_ticks, ticks};
 
 use super::config::Pins;
 use super::error::{DataplaneError, map_io};
+use super::family::MapFamily;
 use super::mapped::Access;
 use super::maps::{Maps, walk};
 use super::{inspect, sys};
@@ -55,59 +55,47 @@ pub fn flows(pin_path: &Path, mut take: impl FnMut(FlowRecord)) -> Result<(), Da
     let pins = Pins::new(pin_path);
     inspect::require_pins(&pins, pin_path)?;
     let maps = Maps::new(pins);
+    flows_of::<V4>(&maps, &mut take)?;
+    flows_of::<V6>(&maps, &mut take)
+}
+
+fn flows_of<F: MapFamily>(maps: &Maps, take: &mut impl FnMut(FlowRecord)) -> Result<(), DataplaneError> {
     let now = ticks(sys::monotonic_ns());
-    let backends = maps.mapped::<BackendEntry4>(map::BACKENDS4, Access::Read)?;
-    for name in [map::FLOWS4, map::HALF_FLOWS4] {
-        let each = |key: &FlowKey<Addr4>, flow: &FlowEntry<Addr4>| {
-            take(record(key, flow, backends.read(flow.backend), now, ip4));
+    let backends = maps.mapped::<BackendEntry<F::Addr>>(F::MAPS.backends, Access::Read)?;
+    for name in [F::MAPS.flows, F::MAPS.half_flows] {
+        let table = maps.data(name)?;
+        let each = |key: &FlowKey<F::Addr>, flow: &FlowEntry<F::Addr>| {
+            take(record::<F>(key, flow, backends.read(flow.backend), now));
         };
-        walk_flows(&maps.data(name)?, each).map_err(DataplaneError::map(name))?;
-    }
-    let backends = maps.mapped::<BackendEntry6>(map::BACKENDS6, Access::Read)?;
-    for name in [map::FLOWS6, map::HALF_FLOWS6] {
-        let each = |key: &FlowKey<Addr6>, flow: &FlowEntry<Addr6>| {
-            take(record(key, flow, backends.read(flow.backend), now, ip6));
-        };
-        walk_flows(&maps.data(name)?, each).map_err(DataplaneError::map(name))?;
+        walk_flows::<F>(&table, each).map_err(DataplaneError::map(name))?;
     }
     Ok(())
 }
 
-fn ip4(address: Addr4) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::from(address.bytes()))
-}
-
-fn ip6(address: Addr6) -> IpAddr {
-    IpAddr::V6(Ipv6Addr::from(address.bytes()))
-}
-
 /// Walks over a table in batches that do not touch the order of its least recently used entries.
-fn walk_flows<A>(table: &MapData, mut each: impl FnMut(&FlowKey<A>, &FlowEntry<A>)) -> io::Result<()>
-where
-    A: Copy + 'static,
-    FlowKey<A>: Pod,
-    FlowEntry<A>: Pod,
-{
+fn walk_flows<F: MapFamily>(
+    table: &MapData,
+    mut each: impl FnMut(&FlowKey<F::Addr>, &FlowEntry<F::Addr>),
+) -> io::Result<()> {
     let info = table.info().map_err(map_io)?;
-    let (found, expected) = (info.value_size() as usize, size_of::<FlowEntry<A>>());
+    let (found, expected) = (info.value_size() as usize, size_of::<FlowEntry<F::Addr>>());
     if found != expected {
         return Err(io::Error::other(format!("values of {found} bytes, expected {expected}")));
     }
-    walk::<FlowKey<A>, FlowEntry<A>>(table, None, usize::MAX, |entries| {
+    walk::<FlowKey<F::Addr>, FlowEntry<F::Addr>>(table, None, usize::MAX, |entries| {
         entries.iter().for_each(|(key, flow)| each(key, flow));
         Ok(())
     })
     .map(drop)
 }
 
-fn record<A: Address>(
-    key: &FlowKey<A>,
-    flow: &FlowEntry<A>,
-    backend: Option<BackendEntry<A>>,
+fn record<F: MapFamily>(
+    key: &FlowKey<F::Addr>,
+    flow: &FlowEntry<F::Addr>,
+    backend: Option<BackendEntry<F::Addr>>,
     now: u32,
-    ip: impl Fn(A) -> IpAddr,
 ) -> FlowRecord {
-    let at = |address: A, port: Be16| SocketAddr::new(ip(address), port.host());
+    let at = |address: F::Addr, port: Be16| SocketAddr::new(F::ip(address), port.host());
     let backend = backend.filter(|backend| backend.generation == flow.generation && backend.protocol != 0);
     let translated = flow.flags & flow_flag::SNAT != 0;
     FlowRecord {
@@ -158,7 +146,7 @@ mod tests {
             service: 7,
             last_seen: 100,
         };
-        record(&key, &flow, Some(backend), 128, ip4)
+        record::<V4>(&key, &flow, Some(backend), 128)
     }
 
     #[test]

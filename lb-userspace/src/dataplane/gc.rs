@@ -4,11 +4,13 @@ use std::io;
 use std::os::fd::AsFd;
 
 use aya::maps::{HashMap, MapData};
-use lb_common::abi::{BackendEntry4, FlowEntry4, FlowKey4, ReplyEntry4, map};
+use lb_common::abi::{BackendEntry, FlowEntry, FlowKey, ReplyEntry};
+use lb_common::addr::{Address, Family, V4, V6};
 use lb_common::conntrack::{idle_ticks, timeout_ticks};
 use lb_common::flow::{forward_key, replies_of};
 
 use super::error::DataplaneError;
+use super::family::MapFamily;
 use super::mapped::{Access, MappedArray};
 use super::maps::{Maps, walk};
 use super::sys;
@@ -29,19 +31,45 @@ pub struct GcReport {
     pub expired: u64,
     /// Reply entries removed because their flow was gone, or seen under another tuple by now.
     pub orphans: u64,
-    /// The end of both tables was reached: the next call starts over.
+    /// The end of all tables was reached: the next call starts over.
     pub complete: bool,
 }
 
-/// Walks over both tables, a part per call.
+/// Walks over the tables of both families, a part of each per call.
 pub(crate) struct Collector {
+    v4: FamilyCollector<V4>,
+    v6: FamilyCollector<V6>,
+}
+
+impl Collector {
+    pub(crate) fn open(maps: &Maps) -> Result<Self, DataplaneError> {
+        Ok(Self { v4: FamilyCollector::open(maps)?, v6: FamilyCollector::open(maps)? })
+    }
+
+    /// Looks at the next part of the tables; `now` is in ticks.
+    pub(crate) fn collect(&mut self, now: u32) -> Result<GcReport, DataplaneError> {
+        let (v4, v6) = (self.v4.collect(now)?, self.v6.collect(now)?);
+        Ok(GcReport {
+            examined: v4.examined + v6.examined,
+            expired: v4.expired + v6.expired,
+            orphans: v4.orphans + v6.orphans,
+            complete: v4.complete && v6.complete,
+        })
+    }
+}
+
+/// The tables of one family, one after the other.
+struct FamilyCollector<F: MapFamily> {
     flows: MapData,
     replies: MapData,
-    flow_by_key: HashMap<MapData, FlowKey4, FlowEntry4>,
-    reply_by_key: HashMap<MapData, FlowKey4, ReplyEntry4>,
-    backends: MappedArray<BackendEntry4>,
+    flow_by_key: HashMap<MapData, FlowKey<F::Addr>, FlowEntry<F::Addr>>,
+    reply_by_key: HashMap<MapData, FlowKey<F::Addr>, ReplyEntry<F::Addr>>,
+    backends: MappedArray<BackendEntry<F::Addr>>,
     phase: Phase,
 }
+
+/// A reply entry with its key.
+type Reply<F> = (FlowKey<<F as Family>::Addr>, ReplyEntry<<F as Family>::Addr>);
 
 /// Where the next call goes on.
 #[derive(Clone, Copy)]
@@ -50,30 +78,29 @@ enum Phase {
     Replies(Option<u32>),
 }
 
-impl Collector {
-    pub(crate) fn open(maps: &Maps) -> Result<Self, DataplaneError> {
+impl<F: MapFamily> FamilyCollector<F> {
+    fn open(maps: &Maps) -> Result<Self, DataplaneError> {
         Ok(Self {
-            flows: maps.data(map::FLOWS4)?,
-            replies: maps.data(map::REPLIES4)?,
-            flow_by_key: maps.hash(map::FLOWS4)?,
-            reply_by_key: maps.hash(map::REPLIES4)?,
-            backends: maps.mapped(map::BACKENDS4, Access::Read)?,
+            flows: maps.data(F::MAPS.flows)?,
+            replies: maps.data(F::MAPS.replies)?,
+            flow_by_key: maps.hash(F::MAPS.flows)?,
+            reply_by_key: maps.hash(F::MAPS.replies)?,
+            backends: maps.mapped(F::MAPS.backends, Access::Read)?,
             phase: Phase::Flows(None),
         })
     }
 
-    /// Looks at the next part of the tables; `now` is in ticks.
-    pub(crate) fn collect(&mut self, now: u32) -> Result<GcReport, DataplaneError> {
+    fn collect(&mut self, now: u32) -> Result<GcReport, DataplaneError> {
         let mut report = GcReport::default();
         self.phase = match self.phase {
             Phase::Flows(from) => {
-                match self.collect_flows(now, from, &mut report).map_err(DataplaneError::map(map::FLOWS4))? {
+                match self.collect_flows(now, from, &mut report).map_err(DataplaneError::map(F::MAPS.flows))? {
                     Some(cursor) => Phase::Flows(Some(cursor)),
                     None => Phase::Replies(None),
                 }
             }
             Phase::Replies(from) => {
-                match self.collect_replies(now, from, &mut report).map_err(DataplaneError::map(map::REPLIES4))? {
+                match self.collect_replies(now, from, &mut report).map_err(DataplaneError::map(F::MAPS.replies))? {
                     Some(cursor) => Phase::Replies(Some(cursor)),
                     None => {
                         report.complete = true;
@@ -86,7 +113,7 @@ impl Collector {
     }
 
     fn collect_flows(&self, now: u32, from: Option<u32>, report: &mut GcReport) -> io::Result<Option<u32>> {
-        walk::<FlowKey4, FlowEntry4>(&self.flows, from, PER_CALL, |entries| {
+        walk::<FlowKey<F::Addr>, FlowEntry<F::Addr>>(&self.flows, from, PER_CALL, |entries| {
             report.examined += entries.len() as u64;
             let (mut flows, mut replies) = (Vec::new(), Vec::new());
             for (key, entry) in entries {
@@ -102,7 +129,12 @@ impl Collector {
 
     /// `Some` if the flow is idle, with the key of its reply entry if it has one. Only flows that look idle from the
     /// client's side cost a second lookup: the backend may still be sending.
-    fn expired(&self, now: u32, key: &FlowKey4, entry: &FlowEntry4) -> Option<Option<FlowKey4>> {
+    fn expired(
+        &self,
+        now: u32,
+        key: &FlowKey<F::Addr>,
+        entry: &FlowEntry<F::Addr>,
+    ) -> Option<Option<FlowKey<F::Addr>>> {
         let timeout = timeout_ticks(entry.state, key.protocol as u8);
         if idle_ticks(now, entry.last_seen) <= timeout {
             return None;
@@ -114,7 +146,7 @@ impl Collector {
 
     /// The reply entry of a flow, unless its backend is another one by now or the tuple belongs to another flow: then it
     /// is nobody's or not ours.
-    fn reply(&self, key: &FlowKey4, entry: &FlowEntry4) -> Option<(FlowKey4, ReplyEntry4)> {
+    fn reply(&self, key: &FlowKey<F::Addr>, entry: &FlowEntry<F::Addr>) -> Option<Reply<F>> {
         let backend = self.backends.read(entry.backend)?;
         if backend.generation != entry.generation || backend.protocol == 0 {
             return None;
@@ -125,13 +157,13 @@ impl Collector {
     }
 
     fn collect_replies(&self, now: u32, from: Option<u32>, report: &mut GcReport) -> io::Result<Option<u32>> {
-        walk::<FlowKey4, ReplyEntry4>(&self.replies, from, PER_CALL, |entries| {
+        walk::<FlowKey<F::Addr>, ReplyEntry<F::Addr>>(&self.replies, from, PER_CALL, |entries| {
             report.examined += entries.len() as u64;
             let orphans = entries.iter().filter(|(key, reply)| {
                 idle_ticks(now, reply.last_seen) > ORPHAN_TICKS
                     && !self.flow_by_key.get(&forward_key(reply, key.protocol), 0).is_ok_and(|flow| sees(&flow, key))
             });
-            let orphans: Vec<FlowKey4> = orphans.map(|(key, _)| *key).collect();
+            let orphans: Vec<FlowKey<F::Addr>> = orphans.map(|(key, _)| *key).collect();
             report.orphans += sys::delete_batch(self.replies.fd().as_fd(), &orphans)? as u64;
             Ok(())
         })
@@ -139,12 +171,13 @@ impl Collector {
 }
 
 /// The backend of the flow sees it under the tuple; a flow that has moved to another one leaves its old reply entry behind.
-fn sees(flow: &FlowEntry4, replies: &FlowKey4) -> bool {
+fn sees<A: Address>(flow: &FlowEntry<A>, replies: &FlowKey<A>) -> bool {
     (flow.snat_address, flow.snat_port) == (replies.destination, replies.destination_port)
 }
 
 #[cfg(test)]
 mod tests {
+    use lb_common::abi::{BackendEntry4, FlowEntry4, FlowKey4, ReplyEntry4};
     use lb_common::be::{Be16, Be32};
 
     use super::*;

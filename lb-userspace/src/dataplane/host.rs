@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::config::Config;
 use super::error::DataplaneError;
+use super::ipv6::{self, Ipv6};
 use super::netlink::{Link, Netlink};
 use super::placement;
 use super::ports::PortSet;
@@ -11,6 +12,7 @@ use super::record::{Policy, Record};
 use super::report::Note;
 use super::route;
 use super::sysctl::Sysctls;
+use crate::tables::IpFamily;
 
 /// The interfaces named, or those with a default route. What is a port of a bond, team or bridge stands for its master.
 pub(crate) fn uplinks(netlink: &Netlink, names: &[String]) -> Result<Vec<Link>, DataplaneError> {
@@ -53,6 +55,15 @@ fn heads(links: &[Link], wanted: impl Fn(&Link) -> bool) -> Vec<Link> {
     found
 }
 
+/// What there is of IPv6 now.
+pub(crate) fn ipv6(uplinks: &[Link]) -> Ipv6 {
+    Ipv6::find(&Sysctls::default(), &names(uplinks))
+}
+
+fn names(uplinks: &[Link]) -> Vec<String> {
+    uplinks.iter().map(|link| link.name.clone()).collect()
+}
+
 /// Sets sysctls, adds rule and route, and writes down what `unload` has to take back.
 pub(crate) fn prepare(
     config: &Config,
@@ -61,18 +72,24 @@ pub(crate) fn prepare(
     uplinks: &[Link],
     notes: &mut Vec<Note>,
 ) -> Result<(), DataplaneError> {
-    let names: Vec<String> = uplinks.iter().map(|link| link.name.clone()).collect();
+    let names = names(uplinks);
     let (sysctls, policy) = (Sysctls::default(), Policy { fwmark: config.fwmark, table: config.table });
     let mut record = Record::read(run_dir)?;
     if let Some(old) = record.policy.filter(|&old| old != policy) {
-        route::remove(netlink, old)?;
+        route::remove(netlink, old, IpFamily::V4)?;
+        if Ipv6::find(&sysctls, &names) != Ipv6::Missing {
+            route::remove(netlink, old, IpFamily::V6)?;
+        }
     }
     record.policy = Some(policy);
     record.interfaces.extend(names.iter().cloned());
     record.write(run_dir)?;
-    for change in sysctls.prepare(&names)? {
-        notes.push(Note::info("sysctl-set", change));
-    }
+    let ipv6 = Ipv6::find(&sysctls, &names);
+    notes.extend(ipv6.note().filter(|note| !notes.contains(note)));
+    let mut changes = sysctls.prepare(&names)?;
+    let advertised = netlink.advertised_route_interfaces()?;
+    changes.extend(ipv6::forward(&sysctls, &ipv6, &names, &netlink.links()?, &advertised, &mut record)?);
+    notes.extend(changes.into_iter().map(|change| Note::info("sysctl-set", change)));
     reserve_ports(&sysctls, config, &mut record)?;
     record.write(run_dir)?;
     for interface in sysctls.strict_reverse_path(&names) {
@@ -85,7 +102,11 @@ pub(crate) fn prepare(
             notes.push(note);
         }
     }
-    route::add(netlink, policy, &names)?;
+    route::add(netlink, policy, IpFamily::V4, &names)?;
+    let names: Vec<String> = names.into_iter().filter(|name| ipv6.is_on(name)).collect();
+    if ipv6.is_on("lo") {
+        route::add(netlink, policy, IpFamily::V6, &names)?;
+    }
     Ok(())
 }
 

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use aya::programs::ProgramInfo;
 use lb_common::abi::program;
@@ -40,7 +39,7 @@ pub fn inspect(pin_path: &Path) -> Result<Inspection, DataplaneError> {
     let pins = Pins::new(pin_path);
     require_pins(&pins, pin_path)?;
     let maps = Maps::new(pins.clone());
-    let mut store = BpfStore::open(&maps, Access::Read, Arc::default())?;
+    let mut store = BpfStore::open(&maps, Access::Read)?;
     Ok(Inspection {
         counters: CounterReader::open(&maps)?.read(&store)?,
         maps: stats::fill(&maps, &store)?,

@@ -33,6 +33,7 @@ pub(crate) struct Link {
     /// Identifier and EtherType of the tag, of a VLAN.
     pub(crate) vlan: Option<(u16, u16)>,
     pub(crate) mtu: u32,
+    /// Those that count, the lasting ones first (`Standing` of `netlink.rs`).
     pub(crate) addresses: Vec<IpAddr>,
     /// Hardware address; zero if it has none of that length.
     pub(crate) mac: [u8; 6],

@@ -9,37 +9,41 @@ use lb_common::limits::LISTENERS_PER_KIND;
 use super::error::{DataplaneError, map_io};
 use super::maps::Maps;
 
-/// First slot of each kind.
-const HTTP: u32 = 0;
-const HTTPS: u32 = LISTENERS_PER_KIND;
+/// Sets of listeners: HTTP and HTTPS of IPv4, then of IPv6.
+const SETS: usize = 4;
 
-/// Puts the listeners into their slots. The programs pick a slot by a count: so a smaller count is written before slots
-/// go, a larger one after slots have come. Slots are overwritten one by one: at each moment every counted slot is filled.
+/// Puts the listeners into their slots, each among those of its own family. The programs pick a slot by a count: so a
+/// smaller count is written before slots go, a larger one after slots have come. Slots are overwritten one by one: at each
+/// moment every counted slot is filled.
 pub(crate) fn set(maps: &Maps, http: &[TcpListener], https: &[TcpListener]) -> Result<(), DataplaneError> {
-    check(http)?;
-    check(https)?;
+    let sets = [of_family(http, false), of_family(https, false), of_family(http, true), of_family(https, true)];
+    let found = sets.iter().map(Vec::len).max().unwrap_or_default();
+    if found > LISTENERS_PER_KIND as usize {
+        return Err(DataplaneError::TooManyListeners { found, limit: LISTENERS_PER_KIND });
+    }
     let mut sockets = maps.sockets(map::LISTENERS)?;
     let mut settings = maps.array::<u64>(map::SETTINGS)?;
     let before = settings.get(&setting::LISTENER_COUNTS, 0).map_err(failed(map::SETTINGS))?;
-    let counts = pack(http.len(), https.len());
+    let counts = pack(sets.each_ref().map(Vec::len));
     write_counts(&mut settings, smaller(before, counts))?;
-    fill(&mut sockets, HTTP, http)?;
-    fill(&mut sockets, HTTPS, https)?;
+    for (first, listeners) in (0..).step_by(LISTENERS_PER_KIND as usize).zip(&sets) {
+        fill(&mut sockets, first, listeners)?;
+    }
     write_counts(&mut settings, counts)?;
-    clear(&mut sockets, HTTP, http.len())?;
-    clear(&mut sockets, HTTPS, https.len())
-}
-
-fn check(listeners: &[TcpListener]) -> Result<(), DataplaneError> {
-    if listeners.len() > LISTENERS_PER_KIND as usize {
-        return Err(DataplaneError::TooManyListeners { found: listeners.len(), limit: LISTENERS_PER_KIND });
+    for (first, listeners) in (0..).step_by(LISTENERS_PER_KIND as usize).zip(&sets) {
+        clear(&mut sockets, first, listeners.len())?;
     }
     Ok(())
 }
 
-fn fill(sockets: &mut SockMap<MapData>, first: u32, listeners: &[TcpListener]) -> Result<(), DataplaneError> {
+fn of_family(listeners: &[TcpListener], v6: bool) -> Vec<&TcpListener> {
+    let is_wanted = |listener: &&TcpListener| listener.local_addr().is_ok_and(|address| address.is_ipv6() == v6);
+    listeners.iter().filter(is_wanted).collect()
+}
+
+fn fill(sockets: &mut SockMap<MapData>, first: u32, listeners: &[&TcpListener]) -> Result<(), DataplaneError> {
     for (slot, listener) in (first..).zip(listeners) {
-        sockets.set(slot, listener, 0).map_err(failed(map::LISTENERS))?;
+        sockets.set(slot, *listener, 0).map_err(failed(map::LISTENERS))?;
     }
     Ok(())
 }
@@ -61,14 +65,14 @@ fn write_counts(settings: &mut Array<MapData, u64>, counts: u64) -> Result<(), D
     settings.set(setting::LISTENER_COUNTS, counts, 0).map_err(failed(map::SETTINGS))
 }
 
-/// HTTP in bits 0–15, HTTPS in bits 16–31.
-fn pack(http: usize, https: usize) -> u64 {
-    (https as u64) << 16 | http as u64
+/// 16 bits for each set, the first one lowest.
+fn pack(counts: [usize; SETS]) -> u64 {
+    counts.iter().rev().fold(0, |word, count| word << 16 | *count as u64)
 }
 
 fn smaller(a: u64, b: u64) -> u64 {
-    let part = |word: u64, shift: u32| (word >> shift) as usize & 0xffff;
-    pack(part(a, 0).min(part(b, 0)), part(a, 16).min(part(b, 16)))
+    let part = |word: u64, set: usize| (word >> (16 * set)) as usize & 0xffff;
+    pack([0, 1, 2, 3].map(|set| part(a, set).min(part(b, set))))
 }
 
 fn failed(map: &'static str) -> impl Fn(aya::maps::MapError) -> DataplaneError {
@@ -81,8 +85,8 @@ mod tests {
 
     #[test]
     fn counts_shrink_each_by_itself() {
-        assert_eq!(pack(3, 2), 0x2_0003);
-        assert_eq!(smaller(pack(3, 2), pack(2, 4)), pack(2, 2));
-        assert_eq!(smaller(0, pack(2, 4)), 0);
+        assert_eq!(pack([3, 2, 0, 1]), 0x1_0000_0002_0003);
+        assert_eq!(smaller(pack([3, 2, 5, 1]), pack([2, 4, 4, 9])), pack([2, 2, 4, 1]));
+        assert_eq!(smaller(0, pack([2, 4, 1, 1])), 0);
     }
 }

@@ -6,9 +6,11 @@ use std::io;
 use std::net::IpAddr;
 
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::LinkMessage;
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
+};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
@@ -45,7 +47,9 @@ impl Netlink {
         let links = self.dump("list interfaces", RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
         let mut links: Vec<Link> = links.iter().filter_map(Link::from_message).collect();
         let messages = self.dump("list addresses", RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
-        for (index, address) in messages.iter().filter_map(address) {
+        let mut addresses: Vec<_> = messages.iter().filter_map(address).collect();
+        addresses.sort_by_key(|(_, _, standing)| *standing);
+        for (index, address, _) in addresses.into_iter().filter(|(_, _, standing)| *standing != Standing::NotYet) {
             if let Some(link) = links.iter_mut().find(|link| link.index == index) {
                 link.addresses.push(address);
             }
@@ -78,6 +82,16 @@ impl Netlink {
             Err(error) if unreachable(&error) => Ok(None),
             Err(source) => Err(NetlinkError { operation, source }),
         }
+    }
+
+    /// Indices of the interfaces that a route leads to which a router has advertised (RFC 4861).
+    pub(crate) fn advertised_route_interfaces(&self) -> Result<BTreeSet<u32>, NetlinkError> {
+        let messages = self.dump("list routes", RouteNetlinkMessage::GetRoute(RouteMessage::default()))?;
+        let is_advertised = |message: &&RouteNetlinkMessage| match message {
+            RouteNetlinkMessage::NewRoute(route) => route.header.protocol == RouteProtocol::Ra,
+            _ => false,
+        };
+        Ok(messages.iter().filter(is_advertised).flat_map(route_interfaces).collect())
     }
 
     /// An order that is answered by an acknowledgement.
@@ -136,8 +150,47 @@ fn read_datagram(datagram: &[u8], answers: &mut Vec<RouteNetlinkMessage>) -> io:
     Ok(false)
 }
 
+/// How far an address can be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// It stays.
+    Lasting,
+    /// It is on its way out, or one for the privacy of clients that changes every day (RFC 8981): no source for others'
+    /// flows while there is a better one.
+    Passing,
+    /// Nobody knows yet that no other machine has it, or one has (RFC 4862, section 5.4).
+    NotYet,
+}
+
+impl Standing {
+    /// One bit means "temporary" for IPv6 and "secondary" for IPv4, where it says nothing.
+    fn of(flags: AddressFlags, address: IpAddr) -> Self {
+        if !address.is_ipv6() {
+            return Self::Lasting;
+        }
+        let is_waiting = flags.contains(AddressFlags::Tentative) && !flags.contains(AddressFlags::Optimistic);
+        if is_waiting || flags.contains(AddressFlags::Dadfailed) {
+            Self::NotYet
+        } else if flags.intersects(AddressFlags::Secondary | AddressFlags::Deprecated) {
+            Self::Passing
+        } else {
+            Self::Lasting
+        }
+    }
+}
+
+/// The attribute holds all flags, the header the first eight, for kernels before 3.14.
+fn flags(message: &AddressMessage) -> AddressFlags {
+    let header = |flags: AddressHeaderFlags| AddressFlags::from_bits_retain(flags.bits().into());
+    let all = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Flags(flags) => Some(*flags),
+        _ => None,
+    });
+    all.unwrap_or(header(message.header.flags))
+}
+
 /// On point-to-point links `Address` is the other end and `Local` our own (include/uapi/linux/if_addr.h).
-fn address(message: &RouteNetlinkMessage) -> Option<(u32, IpAddr)> {
+fn address(message: &RouteNetlinkMessage) -> Option<(u32, IpAddr, Standing)> {
     let RouteNetlinkMessage::NewAddress(message) = message else { return None };
     let local = message.attributes.iter().find_map(|attribute| match attribute {
         AddressAttribute::Local(address) => Some(*address),
@@ -149,7 +202,8 @@ fn address(message: &RouteNetlinkMessage) -> Option<(u32, IpAddr)> {
             _ => None,
         })
     });
-    Some((message.header.index, address?))
+    let address = address?;
+    Some((message.header.index, address, Standing::of(flags(message), address)))
 }
 
 fn output_device(message: &RouteNetlinkMessage) -> Option<u32> {
@@ -160,19 +214,45 @@ fn output_device(message: &RouteNetlinkMessage) -> Option<u32> {
     })
 }
 
-fn default_route(message: &RouteNetlinkMessage) -> Vec<u32> {
-    let RouteNetlinkMessage::NewRoute(message) = message else { return Vec::new() };
+fn default_route(route: &RouteNetlinkMessage) -> Vec<u32> {
+    let RouteNetlinkMessage::NewRoute(message) = route else { return Vec::new() };
     let header = &message.header;
     let is_default = header.destination_prefix_length == 0
         && header.kind == RouteType::Unicast
         && header.table == RouteHeader::RT_TABLE_MAIN;
-    if !is_default {
-        return Vec::new();
-    }
+    if is_default { route_interfaces(route) } else { Vec::new() }
+}
+
+/// The interfaces that a route leads to.
+fn route_interfaces(message: &RouteNetlinkMessage) -> Vec<u32> {
+    let RouteNetlinkMessage::NewRoute(message) = message else { return Vec::new() };
     let interfaces = message.attributes.iter().flat_map(|attribute| match attribute {
         RouteAttribute::Oif(index) => vec![*index],
         RouteAttribute::MultiPath(hops) => hops.iter().map(|hop| hop.interface_index).collect(),
         _ => Vec::new(),
     });
     interfaces.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lasting_addresses_come_before_passing_ones() {
+        let of = |flags, address: &str| Standing::of(flags, address.parse().unwrap());
+        for (flags, expected) in [
+            (AddressFlags::Permanent, Standing::Lasting),
+            (AddressFlags::Managetempaddr, Standing::Lasting),
+            (AddressFlags::Secondary, Standing::Passing),
+            (AddressFlags::Deprecated | AddressFlags::Permanent, Standing::Passing),
+            (AddressFlags::Tentative, Standing::NotYet),
+            (AddressFlags::Tentative | AddressFlags::Optimistic, Standing::Lasting),
+            (AddressFlags::Dadfailed | AddressFlags::Permanent, Standing::NotYet),
+        ] {
+            assert_eq!(of(flags, "2001:db8::1"), expected, "{flags:?}");
+            assert_eq!(of(flags, "192.0.2.1"), Standing::Lasting, "{flags:?}");
+        }
+        assert!(Standing::Lasting < Standing::Passing);
+    }
 }

@@ -1,6 +1,6 @@
 //! What the agent changed on the machine, kept beside its lock, so that `weir unload` can take it back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -20,6 +20,8 @@ pub(crate) struct Record {
     pub(crate) tunnels: BTreeSet<String>,
     /// Mark and table of the policy rules and the route, if they were added.
     pub(crate) policy: Option<Policy>,
+    /// Sysctls of IPv6 that were changed, with their values before. They stay: what else forwards by now needs them.
+    pub(crate) sysctls: BTreeMap<String, u64>,
 }
 
 /// Which policy rules and route are ours.
@@ -80,6 +82,7 @@ mod tests {
             interfaces: BTreeSet::from(["eth0".into()]),
             tunnels: BTreeSet::from(["flannel.1".into()]),
             policy: Some(Policy { fwmark: 1, table: 2 }),
+            sysctls: [("net/ipv6/conf/all/forwarding".to_owned(), 0)].into(),
         };
         record.write(dir.path()).unwrap();
         assert_eq!(Record::read(dir.path()).unwrap(), record);

@@ -17,7 +17,6 @@ use serde::Serialize;
 use super::attach::{detach, existing, program_fd};
 use super::cgroup::Cgroup;
 use super::config::{CgroupChoice, Config, Pins};
-use super::entry::addr4;
 use super::error::{DataplaneError, map_io, pin_io, program_io};
 use super::maps::Maps;
 use super::report::Note;
@@ -204,7 +203,7 @@ impl SocketSettings {
     /// Where pods reach the front: the first address of each family.
     fn write_addresses(&mut self, node_ips: &[IpAddr]) -> Result<(), DataplaneError> {
         let v4 = node_ips.iter().find_map(|address| match address {
-            IpAddr::V4(address) => Some(u64::from(addr4(*address).raw())),
+            IpAddr::V4(address) => Some(u64::from(u32::from_ne_bytes(address.octets()))),
             IpAddr::V6(_) => None,
         });
         self.set(socket_setting::FRONT_ADDRESS4, v4.unwrap_or(0))?;

@@ -81,10 +81,10 @@ impl CounterReader {
         for id in store.service_ids() {
             snapshot.services.insert(id, sum(&self.services, map::SERVICE_STATS, id.0, add)?);
         }
-        for id in store.backend_ids() {
-            snapshot.backends.insert((IpFamily::V4, id), sum(&self.backends, map::BACKEND_STATS, id.0, add)?);
+        for (family, id, generation) in store.backends() {
+            snapshot.backends.insert((family, id), sum(&self.backends, map::BACKEND_STATS, id.0, add)?);
+            snapshot.generations.insert((family, id), generation);
         }
-        snapshot.generations = store.generations().map(|(id, generation)| ((IpFamily::V4, id), generation)).collect();
         for &reason in DropReason::ALL {
             snapshot.drops.insert(reason, sum(&self.drops, map::DROP_STATS, reason as u32, add_drops)?);
         }
@@ -152,7 +152,8 @@ const COUNTED: [&str; 5] = [map::NODE_ADDRS4, map::NODE_ADDRS6, map::VIPS4, map:
 fn entries(name: &str, data: &MapData, store: &BpfStore) -> io::Result<Option<u64>> {
     let count = match name {
         map::SERVICES => store.service_ids().count() as u64,
-        map::BACKENDS4 => store.backend_ids().count() as u64,
+        map::BACKENDS4 => store.backends().filter(|(family, ..)| *family == IpFamily::V4).count() as u64,
+        map::BACKENDS6 => store.backends().filter(|(family, ..)| *family == IpFamily::V6).count() as u64,
         map::RINGS => store.ring_lines(),
         map::FRONTENDS4 => maps::count::<FrontendKey4, FrontendEntry>(data)?,
         map::FRONTENDS6 => maps::count::<FrontendKey6, FrontendEntry>(data)?,

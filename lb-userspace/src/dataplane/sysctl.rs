@@ -98,7 +98,8 @@ impl Sysctls {
             .map_err(|error: PortSetError| SysctlError::Contents { name: RESERVED_PORTS, message: error.to_string() })
     }
 
-    fn set(&self, name: &str, value: &str) -> Result<Option<String>, SysctlError> {
+    /// Writes a sysctl that has another value; tells what changed.
+    pub(crate) fn set(&self, name: &str, value: &str) -> Result<Option<String>, SysctlError> {
         let before = self.read(name)?;
         if before.trim() == value {
             return Ok(None);
@@ -124,10 +125,11 @@ impl Sysctls {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn sysctls(values: &[(&str, &str)]) -> (tempfile::TempDir, Sysctls) {
+    /// Files in a directory of their own.
+    pub(crate) fn sysctls(values: &[(&str, &str)]) -> (tempfile::TempDir, Sysctls) {
         let dir = tempfile::tempdir().unwrap();
         for (name, value) in values {
             let path = dir.path().join(name);

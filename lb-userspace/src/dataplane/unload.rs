@@ -9,12 +9,14 @@ use serde::Serialize;
 
 use super::config::{Pins, run_dir};
 use super::error::DataplaneError;
+use super::ipv6::Ipv6;
 use super::lock::{Lock, LockError};
 use super::netlink::Netlink;
 use super::ports::PortSet;
 use super::record::Record;
 use super::sysctl::{SysctlError, Sysctls};
 use super::{attach, bpffs, route, tc};
+use crate::tables::IpFamily;
 
 /// What was taken back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -112,7 +114,11 @@ fn removed(dir: &Path, result: io::Result<()>) -> Result<(), DataplaneError> {
 
 fn restore(record: &Record, report: &mut UnloadReport) -> Result<(), DataplaneError> {
     if let Some(policy) = record.policy {
-        report.removed.extend(route::remove(&Netlink::connect()?, policy)?);
+        let netlink = Netlink::connect()?;
+        report.removed.extend(route::remove(&netlink, policy, IpFamily::V4)?);
+        if Ipv6::find(&Sysctls::default(), &[]) != Ipv6::Missing {
+            report.removed.extend(route::remove(&netlink, policy, IpFamily::V6)?);
+        }
     }
     let ports: PortSet = record.reserved_ports.parse().map_err(|error: super::ports::PortSetError| {
         SysctlError::Contents { name: "reservedPorts of record.json", message: error.to_string() }

@@ -21,8 +21,10 @@ use super::table::RouteTable;
 
 /// Raised with every change of the messages. Agent and front are the same binary, so it differs only by mistake.
 pub const PROTOCOL: u32 = 1;
-/// Most listeners of a front, and so descriptors in one message (the kernel takes 253).
-pub const MAX_LISTENERS: usize = lb_common::limits::LISTENERS_PER_KIND as usize;
+/// Most listeners of a front in one family: those of both go in one message, and the kernel takes 253 descriptors in it
+/// (`SCM_MAX_FD`, include/net/scm.h).
+pub const MAX_LISTENERS: usize = 126;
+const _: () = assert!(MAX_LISTENERS <= lb_common::limits::LISTENERS_PER_KIND as usize);
 /// Connections that wait to be accepted by one listener; the kernel caps it at net.core.somaxconn.
 pub const BACKLOG: i32 = 4096;
 /// Longest frame: some hundred thousand routes.
@@ -124,10 +126,10 @@ pub fn send_hello(socket: &UnixStream, access_log: bool, listeners: &[TcpListene
     let hello = Hello { protocol: PROTOCOL, listeners: listeners.len(), access_log };
     let bytes = frame(&hello)?;
     let descriptors: Vec<BorrowedFd<'_>> = listeners.iter().map(AsFd::as_fd).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_LISTENERS))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2 * MAX_LISTENERS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-        return Err(ControlError::Listeners { found: listeners.len(), expected: MAX_LISTENERS });
+        return Err(ControlError::Listeners { found: listeners.len(), expected: 2 * MAX_LISTENERS });
     }
     // A new socket takes a message of this size whole.
     let sent =
@@ -138,7 +140,7 @@ pub fn send_hello(socket: &UnixStream, access_log: bool, listeners: &[TcpListene
 /// Receives the first message. The socket blocks.
 pub fn receive_hello(mut socket: &UnixStream) -> Result<(Hello, Vec<TcpListener>), ControlError> {
     let mut length = [0; 4];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_LISTENERS))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2 * MAX_LISTENERS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     // The descriptors come with the first bytes, and the kernel reads no further than that message.
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::WAITALL;
@@ -222,7 +224,8 @@ mod tests {
     #[test]
     fn listeners_travel_with_the_first_message() {
         let (agent, front) = UnixStream::pair().expect("a pair");
-        let listeners: Vec<_> = (0..MAX_LISTENERS).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+        let listeners: Vec<_> =
+            (0..2 * MAX_LISTENERS).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
         send_hello(&agent, true, &listeners).expect("sent");
         (&agent).write_all(b"next").expect("sent");
         let (hello, received) = receive_hello(&front).expect("received");

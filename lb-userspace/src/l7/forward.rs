@@ -31,7 +31,11 @@ impl Ends {
     pub fn new(client: SocketAddr, front: SocketAddr) -> Self {
         // Digits, dots and colons are always valid in a header.
         let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown"));
-        let authority = if front.port() == 80 && front.is_ipv4() { front.ip().to_string() } else { front.to_string() };
+        let authority = match front {
+            SocketAddr::V4(front) if front.port() == 80 => front.ip().to_string(),
+            SocketAddr::V6(front) if front.port() == 80 => format!("[{}]", front.ip()),
+            front => front.to_string(),
+        };
         Ends {
             client,
             front,

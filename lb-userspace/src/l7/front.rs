@@ -95,6 +95,7 @@ async fn run(control: UnixStream, hello: &Hello, listeners: Vec<TcpListener>) ->
     let terminate = signal(SignalKind::terminate()).map_err(start_error("listen for SIGTERM"))?;
     let (from_agent, to_agent) = control.into_split();
     let descriptors = descriptors::raise().map_err(start_error("raise the limit of open descriptors"))?;
+    let listeners = workers::per_worker(listeners);
     let clients = descriptors::clients_per_worker(descriptors, listeners.len());
     let limits = Limits { clients, ..Limits::default() };
     let (workers, log_written) = Workers::start(listeners, hello.access_log, limits)?;

@@ -1,10 +1,10 @@
-//! One worker per core: a single-threaded runtime with its own listener, its own connections to backends and its own
+//! One worker per core: a single-threaded runtime with its own listeners, its own connections to backends and its own
 //! view of the routes. Workers share nothing that a request would have to wait for.
 
 mod limits;
 mod view;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
@@ -12,10 +12,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
@@ -49,8 +49,8 @@ impl Shared {
 /// What a worker is given to start.
 #[derive(Debug)]
 pub struct Start {
-    /// Its listener.
-    pub listener: std::net::TcpListener,
+    /// Its listeners: one of each family.
+    pub listeners: Vec<std::net::TcpListener>,
     /// The routes, as they change.
     pub routes: watch::Receiver<Arc<Router>>,
     /// Turns true when the worker is to drain.
@@ -80,7 +80,7 @@ pub enum Stage {
     Serving,
     /// Still accepting; connections end with their next answer.
     Draining,
-    /// The listener is closed; connections end as soon as no request is in flight.
+    /// The listeners are closed; connections end as soon as no request is in flight.
     Closing,
 }
 
@@ -190,14 +190,17 @@ impl Drop for Open {
 }
 
 async fn serve(start: Start) -> io::Result<()> {
-    let Start { listener, routes, drain, shared, in_force, log, limits, limiter } = start;
-    listener.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(listener)?;
+    let Start { listeners, routes, drain, shared, in_force, log, limits, limiter } = start;
+    let listeners = listeners.into_iter().map(|listener| {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    });
+    let listeners = Listeners { sockets: listeners.collect::<io::Result<_>>()?, first: Cell::new(0) };
     let worker = Rc::new(Worker::new(shared, log, limits, limiter));
     if has_first_table(routes.clone(), drain.clone()).await {
         tokio::task::spawn_local(follow_routes(Rc::clone(&worker), routes, in_force));
         tokio::task::spawn_local(keep_house(Rc::clone(&worker)));
-        accept_until_drained(&worker, listener, drain).await;
+        accept_until_drained(&worker, listeners, drain).await;
     }
     let mut open = worker.open.subscribe();
     // Whatever is still open after that is cut off.
@@ -238,36 +241,58 @@ async fn keep_house(worker: Rc<Worker>) {
     }
 }
 
-async fn accept_until_drained(worker: &Rc<Worker>, listener: TcpListener, mut drain: watch::Receiver<bool>) {
+async fn accept_until_drained(worker: &Rc<Worker>, listeners: Listeners, mut drain: watch::Receiver<bool>) {
     tokio::select! {
-        () = accept(worker, &listener) => {}
+        () = accept(worker, &listeners) => {}
         _ = drain.wait_for(|drain| *drain) => {}
     }
     worker.stage.send_replace(Stage::Draining);
-    // Half-open handshakes stay with this socket until they are done.
-    let _ = timeout_at(Instant::now() + worker.limits.hand_over, accept(worker, &listener)).await;
-    empty_queue(worker, &listener).await;
-    drop(listener);
+    // Half-open handshakes stay with these sockets until they are done.
+    let _ = timeout_at(Instant::now() + worker.limits.hand_over, accept(worker, &listeners)).await;
+    empty_queues(worker, &listeners).await;
+    drop(listeners);
     worker.stage.send_replace(Stage::Closing);
 }
 
 /// Accepts what the kernel has already connected: closing the socket would reset it. Without a successor more keeps
 /// coming, so there is an end to it.
-async fn empty_queue(worker: &Rc<Worker>, listener: &TcpListener) {
-    for _ in 0..BACKLOG {
-        match poll_fn(|cx| Poll::Ready(listener.poll_accept(cx))).await {
+async fn empty_queues(worker: &Rc<Worker>, listeners: &Listeners) {
+    for _ in 0..BACKLOG as usize * listeners.sockets.len() {
+        match poll_fn(|cx| Poll::Ready(listeners.poll_accept(cx))).await {
             Poll::Ready(Ok((stream, peer))) => connection::spawn(worker, stream, peer),
             Poll::Ready(Err(_)) | Poll::Pending => return,
         }
     }
 }
 
-async fn accept(worker: &Rc<Worker>, listener: &TcpListener) {
+/// The listeners of a worker, as one.
+struct Listeners {
+    sockets: Vec<TcpListener>,
+    /// Which one is asked first: the one after that which had a connection last, so that no family waits for the other.
+    first: Cell<usize>,
+}
+
+impl Listeners {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        let count = self.sockets.len();
+        for turn in 0..count {
+            let index = (self.first.get() + turn) % count;
+            let Some(socket) = self.sockets.get(index) else { continue };
+            if let Poll::Ready(accepted) = socket.poll_accept(cx) {
+                self.first.set(index + 1);
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+async fn accept(worker: &Rc<Worker>, listeners: &Listeners) {
     let mut open = worker.open.subscribe();
     loop {
         // The worker holds the sender, so this ends only when there is room.
         let _ = open.wait_for(|open| *open < worker.limits.clients).await;
-        match listener.accept().await {
+        match poll_fn(|cx| listeners.poll_accept(cx)).await {
             Ok((stream, peer)) => connection::spawn(worker, stream, peer),
             // Out of descriptors or memory: the connections wait in the kernel.
             Err(_) => sleep(Duration::from_millis(50)).await,

@@ -45,7 +45,6 @@ impl Control {
         self.front.publish(outcome.compiled.routes.clone());
         problems.extend(self.own_problems());
         problems.extend(problems::services_kept(outcome.kept, &self.objects.unread().collect::<Vec<_>>()));
-        problems.extend(problems::ipv6(&outcome.compiled.tables));
         problems.extend(outcome.problems);
         self.sinks.publish(problems);
         self.state.publish(Picture::new(Arc::clone(&self.desired), outcome.compiled));

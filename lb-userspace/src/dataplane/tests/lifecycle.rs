@@ -47,7 +47,10 @@ fn attaches_natively_reloads_in_place_and_takes_everything_back() {
         assert_eq!(second.interfaces()[0].mode, InterfaceMode::Native);
         drop((second, link));
 
-        assert!(sh("ip rule").contains("fwmark 0x2000/0x2000 iif uplink lookup 30565"));
+        for family in ["-4", "-6"] {
+            assert!(sh(&format!("ip {family} rule")).contains("fwmark 0x2000/0x2000 iif uplink lookup 30565"));
+            assert!(sh(&format!("ip {family} route show table 30565")).contains("local default dev lo"));
+        }
         assert_eq!(reserved_ports(), "15000-29999");
         let report = unload(&stage.config.pin_path, false, |_| Ok(Vec::new())).unwrap();
         assert!(report.removed.contains(&"link weir_xdp_uplink".to_owned()), "{report:?}");
@@ -55,7 +58,10 @@ fn attaches_natively_reloads_in_place_and_takes_everything_back() {
         assert!(report.removed.contains(&map), "{report:?}");
         assert_eq!(xdp_program(), None);
         assert!(!stage.config.pin_path.exists());
-        assert!(!sh("ip rule").contains("0x2000") && sh("ip route show table all").matches("30565").count() == 0);
+        for family in ["-4", "-6"] {
+            assert!(!sh(&format!("ip {family} rule")).contains("0x2000"), "IP {family}");
+            assert_eq!(sh(&format!("ip {family} route show table all")).matches("30565").count(), 0, "IP {family}");
+        }
         assert_eq!(reserved_ports(), "20000-20001");
         assert!(
             unload(&stage.config.pin_path, false, |_| Ok(Vec::new())).unwrap().removed.is_empty(),
@@ -111,6 +117,8 @@ fn names_interfaces_that_do_not_exist() {
         let error = start(&config).err().unwrap().to_string();
         assert!(error.starts_with("--interface eth7: no such interface; there are: lo, "), "{error}");
         sh("ip route del default");
+        assert!(stage.start().is_ok(), "the default route of IPv6 names an interface as well");
+        sh("ip -6 route del default");
         assert!(matches!(stage.start(), Err(DataplaneError::NoInterface)));
     });
 }

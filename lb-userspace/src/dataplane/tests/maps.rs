@@ -1,17 +1,18 @@
 //! The maps: what is written is read, what is full says so, what is idle goes.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, Ipv6Addr, TcpListener};
 
-use lb_common::abi::{
-    BackendEntry4, Counters, DeviceEntry, FlowEntry4, FlowKey4, ReplyEntry4, device_flag, map, setting,
-};
+use aya::maps::PerCpuValues;
+use lb_common::abi::{BackendEntry4, Counters, DeviceEntry, FlowEntry, FlowKey, ReplyEntry, device_flag, map, setting};
+use lb_common::addr::{Addr6, V4, V6};
 use lb_common::be::{Be16, Be32};
 use lb_common::conntrack::{FlowState, TCP_CLOSED, TCP_ESTABLISHED};
 use lb_common::transport::tcp_flag;
 
 use super::stage::{run, sh};
 use crate::dataplane::apply::apply;
+use crate::dataplane::family::MapFamily;
 use crate::dataplane::mapped::Access;
 use crate::dataplane::spec::{self, Shape};
 use crate::dataplane::store::StoreError;
@@ -50,7 +51,7 @@ fn what_is_written_is_loaded_again() {
         drop(dataplane);
         let inspection = inspect(&stage.config.pin_path).unwrap();
         assert_eq!(inspection.tables, tables);
-        assert_eq!(inspection.counters.services.len(), 3);
+        assert_eq!(inspection.counters.services.len(), tables.services.len());
 
         let again = stage.start().unwrap();
         let mut store = again.store().unwrap();
@@ -159,18 +160,35 @@ fn full_maps_name_the_flag() {
 }
 
 #[test]
-fn ipv6_is_passed_over_and_counted() {
-    run("ipv6", |stage| {
+fn the_source_of_nat_for_ipv6_goes_as_it_came() {
+    run("snat6", |stage| {
+        let mut store = stage.start().unwrap().store().unwrap();
+        for address in [Some("2001:db8::1".parse().unwrap()), Some("fd00::".parse().unwrap()), None] {
+            let settings = Settings { snat_address6: address, ..tables().settings };
+            store.write_settings(&settings).unwrap();
+            assert_eq!(store.load().unwrap().settings, settings);
+        }
+    });
+}
+
+/// An id means one backend, so its counters begin anew, and flows to the other one find theirs gone.
+#[test]
+fn an_id_that_changes_its_family_counts_from_zero() {
+    run("family", |stage| {
         let dataplane = stage.start().unwrap();
         let mut store = dataplane.store().unwrap();
-        store
-            .upsert_frontend(&key("2001:db8::1", 80), &Frontend { service: ServiceId(1), front: None, cluster: false })
-            .unwrap();
-        store.upsert_backend(IpFamily::V6, BackendId(1), &backend("2001:db8::2", 80, false)).unwrap();
-        store.upsert_node_address("2001:db8::3".parse().unwrap()).unwrap();
-        let loaded = store.load().unwrap();
-        assert!(loaded.frontends.is_empty() && loaded.backends.is_empty() && loaded.node_addresses.is_empty());
-        assert_eq!(dataplane.passed_over_ipv6(), 3);
+        store.upsert_backend(IpFamily::V4, BackendId(1), &backend("10.244.1.5", 80, true)).unwrap();
+        let mut stats = dataplane.maps.per_cpu::<Counters>(map::BACKEND_STATS).unwrap();
+        let counted = vec![Counters { packets: 7, ..Counters::default() }; aya::util::nr_cpus().unwrap()];
+        stats.set(1, PerCpuValues::try_from(counted).unwrap(), 0).unwrap();
+        store.delete_backend(IpFamily::V4, BackendId(1)).unwrap();
+        store.upsert_backend(IpFamily::V6, BackendId(1), &backend("fd00:1::5", 80, true)).unwrap();
+        let counters = dataplane.counters().unwrap();
+        assert_eq!(
+            counters.backends.into_iter().collect::<Vec<_>>(),
+            [((IpFamily::V6, BackendId(1)), Counters::default())]
+        );
+        assert_eq!(counters.generations, [((IpFamily::V6, BackendId(1)), 1)].into());
     });
 }
 
@@ -182,7 +200,7 @@ fn counters_of_a_reused_id_start_at_zero() {
         let mut stats = dataplane.maps.per_cpu::<Counters>(map::SERVICE_STATS).unwrap();
         let cpus = aya::util::nr_cpus().unwrap();
         let counted = vec![Counters { packets: 3, bytes: 300, new_flows: 1 }; cpus];
-        stats.set(2, aya::maps::PerCpuValues::try_from(counted).unwrap(), 0).unwrap();
+        stats.set(2, PerCpuValues::try_from(counted).unwrap(), 0).unwrap();
         let total = dataplane.counters().unwrap().services[&ServiceId(2)];
         assert_eq!((total.packets, total.bytes, total.new_flows), (3 * cpus as u64, 300 * cpus as u64, cpus as u64));
         let mut store = dataplane.store().unwrap();
@@ -201,6 +219,12 @@ fn devices_carry_address_mac_and_the_right_to_transmit() {
         let devices = dataplane.maps.hash::<u32, DeviceEntry>(map::DEVICES).unwrap();
         let entry = devices.get(&uplink.index, 0).unwrap();
         assert_eq!((entry.address4, entry.flags), (Be32::from_bytes([192, 0, 2, 1]), device_flag::UPLINK));
+        let address6: Ipv6Addr = "2001:db8::1".parse().unwrap();
+        assert_eq!(
+            entry.address6,
+            Addr6::from_bytes(address6.octets()),
+            "neither the deprecated nor the link-local one"
+        );
         assert_ne!(entry.mac, [0; 3]);
         // A veth takes what is redirected to it only if its other end polls for it (veth.c, `veth_set_xdp_features`).
         sh("ethtool -K peer gro on");
@@ -215,24 +239,29 @@ fn devices_carry_address_mac_and_the_right_to_transmit() {
 
 #[test]
 fn idle_flows_go_with_their_replies_and_live_ones_stay() {
-    run("garbage", |stage| {
+    idle_flows_of_a_family_go::<V4>("garbage");
+    idle_flows_of_a_family_go::<V6>("garbage6");
+}
+
+fn idle_flows_of_a_family_go<F: MapFamily>(name: &str) {
+    run(name, |stage| {
         let mut dataplane = stage.start().unwrap();
         let mut store = dataplane.store().unwrap();
-        store.upsert_backend(IpFamily::V4, BackendId(1), &backend("10.244.1.5", 8_080, false)).unwrap();
+        store.upsert_backend(F::FAMILY, BackendId(1), &backend(&ip::<F>(5).to_string(), 8_080, false)).unwrap();
         let now = 10 * TCP_ESTABLISHED;
         let old = now - TCP_ESTABLISHED - 1;
         let gone = now - TCP_CLOSED - 1;
-        add_flow(&dataplane, 1, FlowState::PROVEN, old, Some(old));
-        add_flow(&dataplane, 2, FlowState::PROVEN, old, Some(now));
-        add_flow(&dataplane, 3, FlowState::PROVEN, now, None);
-        add_flow(&dataplane, 4, FlowState::PROVEN.after_client(tcp_flag::RST), gone, Some(gone));
-        add_reply(&dataplane, 5, old);
-        add_flow(&dataplane, 6, FlowState::PROVEN, old, None);
+        add_flow::<F>(&dataplane, 1, FlowState::PROVEN, old, Some(old));
+        add_flow::<F>(&dataplane, 2, FlowState::PROVEN, old, Some(now));
+        add_flow::<F>(&dataplane, 3, FlowState::PROVEN, now, None);
+        add_flow::<F>(&dataplane, 4, FlowState::PROVEN.after_client(tcp_flag::RST), gone, Some(gone));
+        add_reply::<F>(&dataplane, 5, old);
+        add_flow::<F>(&dataplane, 6, FlowState::PROVEN, old, None);
         // The tuple of flow 7's replies is flow 2's by now: not to be removed with flow 7.
-        insert_flow(&dataplane, 7, 2, FlowState::PROVEN, old);
+        insert_flow::<F>(&dataplane, 7, 2, FlowState::PROVEN, old);
         // Flow 8 has moved to another tuple: its old reply entry is nobody's.
-        insert_flow(&dataplane, 8, 9, FlowState::PROVEN, now);
-        add_reply(&dataplane, 8, old);
+        insert_flow::<F>(&dataplane, 8, 9, FlowState::PROVEN, now);
+        add_reply::<F>(&dataplane, 8, old);
         let mut totals = (0, 0);
         loop {
             let report = dataplane.collector.collect(now).unwrap();
@@ -242,8 +271,8 @@ fn idle_flows_go_with_their_replies_and_live_ones_stay() {
             }
         }
         assert_eq!(totals, (4, 2));
-        let flows = dataplane.maps.hash::<FlowKey4, FlowEntry4>(map::FLOWS4).unwrap();
-        let replies = dataplane.maps.hash::<FlowKey4, ReplyEntry4>(map::REPLIES4).unwrap();
+        let flows = dataplane.maps.hash::<FlowKey<F::Addr>, FlowEntry<F::Addr>>(F::MAPS.flows).unwrap();
+        let replies = dataplane.maps.hash::<FlowKey<F::Addr>, ReplyEntry<F::Addr>>(F::MAPS.replies).unwrap();
         let mut left: Vec<u16> = flows.keys().map(|key| key.unwrap().source_port.host()).collect();
         left.sort_unstable();
         assert_eq!(left, [2, 3, 8]);
@@ -257,10 +286,11 @@ fn garbage_of_many_flows_is_collected_in_batches() {
     run("garbage-many", |stage| {
         let mut dataplane = stage.start().unwrap();
         for client in 1..=1_000 {
-            add_flow(&dataplane, client, FlowState::PROVEN, 0, None);
+            add_flow::<V4>(&dataplane, client, FlowState::PROVEN, 0, None);
+            add_flow::<V6>(&dataplane, client, FlowState::PROVEN, 0, None);
         }
         let report = dataplane.collector.collect(10 * TCP_ESTABLISHED).unwrap();
-        assert_eq!((report.examined, report.expired), (1_000, 1_000));
+        assert_eq!((report.examined, report.expired), (2_000, 2_000));
     });
 }
 
@@ -271,64 +301,79 @@ fn listeners_are_counted_after_they_are_there() {
         let counts = |dataplane: &Dataplane| {
             dataplane.maps.array::<u64>(map::SETTINGS).unwrap().get(&setting::LISTENER_COUNTS, 0).unwrap()
         };
-        let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let bind = |at: &str| TcpListener::bind(at).unwrap();
+        let mut listeners: Vec<_> = (0..3).map(|_| bind("127.0.0.1:0")).collect();
         dataplane.set_listeners(&listeners, &listeners[..1]).unwrap();
         assert_eq!(counts(&dataplane), 0x1_0003);
         dataplane.set_listeners(&listeners[..2], &[]).unwrap();
         assert_eq!(counts(&dataplane), 2);
+        listeners.extend([bind("[::1]:0"), bind("[::1]:0")]);
+        dataplane.set_listeners(&listeners, &[]).unwrap();
+        assert_eq!(counts(&dataplane), 0x2_0000_0003);
     });
 }
 
-fn add_flow(dataplane: &Dataplane, client: u16, state: FlowState, last_seen: u32, reply: Option<u32>) {
-    insert_flow(dataplane, client, client, state, last_seen);
+fn add_flow<F: MapFamily>(dataplane: &Dataplane, client: u16, state: FlowState, last_seen: u32, reply: Option<u32>) {
+    insert_flow::<F>(dataplane, client, client, state, last_seen);
     if let Some(last_seen) = reply {
-        add_reply(dataplane, client, last_seen);
+        add_reply::<F>(dataplane, client, last_seen);
     }
 }
 
-fn insert_flow(dataplane: &Dataplane, client: u16, seen_as: u16, state: FlowState, last_seen: u32) {
-    let mut flows = dataplane.maps.hash::<FlowKey4, FlowEntry4>(map::FLOWS4).unwrap();
-    let entry = FlowEntry4 {
-        snat_address: Be32::new(1),
+fn insert_flow<F: MapFamily>(dataplane: &Dataplane, client: u16, seen_as: u16, state: FlowState, last_seen: u32) {
+    let mut flows = dataplane.maps.hash::<FlowKey<F::Addr>, FlowEntry<F::Addr>>(F::MAPS.flows).unwrap();
+    let entry = FlowEntry {
+        snat_address: address::<F>(1),
         snat_port: Be16::new(seen_as),
         state: state.number(),
         backend: 1,
         generation: 1,
         last_seen,
-        ..FlowEntry4::default()
+        ..FlowEntry::default()
     };
-    flows.insert(flow_key(client), entry, 0).unwrap();
+    flows.insert(flow_key::<F>(client), entry, 0).unwrap();
 }
 
-fn add_reply(dataplane: &Dataplane, client: u16, last_seen: u32) {
-    let mut replies = dataplane.maps.hash::<FlowKey4, ReplyEntry4>(map::REPLIES4).unwrap();
-    let flow = flow_key(client);
-    let key = FlowKey4 {
-        source: Be32::from_bytes([10, 244, 1, 5]),
-        destination: Be32::new(1),
+fn add_reply<F: MapFamily>(dataplane: &Dataplane, client: u16, last_seen: u32) {
+    let mut replies = dataplane.maps.hash::<FlowKey<F::Addr>, ReplyEntry<F::Addr>>(F::MAPS.replies).unwrap();
+    let flow = flow_key::<F>(client);
+    let key = FlowKey {
+        source: address::<F>(5),
+        destination: address::<F>(1),
         source_port: Be16::new(8_080),
         destination_port: Be16::new(client),
         protocol: 6,
     };
-    let entry = ReplyEntry4 {
+    let entry = ReplyEntry {
         frontend_address: flow.destination,
         frontend_port: flow.destination_port,
         client_address: flow.source,
         client_port: flow.source_port,
         last_seen,
-        ..ReplyEntry4::default()
+        ..ReplyEntry::default()
     };
     replies.insert(key, entry, 0).unwrap();
 }
 
-fn flow_key(client: u16) -> FlowKey4 {
-    FlowKey4 {
-        source: Be32::new(2),
-        destination: Be32::new(3),
+fn flow_key<F: MapFamily>(client: u16) -> FlowKey<F::Addr> {
+    FlowKey {
+        source: address::<F>(2),
+        destination: address::<F>(3),
         source_port: Be16::new(client),
         destination_port: Be16::new(80),
         protocol: 6,
     }
+}
+
+fn ip<F: MapFamily>(host: u8) -> IpAddr {
+    match F::FAMILY {
+        IpFamily::V4 => IpAddr::from([10, 244, 1, host]),
+        IpFamily::V6 => IpAddr::from([0xfd00, 1, 0, 0, 0, 0, 0, u16::from(host)]),
+    }
+}
+
+fn address<F: MapFamily>(host: u8) -> F::Addr {
+    F::address(ip::<F>(host)).unwrap()
 }
 
 fn key(address: &str, port: u16) -> FrontendKey {
@@ -354,21 +399,33 @@ fn tables() -> Tables {
             (udp, frontend(2, None)),
             (key("192.0.2.11", 80), frontend(3, Some(FrontListener::Http))),
             (key("192.0.2.11", 443), frontend(3, Some(FrontListener::Https))),
+            (key("2001:db8::10", 80), frontend(4, None)),
+            (key("::", 30_080), frontend(4, None)),
+            (key("2001:db8::11", 80), frontend(5, Some(FrontListener::Http))),
         ]
         .into(),
-        services: [(ServiceId(1), ring(101, 0)), (ServiceId(2), ring(16, 1)), (ServiceId(3), ring(0, 0))].into(),
+        services: [
+            (ServiceId(1), ring(101, 0)),
+            (ServiceId(2), ring(16, 1)),
+            (ServiceId(3), ring(0, 0)),
+            (ServiceId(4), ring(16, 3)),
+            (ServiceId(5), ring(0, 0)),
+        ]
+        .into(),
         backends: [
             ((IpFamily::V4, BackendId(1)), backend("10.244.1.5", 8_080, true)),
             ((IpFamily::V4, BackendId(7)), backend("10.244.2.6", 53, false)),
+            ((IpFamily::V6, BackendId(2)), backend("fd00:1::5", 8_080, true)),
+            ((IpFamily::V6, BackendId(3)), backend("fd00:2::6", 53, false)),
         ]
         .into(),
-        node_addresses: [IpAddr::from([192, 0, 2, 1])].into(),
-        vips: [IpAddr::from([192, 0, 2, 10]), IpAddr::from([192, 0, 2, 11])].into(),
+        node_addresses: ["192.0.2.1", "2001:db8::1"].map(|address| address.parse().unwrap()).into(),
+        vips: ["192.0.2.10", "192.0.2.11", "2001:db8::10", "2001:db8::11"].map(|vip| vip.parse().unwrap()).into(),
         settings: Settings {
             snat_ports: (15_000, 29_999),
             node_ports: Some((30_000, 32_767)),
             snat_address4: Some([192, 0, 2, 99].into()),
-            snat_address6: None,
+            snat_address6: Some("2001:db8::99".parse().unwrap()),
             front_mark: 0x2000,
         },
     }

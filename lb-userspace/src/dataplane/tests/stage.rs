@@ -15,7 +15,8 @@ pub(super) struct Stage {
     pub(super) config: Config,
 }
 
-/// Runs a test in a namespace of its own: `lo` up, `uplink` with 192.0.2.1/24 and a default route.
+/// Runs a test in a namespace of its own: `lo` up, `uplink` with 192.0.2.1/24, 2001:db8::1/64, a deprecated address, and a
+/// default route for each family, that of IPv6 by a link-local address.
 pub(super) fn run(name: &str, test: impl FnOnce(&Stage) + Send) {
     if !rustix::process::geteuid().is_root() {
         println!("skipped: {name} needs root");
@@ -47,9 +48,14 @@ pub(super) fn sh(command: &str) -> String {
 impl Stage {
     fn set_up(name: &str) -> Self {
         sh("ip link set lo up");
+        // Addresses count at once.
+        sh("for conf in all default; do echo 0 > /proc/sys/net/ipv6/conf/$conf/accept_dad; done");
         sh(&format!("ip link add {UPLINK} type veth peer name peer"));
         sh(&format!("ip link set {UPLINK} up && ip link set peer up"));
         sh(&format!("ip address add 192.0.2.1/24 dev {UPLINK} && ip route add default via 192.0.2.254"));
+        sh(&format!("ip address add 2001:db8::1/64 dev {UPLINK} nodad"));
+        sh(&format!("ip address add 2001:db8::2/64 dev {UPLINK} nodad preferred_lft 0"));
+        sh(&format!("ip route add default via fe80::254 dev {UPLINK}"));
         let pin_path = PathBuf::from(format!("/sys/fs/bpf/wplane-{}-{name}", std::process::id()));
         let node_ips = vec![IpAddr::from([192, 0, 2, 1])];
         Self { config: Config { pin_path, node_ips, sizes: small(), xdp: XdpPolicy::Native, ..Config::default() } }

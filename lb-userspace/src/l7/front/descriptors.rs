@@ -4,7 +4,7 @@ use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Listener, runtime and signals of a worker, with some to spare.
+/// Listeners, runtime and signals of a worker, with some to spare.
 const PER_WORKER: u64 = 16;
 /// Control socket, log and the like.
 const OTHERS: u64 = 64;

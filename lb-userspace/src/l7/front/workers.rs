@@ -1,4 +1,4 @@
-//! The threads of the front: one worker per listener, and one that writes the access log.
+//! The threads of the front: one worker per core, and one that writes the access log.
 
 use std::io;
 use std::net::TcpListener;
@@ -24,9 +24,9 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// One thread per listener, and one for the access log, which tells when it has written everything.
+    /// One thread for each set of listeners, and one for the access log, which tells when it has written everything.
     pub(super) fn start(
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Vec<TcpListener>>,
         access_log: bool,
         limits: Limits,
     ) -> Result<(Self, Option<Receiver<()>>), FrontError> {
@@ -36,10 +36,10 @@ impl Workers {
         let (tell_end, ended) = mpsc::unbounded_channel();
         let limiter = Arc::default();
         let mut shared = Vec::new();
-        for (number, listener) in listeners.into_iter().enumerate() {
+        for (number, listeners) in listeners.into_iter().enumerate() {
             let worker = Arc::new(Shared::default());
             let start = worker::Start {
-                listener,
+                listeners,
                 routes: routes.subscribe(),
                 drain: drain.subscribe(),
                 shared: Arc::clone(&worker),
@@ -80,6 +80,17 @@ impl Workers {
             None => Ok(true),
         }
     }
+}
+
+/// Each worker gets one listener of each family that there is.
+pub(super) fn per_worker(listeners: Vec<TcpListener>) -> Vec<Vec<TcpListener>> {
+    let is_v6 = |listener: &TcpListener| listener.local_addr().is_ok_and(|address| address.is_ipv6());
+    let (v6, v4): (Vec<_>, Vec<_>) = listeners.into_iter().partition(is_v6);
+    let mut v6 = v6.into_iter();
+    let mut sets: Vec<Vec<_>> =
+        v4.into_iter().map(|listener| [listener].into_iter().chain(v6.next()).collect()).collect();
+    sets.extend(v6.map(|listener| vec![listener]));
+    sets
 }
 
 type LogEnds = (Option<std::sync::mpsc::SyncSender<Vec<u8>>>, Option<Receiver<()>>);

@@ -57,6 +57,32 @@ fn the_backend_learns_who_asked() {
     assert_eq!(reply.header("connection").as_deref(), Some("close"));
 }
 
+/// One worker listens for both families, and asks backends of either.
+#[test]
+fn clients_and_backends_of_ipv6_are_served_beside_those_of_ipv4() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("skipped: this machine has no IPv6");
+        return;
+    }
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nsix";
+    let backend = Backend::answering_at("[::1]:0", answer);
+    let front = Front::start(&all_to(&[backend.address]), limits());
+    let address6 = front.address6.expect("IPv6");
+    for (at, client) in [(address6, "::1"), (front.address, "127.0.0.1"), (address6, "::1")] {
+        let mut connection = Client::new(std::net::TcpStream::connect(at).expect("the front listens"));
+        connection.send(b"GET / HTTP/1.0\r\n\r\n");
+        assert_eq!(connection.reply(false).text(), "six");
+        let sent = backend.heads.lock().expect("no panic").pop().expect("a request");
+        assert_eq!(header(&sent, "x-forwarded-for").as_deref(), Some(client), "{sent}");
+        assert_eq!(header(&sent, "host"), Some(at.to_string()), "{sent}");
+        let line = String::from_utf8(front.log.recv().expect("a line")).expect("text");
+        assert!(
+            line.starts_with(&format!("{client} - - [")) && line.trim_end().ends_with(&backend.address.to_string()),
+            "{line}"
+        );
+    }
+}
+
 #[test]
 fn missing_services_and_empty_ones_are_named() {
     let front =

@@ -38,6 +38,8 @@ pub(super) fn limits() -> Limits {
 
 pub(super) struct Front {
     pub(super) address: SocketAddr,
+    /// Where it listens for IPv6; `None` on a machine without.
+    pub(super) address6: Option<SocketAddr>,
     pub(super) log: std::sync::mpsc::Receiver<Vec<u8>>,
     routes: watch::Sender<Arc<Router>>,
     drain: watch::Sender<bool>,
@@ -49,11 +51,13 @@ impl Front {
     pub(super) fn start(table: &RouteTable, limits: Limits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
+        let listener6 = TcpListener::bind("[::1]:0").ok();
+        let address6 = listener6.as_ref().map(|listener| listener.local_addr().expect("an address"));
         let (routes, drain) = (watch::Sender::new(Arc::new(Router::new(1, table))), watch::Sender::new(false));
         let shared = Arc::new(Shared::default());
         let (writer, log) = queue();
         let start = Start {
-            listener,
+            listeners: [listener].into_iter().chain(listener6).collect(),
             routes: routes.subscribe(),
             drain: drain.subscribe(),
             shared: Arc::clone(&shared),
@@ -63,7 +67,7 @@ impl Front {
             limiter: Arc::default(),
         };
         let thread = Some(std::thread::spawn(move || run(start)));
-        let front = Front { address, log, routes, drain, shared, thread };
+        let front = Front { address, address6, log, routes, drain, shared, thread };
         wait_for("the first table", || front.shared.version() == 1);
         front
     }
@@ -218,7 +222,11 @@ pub(super) struct Backend {
 
 impl Backend {
     pub(super) fn start(serve: impl Fn(Client, &Mutex<Vec<String>>) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::start_at("127.0.0.1:0", serve)
+    }
+
+    pub(super) fn start_at(at: &str, serve: impl Fn(Client, &Mutex<Vec<String>>) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(at).expect("a port");
         let address = listener.local_addr().expect("an address");
         let (connections, stop, heads) =
             (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)), Arc::default());
@@ -239,8 +247,12 @@ impl Backend {
 
     /// Answers every request with the same bytes and keeps the connection.
     pub(super) fn answering(answer: &str) -> Self {
+        Self::answering_at("127.0.0.1:0", answer)
+    }
+
+    pub(super) fn answering_at(at: &str, answer: &str) -> Self {
         let answer = answer.to_owned();
-        Self::start(move |mut client, heads| {
+        Self::start_at(at, move |mut client, heads| {
             loop {
                 let head = client.head();
                 if head.is_empty() {
