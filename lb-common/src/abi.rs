@@ -414,6 +414,8 @@ pub mod device_flag {
     pub const TUNNEL: u32 = 4;
     /// Its packets begin with the IP header.
     pub const BARE: u32 = 8;
+    /// VLAN devices stand on it: a tag names a network of its own.
+    pub const VLANS: u32 = 16;
 }
 
 /// A next hop that the routing table gave, as long as it holds ([`crate::hop`]).

@@ -111,6 +111,8 @@ pub struct Maps<F: Ip> {
     pub uplink_addresses: HashMap<u32, F::Addr>,
     /// Those of them that are tunnels.
     pub tunnels: Vec<u32>,
+    /// VLAN devices stand on the device that packets come in by.
+    pub vlans: bool,
     /// Now, in ticks.
     pub now: Cell<u32>,
     /// Nanoseconds into that tick.
@@ -152,6 +154,7 @@ impl<F: Ip> Default for Maps<F> {
             routing: Box::new(|_| Route::None(DropReason::NoRoute)),
             resolves: false,
             uplink_addresses: HashMap::new(),
+            vlans: false,
             tunnels: Vec::new(),
             now: Cell::new(1_000),
             into_tick: Cell::new(0),
@@ -293,6 +296,10 @@ impl<F: Ip> Lookup<F> for Maps<F> {
 
     fn uplink_address(&self, device: u32) -> Option<F::Addr> {
         self.uplink_addresses.get(&device).copied()
+    }
+
+    fn carries_vlans(&self, _device: u32) -> bool {
+        self.vlans
     }
 
     fn is_tunnel(&self, device: u32) -> bool {

@@ -131,6 +131,11 @@ pub trait Lookup<F: Ip> {
     /// The address from which SNAT goes out of this device; `None` if our programs do not see what comes in by it.
     fn uplink_address(&self, device: u32) -> Option<F::Addr>;
 
+    /// VLAN devices of this machine stand on the device, so packets with and without tag are of different networks.
+    fn carries_vlans(&self, _device: u32) -> bool {
+        false
+    }
+
     /// The device is no external interface, but replies of backends come in by it ([`crate::pipeline::tunnel_of`]).
     fn is_tunnel(&self, device: u32) -> bool;
 

@@ -24,6 +24,7 @@ use crate::verdict::{Verdict, refused};
 
 pub(crate) use balance::pick;
 use balance::{Known, begin, known_flow};
+pub use send::keeps_tags;
 pub(crate) use send::next_hop;
 use send::{Onward, send};
 pub use tunnel::{tunnel, tunnel_of};

@@ -37,6 +37,9 @@ use crate::xdp_packet::XdpPacket;
 /// XDP at the ingress of each external interface: the fast cases of IPv4.
 #[xdp(frags)]
 pub fn weir_xdp(ctx: XdpContext) -> u32 {
+    if XdpPacket(&ctx).is_split() {
+        return xdp_action::XDP_PASS; // without a word: the companion does it all
+    }
     let frame = Ethernet::parse(&XdpPacket(&ctx));
     if carries_ipv6(&frame) {
         // SAFETY: nothing here is dropped; a call that fails returns.
@@ -139,7 +142,7 @@ fn at_tc_ingress<F: Routed>(ctx: &TcContext, frame: Result<Ethernet, DropReason>
     let action = match verdict {
         Verdict::Pass | Verdict::Deliver | Verdict::HandOver(_) => TC_ACT_UNSPEC,
         Verdict::Front => mark_for_front(ctx),
-        Verdict::Transmit(device) => redirect(skb, device),
+        Verdict::Transmit(device) => redirect(skb, device, pipeline::keeps_tags::<F, _>(&kernel, device)),
         // SAFETY: the helper only notes the device; it returns TC_ACT_REDIRECT.
         Verdict::Answer => unsafe { bpf_redirect(kernel.ingress, 0) as i32 },
         Verdict::Drop(reason) => {
@@ -150,10 +153,11 @@ fn at_tc_ingress<F: Routed>(ctx: &TcContext, frame: Result<Ethernet, DropReason>
     sample::passed_by_tc(ctx, hook::TC_INGRESS, kernel.ingress, action)
 }
 
-/// Sends the packet out of the device, without the 802.1Q tags that it came with.
+/// Sends the packet out of the device, without the 802.1Q tags that it came with; `keep` leaves it a single one, which the
+/// kernel has put beside the packet. Behind a second one, in its bytes, the helper would not find the IP header.
 #[inline(always)]
-fn redirect(skb: *mut __sk_buff, device: u32) -> i32 {
-    let mut tags = 0;
+fn redirect(skb: *mut __sk_buff, device: u32, keep: bool) -> i32 {
+    let mut tags = if keep && !has_tag_in_bytes(skb) { 2 } else { 0 };
     while tags < 2 && has_tag(skb) {
         // SAFETY: the context is valid while the program runs; no pointer into the packet is kept.
         if unsafe { bpf_skb_vlan_pop(skb) } != 0 {
@@ -170,8 +174,15 @@ fn redirect(skb: *mut __sk_buff, device: u32) -> i32 {
 #[inline(always)]
 fn has_tag(skb: *mut __sk_buff) -> bool {
     // SAFETY: the context is valid while the program runs.
-    let (beside, protocol) = unsafe { ((*skb).vlan_present, (*skb).protocol as u16) };
-    beside != 0 || ethernet::is_tag(u16::from_be(protocol))
+    let beside = unsafe { (*skb).vlan_present };
+    beside != 0 || has_tag_in_bytes(skb)
+}
+
+#[inline(always)]
+fn has_tag_in_bytes(skb: *mut __sk_buff) -> bool {
+    // SAFETY: the context is valid while the program runs.
+    let protocol = unsafe { (*skb).protocol as u16 };
+    ethernet::is_tag(u16::from_be(protocol))
 }
 
 #[inline(always)]

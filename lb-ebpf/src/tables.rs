@@ -293,6 +293,12 @@ impl<F: FamilyMaps + Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES
     }
 
     #[inline(always)]
+    fn carries_vlans(&self, device: u32) -> bool {
+        // SAFETY: plain words; the agent replaces elements whole.
+        unsafe { DEVICES.get(device) }.is_some_and(|entry| entry.flags & device_flag::VLANS != 0)
+    }
+
+    #[inline(always)]
     fn is_tunnel(&self, device: u32) -> bool {
         // SAFETY: plain words; the agent replaces elements whole.
         unsafe { DEVICES.get(device) }.is_some_and(|entry| entry.flags & device_flag::TUNNEL != 0)

@@ -10,7 +10,18 @@ use lb_common::packet::{self, Packet};
 /// The packet of an XDP program. Everything the pipeline reads lies in the first buffer.
 pub(crate) struct XdpPacket<'a>(pub(crate) &'a XdpContext);
 
+/// All headers that the pipeline looks at, and what an ICMP error quotes, lie within so many bytes: 14 of Ethernet with 8 of
+/// tags, 60 of IPv4 or 40 and extensions of IPv6, 8 of ICMP, and as much once more.
+const HEADERS: usize = 256;
+
 impl XdpPacket<'_> {
+    /// Headers may reach beyond the first buffer of a packet of several. Drivers that split off headers leave some of them
+    /// there; large packets of others begin with a buffer of thousands of bytes.
+    #[inline(always)]
+    pub(crate) fn is_split(&self) -> bool {
+        self.at::<[u8; HEADERS]>(0).is_none() && self.len() >= HEADERS
+    }
+
     /// A place of type `T` at `offset`, if it lies within the first buffer.
     #[inline(always)]
     fn at<T>(&self, offset: usize) -> Option<*mut T> {

@@ -68,22 +68,70 @@ fn vlan_tags_and_options_stay() {
     }
 }
 
+/// To the backend behind each of the uplinks, with one tag and with two.
+const TAGGED: [&[(u16, u16)]; 2] = [&[(0x8100, 10)], &[(0x88a8, 20), (0x8100, 10)]];
+
+fn tagged(packet: &crate::packet::Builder, tags: &[(u16, u16)]) -> crate::packet::Builder {
+    tags.iter().fold(packet.clone(), |packet, &(kind, id)| packet.tag(kind, id))
+}
+
+#[test]
+fn tags_stay_on_the_way_back_out_of_the_same_device() {
+    for tags in TAGGED {
+        let mut bench = Bench::new();
+        let packet = tagged(&tcp((CLIENT, 40_000), (VIP, 80), SYN), tags);
+        let (verdict, bytes) = bench.run(Hook::Ingress, &packet.bytes());
+        assert_eq!(verdict, Verdict::Transmit(bench.devices.first));
+        let expected = packet.from(NODE, snat_port(&bench)).to(REMOTE_POD, 8080).ttl(63).macs(NEXT_NODE, UPLINK);
+        assert_eq!(crate::fixture::hex(&bytes), crate::fixture::hex(&expected.bytes()));
+        bench.assert_equal_state();
+    }
+}
+
 #[test]
 fn a_tag_does_not_follow_the_packet_into_another_network() {
-    for tags in [&[(0x8100, 10)][..], &[(0x88a8, 20), (0x8100, 10)]] {
-        let mut bench = Bench::new();
-        let bare = tcp((CLIENT, 40_000), (VIP, 80), SYN);
-        let packet = tags.iter().fold(bare.clone(), |packet, &(kind, id)| packet.tag(kind, id));
+    for (tags, port) in TAGGED.into_iter().flat_map(|tags| [(tags, 80), (tags, 81)]) {
+        // Out of another device; or out of the same, where VLAN devices tell its networks apart.
+        let vlans = port == 80;
+        let mut bench = Bench::with(|devices| lb_common::host::Maps { vlans, ..crate::world::host(devices) });
+        if let Some(kernel) = bench.kernel.as_mut().filter(|_| vlans) {
+            kernel.add_flags(bench.devices.first, lb_common::abi::device_flag::VLANS);
+        }
+        let bare = tcp((CLIENT, 40_000), (VIP, port), SYN);
+        let packet = tagged(&bare, tags);
         bench.ingress(&packet, Verdict::HandOver(Task::Forward), &packet);
         bench.assert_equal_state();
         if let Some(kernel) = &mut bench.kernel {
             let (outcome, bytes) = kernel.tc(lb_common::abi::program::TC_INGRESS, &packet.bytes());
             assert_eq!(outcome, crate::fixture::Outcome::Redirect);
-            let port = kernel.flows(lb_common::abi::map::HALF_FLOWS4).values().next().unwrap().snat_port.host();
-            let expected = bare.from(NODE, port).to(REMOTE_POD, 8080).ttl(63);
+            let flow = kernel.flows(lb_common::abi::map::HALF_FLOWS4).into_values().next().unwrap();
+            let (pod, node) = if vlans { (REMOTE_POD, NODE) } else { (FAR_POD, "10.20.0.11") };
+            let expected = bare.from(node, flow.snat_port.host()).to(pod, 8080).ttl(63);
             assert_eq!(crate::fixture::hex(&bytes), crate::fixture::hex(&expected.bytes()));
         }
     }
+}
+
+/// 9,000 bytes stand in three buffers.
+#[test]
+fn a_packet_of_several_buffers_is_rewritten_in_the_first() {
+    let packet = tcp((CLIENT, 40_000), (VIP, 7070), SYN).payload(&[7; 8_946]);
+    let expected = packet.clone().to(LOCAL_POD, 8080);
+    Bench::new().ingress(&packet, Verdict::Deliver, &expected);
+    Bench::new().ingress(&packet.tag(0x8100, 10), Verdict::Deliver, &expected.tag(0x8100, 10));
+}
+
+#[test]
+fn a_packet_whose_headers_are_in_several_buffers_is_left_to_the_companion() {
+    let mut bench = Bench::new();
+    let Some(kernel) = &mut bench.kernel else { return };
+    let packet = tcp((CLIENT, 40_000), (VIP, 7070), SYN).payload(&[7; 8_946]).bytes();
+    for first in [14, 33, 48, 255] {
+        let Some((outcome, bytes)) = kernel.xdp_split(&packet, first) else { return };
+        assert!(outcome == crate::fixture::Outcome::Pass && bytes == packet, "{first} bytes in the first buffer");
+    }
+    let (outcome, _) = kernel.xdp_split(&packet, 256).unwrap();
+    assert_eq!(outcome, crate::fixture::Outcome::Deliver);
 }
 
 #[test]

@@ -49,9 +49,11 @@ fn an_error_about_the_reply_of_a_remote_pod_reaches_the_pod() {
         let expected = icmp(NODE, REMOTE_POD, TOO_BIG, &sent.quoted(length)).options(&[1; 8]);
         let expected = expected.ttl(63).macs(NEXT_NODE, UPLINK);
         bench.ingress(&error, Verdict::Transmit(bench.devices.first), &expected);
-        // only tc can take a tag off
+        // a tag stays on the way back out of the same device
         let tagged = error.tag(0x8100, 5);
-        bench.ingress(&tagged, Verdict::HandOver(lb_common::abi::Task::Forward), &tagged);
+        let (verdict, bytes) = bench.run(Hook::Ingress, &tagged.bytes());
+        assert_eq!(verdict, Verdict::Transmit(bench.devices.first));
+        assert_eq!(bytes[12..16], tagged.bytes()[12..16]);
     }
 }
 

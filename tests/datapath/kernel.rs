@@ -163,9 +163,22 @@ impl Kernel {
             .unwrap();
     }
 
+    /// Sets further bits of [`device_flag`].
+    pub(crate) fn add_flags(&mut self, device: u32, flags: u32) {
+        let mut devices: HashMap<_, u32, DeviceEntry> = self.hash(map::DEVICES);
+        let entry = devices.get(&device, 0).unwrap();
+        devices.insert(device, DeviceEntry { flags: entry.flags | flags, ..entry }, 0).unwrap();
+    }
+
     /// Runs a packet through XDP as if it came in by the first uplink.
     pub(crate) fn xdp(&mut self, packet: &[u8]) -> (Outcome, Vec<u8>) {
-        let context = xdp_md(packet.len(), self.devices.first);
+        self.xdp_split(packet, packet.len()).unwrap()
+    }
+
+    /// The same with so many bytes in the first of the packet's buffers; `None` where the kernel cannot make such a packet
+    /// (before 6.18).
+    pub(crate) fn xdp_split(&mut self, packet: &[u8], first: usize) -> Option<(Outcome, Vec<u8>)> {
+        let context = xdp_md(first, self.devices.first);
         let xdp: &mut Xdp = self.ebpf.program_mut(program::XDP).unwrap().try_into().unwrap();
         let mut out = vec![0; packet.len() + 64];
         let options = TestRunOptions {
@@ -174,7 +187,13 @@ impl Kernel {
             ctx_in: Some(&context),
             ..Default::default()
         };
-        let result = xdp.test_run(options).unwrap();
+        let result = match xdp.test_run(options) {
+            Err(error) if first != packet.len() => {
+                eprintln!("skipped: no packets with {first} bytes in the first buffer: {error}");
+                return None;
+            }
+            result => result.unwrap(),
+        };
         out.truncate(result.data_size_out as usize);
         // with metadata, the output begins with it
         let word = if out.len() == packet.len() + 8 { out.drain(..8).take(4).collect() } else { Vec::new() };
@@ -189,7 +208,7 @@ impl Kernel {
             (XDP_DROP, _) => Outcome::Drop,
             (other, _) => panic!("XDP returned {other}"),
         };
-        (outcome, out)
+        Some((outcome, out))
     }
 
     /// Runs a packet through the tc program `name`.

@@ -174,3 +174,39 @@ fn an_uplink_that_is_made_anew_gets_the_programs_again() -> Result<()> {
         everything_works(cluster)
     })
 }
+
+/// Links of 9,000 bytes: XDP sees packets in several buffers, and sends them on as they are.
+#[test]
+#[ignore = "needs root"]
+fn jumbo_frames_go_through_native_xdp() -> Result<()> {
+    scenario(|cluster| {
+        web(cluster)?;
+        cluster.set_mtu(9_000)?;
+        cluster.start_agents()?;
+        let captures = cluster.nodes.iter().map(|node| Capture::start(&cluster.wire, &node.name, "ip"));
+        let captures = captures.collect::<Result<Vec<_>>>()?;
+        everything_works(cluster)?;
+        through_the_vip(cluster)?;
+        for node in &cluster.nodes {
+            expect_mode(node, "eth0", "native")?;
+            for _ in 0..8 {
+                let text = "j".repeat(8_000);
+                let answer = ask_udp(&cluster.client, node.port(30053), None, &text)?;
+                ensure!(answer.ends_with(&text), "{} bytes came back", answer.len());
+            }
+        }
+        for (node, capture) in cluster.nodes.iter().zip(captures) {
+            let packets = capture.stop()?;
+            // Requests that were sent on to the other node, and replies to the client.
+            for to_client in [true, false] {
+                let there =
+                    |p: &&weir_lab::Packet| (p.destination == weir_lab::CLIENT) == to_client && p.length > 8_000;
+                let large = packets.iter().filter(there).count();
+                ensure!(large > 20, "{}: {large} large packets (to the client: {to_client})", node.name);
+            }
+            let wrong: Vec<_> = packets.iter().filter(|p| !p.checksum_ok || !p.header_checksum_ok).take(3).collect();
+            ensure!(wrong.is_empty(), "wrong checksums from {}: {wrong:?}", node.name);
+        }
+        Ok(())
+    })
+}

@@ -56,6 +56,28 @@ impl Cluster {
         self.lab.attach_pass(&host.netns, interface)
     }
 
+    /// Makes every link take packets of `mtu` bytes. To be called once all pods are there.
+    pub fn set_mtu(&self, mtu: u16) -> Result<()> {
+        let set = |netns: &Netns, interface: &str| netns.ip(&format!("link set {interface} mtu {mtu}")).map(drop);
+        for port in self.nodes.iter().map(|node| node.name.as_str()).chain(["client"]) {
+            set(&self.wire, port)?;
+        }
+        set(&self.client, "eth0")?;
+        for node in &self.nodes {
+            set(&node.netns, "eth0")?;
+        }
+        for pod in &self.pods {
+            set(&pod.netns, "eth0")?;
+            let node = self.nodes.iter().find(|node| node.name == pod.node).context("a pod has a node")?;
+            // The pods' ends of the bridge are named by the last number of their address, less ten.
+            set(&node.netns, &format!("pod{}", pod.ip.octets()[3] - 10))?;
+        }
+        for node in &self.nodes {
+            set(&node.netns, "cni0")?;
+        }
+        set(&self.wire, "switch")
+    }
+
     /// Lets the client leave segmentation and checksums to its device, as veth does by default.
     pub fn offload_client(&self) -> Result<()> {
         offload(&self.client)

@@ -68,8 +68,10 @@ pub(crate) fn next_hop<F: Ip, A, P: Packet, L: Lookup<F>>(
     match hop::route(lookup, (source, destination), ip.protocol, ip.total_length, clock) {
         Route::None(reason) => Err(Verdict::Drop(reason)),
         Route::TooBig { mtu } => Err(Verdict::Refuse(too_big(mtu))),
-        // a tag is that of the network which the packet came from, and only tc can take it off
-        Route::Direct { .. } if tagged && !lookup.resolves() => Err(Verdict::HandOver(Task::Forward)),
+        // only tc can take a tag off
+        Route::Direct { device, .. } if tagged && !lookup.resolves() && !keeps_tags(lookup, device) => {
+            Err(Verdict::HandOver(Task::Forward))
+        }
         Route::Kernel { .. } if !lookup.resolves() => Err(Verdict::HandOver(Task::Forward)),
         Route::Kernel { device } => Ok(device),
         Route::Direct { device, addresses, .. } => match addresses.write(packet) {
@@ -77,4 +79,11 @@ pub(crate) fn next_hop<F: Ip, A, P: Packet, L: Lookup<F>>(
             None => Err(Verdict::Drop(DropReason::KernelRefused)),
         },
     }
+}
+
+/// A tag is that of the network which the packet came from. It stays if the packet goes back out of the same device, where
+/// no VLAN device tells networks apart; another device has networks of its own.
+#[inline(always)]
+pub fn keeps_tags<F: Ip, L: Lookup<F>>(lookup: &L, device: u32) -> bool {
+    device == lookup.ingress() && !lookup.carries_vlans(device)
 }

@@ -14,7 +14,7 @@ use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
 use aya_ebpf::programs::XdpContext;
 
 /// For the peers of veths that transmit by XDP_TX.
-#[xdp]
+#[xdp(frags)]
 pub fn lab_pass(_ctx: XdpContext) -> u32 {
     xdp_action::XDP_PASS
 }

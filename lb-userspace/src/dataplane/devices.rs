@@ -10,6 +10,7 @@ use lb_common::be::Be32;
 use super::error::{DataplaneError, map_io};
 use super::maps::Maps;
 use super::netlink::Link;
+use super::placement;
 
 /// Writes what `links` say and removes devices that are gone. `uplinks` are the interfaces with our programs, and whether XDP
 /// may send out of them, `tunnels` the devices with our program for backends behind them.
@@ -52,7 +53,11 @@ fn entries(
         (None, true) => device_flag::TUNNEL | device_flag::BARE,
         (None, false) => 0,
     };
-    with_address.map(|link| (link.index, entry(link, node_ips, flags(link)))).collect()
+    let vlans = |link: &Link| match placement::carries_vlans(links, link.index) {
+        true => device_flag::VLANS,
+        false => 0,
+    };
+    with_address.map(|link| (link.index, entry(link, node_ips, flags(link) | vlans(link)))).collect()
 }
 
 fn entry(link: &Link, node_ips: &[IpAddr], flags: u32) -> DeviceEntry {
@@ -107,6 +112,14 @@ mod tests {
         let entries = entries(&[link(2, &["10.0.0.1", "10.0.0.2"])], &[], &BTreeMap::new(), &BTreeSet::new());
         assert_eq!(entries[&2].address4, Be32::from_bytes([10, 0, 0, 1]));
         assert_eq!(entries[&2].flags, 0);
+    }
+
+    #[test]
+    fn what_carries_vlans_says_so() {
+        let vlan = Link { kind: Some("vlan".into()), lower: Some(2), ..link(3, &["10.1.0.1"]) };
+        let entries = entries(&[link(2, &["10.0.0.1"]), vlan], &[], &[(2, false)].into(), &BTreeSet::new());
+        let flags: Vec<_> = entries.values().map(|entry| entry.flags).collect();
+        assert_eq!(flags, [device_flag::UPLINK | device_flag::VLANS, 0]);
     }
 
     #[test]
