@@ -99,7 +99,10 @@ pub(super) const ANNOTATIONS: &[Annotation] = &[
     annotation("global-rate-limit-window", "time", "", "The window of global-rate-limit.", "", |asked, text| {
         match value::duration(text)? {
             0 => Err(Wrong::expected("a time above 0")),
-            window => Ok(asked.limits.window = Some(window)),
+            window => {
+                asked.limits.window = Some(window);
+                Ok(())
+            }
         }
     }),
     annotation(
