@@ -9,7 +9,7 @@ mod tables;
 use arbitrary::{Result, Unstructured};
 use lb_common::abi::setting;
 use lb_common::addr::{V4, V6};
-use lb_common::drop_reason::DropReason;
+use lb_common::ethernet::Ethernet;
 use lb_common::host::{Bytes, Maps};
 use lb_common::pipeline;
 use lb_common::verdict::Verdict;
@@ -94,7 +94,7 @@ impl<F: Side> World<F> {
                 assert_eq!(seen, Some(client.turned()), "the way back does not undo the way there");
             }
             (Hook::Ingress, Verdict::HandOver(_)) => {} // no neighbour yet: the companion does the same
-            (Hook::Ingress, Verdict::Drop(DropReason::TooBig)) => {}
+            (Hook::Ingress, Verdict::Refuse(_)) => {}
             (_, other) => panic!("the reply {tuple:?} of a packet just sent is {other:?}"),
         }
     }
@@ -178,9 +178,21 @@ impl<F: Side> World<F> {
         let drops = self.drops();
         let verdict = through(hook, &mut packet, &self.maps);
         rules::judge(hook, frame, &packet.0, verdict);
-        let counted = u64::from(matches!(verdict, Verdict::Drop(_)));
+        if let Verdict::Refuse(why) = verdict {
+            self.tell(frame, why);
+        }
+        let counted = u64::from(matches!(verdict, Verdict::Drop(_) | Verdict::Refuse(_)));
         assert_eq!(self.drops() - drops, counted, "{verdict:?} and the counters of drops differ");
         (verdict, packet.0)
+    }
+
+    /// What the sender of a refused packet is told.
+    fn tell(&self, frame: &[u8], why: u32) {
+        let mut packet = Bytes(frame.to_vec());
+        let header = Ethernet::parse(&packet).expect("refused behind this header");
+        if pipeline::refuse::<F, _, _>(&mut packet, &header, &self.maps, why) == Verdict::Answer {
+            rules::told(frame, &packet.0);
+        }
     }
 
     fn drops(&self) -> u64 {

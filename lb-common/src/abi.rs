@@ -72,6 +72,8 @@ pub mod map {
     pub const NEXT_HOPS4: &str = "NEXT_HOPS4";
     /// Per-CPU array of [`super::NextHop6`], like NEXT_HOPS4.
     pub const NEXT_HOPS6: &str = "NEXT_HOPS6";
+    /// Per-CPU array of one [`super::Refusals`].
+    pub const REFUSALS: &str = "REFUSALS";
     /// SOCKMAP of the front's listeners.
     pub const LISTENERS: &str = "LISTENERS";
     /// Ring buffer of samples: a [`super::SampleHead`], and behind it the beginning of the packet.
@@ -114,6 +116,10 @@ pub mod program {
     pub const XDP6: &str = "weir_xdp6";
     /// IPv6 of [`TC_INGRESS`]; in TC_PROGRAMS.
     pub const TC_INGRESS6: &str = "weir_ingress6";
+    /// Tells the sender of a packet that [`XDP`] or [`XDP6`] drops why; in XDP_PROGRAMS.
+    pub const XDP_REFUSE: &str = "weir_xdp_refuse";
+    /// The same for [`TC_INGRESS`]; in TC_PROGRAMS.
+    pub const TC_REFUSE: &str = "weir_tc_refuse";
     /// IPv6 of [`TC_EGRESS`]; in TC_PROGRAMS.
     pub const TC_EGRESS6: &str = "weir_egress6";
     /// Takes samples under XDP; in XDP_PROGRAMS.
@@ -143,6 +149,8 @@ pub mod xdp_slot {
     pub const IPV6: u32 = 0;
     /// [`super::program::SAMPLE`].
     pub const SAMPLE: u32 = 7;
+    /// [`super::program::XDP_REFUSE`].
+    pub const REFUSE: u32 = 5;
     /// How many there are.
     pub const COUNT: u32 = 8;
 }
@@ -157,6 +165,8 @@ pub mod tc_slot {
     pub const TUNNEL6: u32 = 4;
     /// [`super::program::SAMPLE_TC`].
     pub const SAMPLE: u32 = 7;
+    /// [`super::program::TC_REFUSE`].
+    pub const REFUSE: u32 = 5;
     /// How many there are.
     pub const COUNT: u32 = 8;
 }
@@ -442,6 +452,20 @@ pub struct NextHop<A> {
     pub addresses: Addresses,
 }
 
+/// What one CPU has to do with packets whose sender is told that they were dropped.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// When all ICMP errors that were sent are made up for, on the clock of [`crate::lookup::Lookup::clock`]: how far this
+    /// is ahead limits their rate.
+    pub paid_until: u64,
+    /// From the program that refuses a packet to the one that tells its sender: the argument of
+    /// [`crate::verdict::Verdict::Refuse`].
+    pub why: u32,
+    /// Not used; 0.
+    pub reserved: u32,
+}
+
 /// Counters of a service or backend. Bytes are those of the IP packet.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -546,6 +570,12 @@ pub enum Stat {
     EchoReplies = 7,
     /// Later fragments that followed their first; one that is handed over counts twice.
     FragmentsFollowed = 8,
+    /// ICMP errors of our own: the time to live of a packet ran out here, or it was too big.
+    ErrorsSent = 12,
+    /// ICMP errors of our own that the limit forbade.
+    ErrorsLimited = 13,
+    /// ICMP errors about flows that this node does not know, sent on to the backend in the ring.
+    ErrorsByRing = 14,
 }
 
 /// How many words EVENT_STATS has.
@@ -618,6 +648,7 @@ const _: () = {
     assert!(size_of::<ReplyEntry4>() == 8 + 4 + 12 + 4 && size_of::<ReplyEntry6>() == 32 + 4 + 12 + 4 + 4);
     assert!(size_of::<FragmentKey4>() == 12 && size_of::<FragmentKey6>() == 40 && size_of::<FragmentEntry>() == 8);
     assert!(size_of::<DeviceEntry>() == 32);
+    assert!(size_of::<Refusals>() == 16);
     assert!(size_of::<NextHop4>() == 8 + 8 + 32 && size_of::<NextHop6>() == 8 + 32 + 32);
     assert!(size_of::<Counters>() == 24 && size_of::<DropCounters>() == 16);
     assert!(size_of::<Handover>() == 8);
@@ -648,6 +679,7 @@ mod pod {
         socket::PortLine,
         SampleHead,
         SampleBudget,
+        Refusals,
     );
 
     macro_rules! pod_of_family {

@@ -10,7 +10,7 @@ use std::vec::Vec;
 
 use crate::abi::{
     BackendEntry, Counters, DropCounters, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey,
-    NextHop, ReplyEntry, STATS, ServiceEntry, Stat, setting,
+    NextHop, Refusals, ReplyEntry, STATS, ServiceEntry, Stat, setting,
 };
 use crate::csum::Delta;
 use crate::drop_reason::{DROP_REASONS, DropReason};
@@ -27,6 +27,15 @@ pub struct Bytes(pub Vec<u8>);
 impl Packet for Bytes {
     fn len(&self) -> usize {
         self.0.len()
+    }
+
+    fn reframe(&mut self, keep: usize, room: usize) -> Option<()> {
+        if keep > self.0.len() {
+            return None;
+        }
+        self.0.truncate(keep);
+        self.0.splice(..0, core::iter::repeat_n(0, room));
+        Some(())
     }
 
     fn longs<const N: usize>(&self, offset: usize) -> Option<[u64; N]> {
@@ -119,6 +128,8 @@ pub struct Maps<F: Ip> {
     pub into_tick: Cell<u64>,
     /// Index of the device that packets come in by.
     pub ingress: u32,
+    /// What was spent on ICMP errors.
+    pub refusals: RefCell<Refusals>,
     /// Next hops, by slot.
     pub hops: RefCell<HashMap<u32, NextHop<F::Addr>>>,
     /// Forward entries, by table.
@@ -159,6 +170,7 @@ impl<F: Ip> Default for Maps<F> {
             now: Cell::new(1_000),
             into_tick: Cell::new(0),
             ingress: 0,
+            refusals: RefCell::default(),
             hops: RefCell::default(),
             flows: Default::default(),
             replies: Default::default(),
@@ -202,6 +214,10 @@ impl<F: Ip> Lookup<F> for Maps<F> {
 
     fn ingress(&self) -> u32 {
         self.ingress
+    }
+
+    fn refusals(&self) -> Option<RefMut<'_, Refusals>> {
+        Some(self.refusals.borrow_mut())
     }
 
     fn hop(&self, slot: u32) -> Option<RefMut<'_, NextHop<F::Addr>>> {

@@ -2,21 +2,26 @@
 //!
 //! What is neither is left to the kernel. An error neither begins a flow nor keeps one alive.
 
-use crate::abi::{BackendEntry, FlowEntry, FlowKey, ReplyEntry, Stat, flow_flag, frontend_flag, setting};
+use crate::abi::{
+    BackendEntry, FlowEntry, FlowKey, ReplyEntry, Stat, Task, backend_flag, flow_flag, frontend_flag, setting,
+};
 use crate::addr::Address;
 use crate::csum::Delta;
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Addresses, Ethernet};
+use crate::hash::flow_hash;
 use crate::ip::{Ip, IpInfo, address_delta};
 use crate::lookup::{Lookup, Table};
 use crate::packet::Packet;
-use crate::pipeline::{find_frontend, in_range, next_hop, to_client};
+use crate::pipeline::{find_frontend, in_range, next_hop, pick, to_client};
 use crate::rewrite::Translation;
 use crate::verdict::Verdict;
 
 mod quote;
+mod refuse;
 
 use quote::Quote;
+pub use refuse::refuse;
 
 /// Bytes of the ICMP header; in errors the quote follows it.
 const HEADER: usize = 8;
@@ -49,31 +54,68 @@ pub(crate) fn error<F: Ip, P: Packet, L: Lookup<F>>(
     if error.quote.key.source != ip.destination {
         return Verdict::Pass; // an error goes to the source of what it is about (RFC 1122, section 3.2.2)
     }
+    if F::Addr::WORDS > 1 && !lookup.resolves() {
+        // The addresses of IPv6 are too large for the stack that XDP's program has. What is not ours the companion passes.
+        return Verdict::HandOver(Task::Forward);
+    }
     let flow = error.quote.reversed();
-    let (view, local) = match receiver(lookup, &error, &flow) {
-        Some(found) => found,
-        None if is_for_front(lookup, &flow) => return Verdict::Front,
-        None => return Verdict::Pass,
+    let (view, local) = match receiver(packet, lookup, &error, &flow) {
+        Ok(found) => found,
+        Err(verdict) => return verdict,
     };
     error.send(packet, lookup, &view, local)
 }
 
 /// How an error about the packets of a flow, by the tuple that its client or its backend sends, is to look at its receiver,
-/// and whether that is on this node.
+/// and whether that is on this node; or what else becomes of it.
 #[inline(always)]
-fn receiver<F: Ip, L: Lookup<F>>(
+fn receiver<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &P,
     lookup: &L,
     error: &Error<'_, F::Addr>,
     flow: &FlowKey<F::Addr>,
-) -> Option<(View<F::Addr>, bool)> {
+) -> Result<(View<F::Addr>, bool), Verdict> {
     if in_range(lookup.setting(setting::SNAT_PORTS), flow.destination_port.host())
         && let Some(reply) = reply(lookup, flow)
         && reply.flags & flow_flag::LOCAL == 0
     {
-        return Some((about_request(&reply), false));
+        return Ok((about_request(&reply), false));
     }
-    let (entry, backend) = backend_of(lookup, flow)?;
-    Some(error.about_reply(&entry, &backend))
+    let (entry, backend) = match backend_of(lookup, flow) {
+        Some(found) => found,
+        None => backend_by_ring(packet, lookup, flow)?,
+    };
+    Ok(error.about_reply(&entry, &backend))
+}
+
+/// The backend of a flow that only another node knows, as a flow that has no state here would get it, with the client's own
+/// address.
+#[inline(always)]
+fn backend_by_ring<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &P,
+    lookup: &L,
+    flow: &FlowKey<F::Addr>,
+) -> Result<Found<F::Addr>, Verdict> {
+    let frontend = find_frontend(lookup, flow.destination, flow.destination_port, flow.protocol as u8);
+    let Some(frontend) = frontend else { return Err(Verdict::Pass) };
+    if frontend.flags & frontend_flag::FRONT != 0 {
+        return Err(Verdict::Front); // the sockets of the node's own front find it by the quote
+    }
+    if F::Addr::WORDS > 1 {
+        return Err(Verdict::Pass); // the programs of IPv6 have no stack left for it
+    }
+    if !lookup.resolves() {
+        return Err(Verdict::HandOver(Task::Forward)); // rare enough, and XDP's program has no stack left for it
+    }
+    let is_for_us = Addresses::of(packet).is_some_and(|frame| lookup.is_for_us(frame.destination()));
+    match pick(lookup, frontend.service, flow_hash(flow)) {
+        Some((_, backend)) if is_for_us => {
+            lookup.count(Stat::ErrorsByRing);
+            let (snat_address, snat_port) = (flow.source, flow.source_port);
+            Ok((FlowEntry { snat_address, snat_port, flags: flow_flag::LOCAL, ..FlowEntry::default() }, backend))
+        }
+        _ => Err(Verdict::Pass),
+    }
 }
 
 /// ICMP that leaves by an external interface: errors of a pod, or of the node, about a packet that was translated for a
@@ -86,10 +128,16 @@ pub(crate) fn egress<F: Ip, P: Packet, L: Lookup<F>>(
     lookup: &L,
 ) -> Verdict {
     let Some(error) = Error::parse::<F, P>(packet, frame, ip) else { return Verdict::Pass };
-    match reply(lookup, &error.quote.reversed()) {
-        Some(reply) if reply.flags & flow_flag::LOCAL != 0 => error.send(packet, lookup, &about_request(&reply), true),
-        _ => Verdict::Pass,
+    let Some(reply) = reply(lookup, &error.quote.reversed()) else { return Verdict::Pass };
+    if reply.flags & flow_flag::LOCAL == 0 {
+        return Verdict::Pass;
     }
+    let mut view = about_request(&reply);
+    // what the node says as a router, and not as a backend, it says under its own name: traceroute shows it
+    if ip.source != error.quote.key.destination && lookup.uplink_address(lookup.ingress()) == Some(ip.source) {
+        view.keeps_source = true;
+    }
+    error.send(packet, lookup, &view, true)
 }
 
 /// Turns an echo request to a VIP into its reply. Frames for other stations are left alone, so that of several nodes on a
@@ -150,11 +198,11 @@ struct Error<'a, A> {
     quote: Quote<A>,
 }
 
-/// What an error is to look like at its receiver: its own addresses, and those of the packet that it quotes.
+/// What an error is to look like at its receiver, the sender of what it quotes.
 struct View<A> {
-    source: A,
-    destination: A,
     quoted: Translation<A>,
+    /// It stays from whom it is. Otherwise it comes from where the quoted packet was sent to.
+    keeps_source: bool,
 }
 
 impl<'a, A: Address> Error<'a, A> {
@@ -168,13 +216,13 @@ impl<'a, A: Address> Error<'a, A> {
         Some(Self { ip, network: frame.network, message, quote })
     }
 
-    /// An error about a packet to the client: to the backend whose reply it was.
+    /// An error about a packet to the client: to the backend whose reply it was. If the backend knows the client by its own
+    /// address, the error keeps its source, too.
     #[inline(always)]
     fn about_reply(&self, entry: &FlowEntry<A>, backend: &BackendEntry<A>) -> (View<A>, bool) {
-        let local = entry.flags & flow_flag::LOCAL != 0;
+        let local = backend.flags & backend_flag::LOCAL != 0;
         let view = View {
-            source: if local { self.ip.source } else { entry.snat_address },
-            destination: backend.address,
+            keeps_source: entry.flags & flow_flag::LOCAL != 0,
             quoted: Translation {
                 source: backend.address,
                 source_port: backend.port,
@@ -199,7 +247,15 @@ impl<'a, A: Address> Error<'a, A> {
         }
         let mut device = 0;
         if !local {
-            let way = (view.source, view.destination);
+            let mut source = view.quoted.destination;
+            if view.keeps_source && lookup.resolves() {
+                // only the companion sends such on; the source is read anew, as below
+                let Some((old, _)) = F::addresses(packet, self.network) else {
+                    return Verdict::Drop(DropReason::KernelRefused);
+                };
+                source = old;
+            }
+            let way = (source, view.quoted.source);
             let tagged = self.network != ethernet::HEADER;
             device = match next_hop(packet, self.ip, tagged, lookup, way, lookup.clock()) {
                 Ok(device) => device,
@@ -219,12 +275,13 @@ impl<'a, A: Address> Error<'a, A> {
     fn rewrite<F: Ip<Addr = A>, P: Packet>(&self, packet: &mut P, view: &View<A>, ttl: u8) -> Option<()> {
         // read anew: the stack of a kernel program has no room for all addresses at once
         let (source, destination) = F::addresses(packet, self.network)?;
+        let to = (if view.keeps_source { source } else { view.quoted.destination }, view.quoted.source);
         let mut addresses = Delta::NONE;
         if F::ICMP.covers_addresses {
-            addresses = address_delta(addresses, source, view.source);
-            addresses = address_delta(addresses, destination, view.destination);
+            addresses = address_delta(addresses, source, to.0);
+            addresses = address_delta(addresses, destination, to.1);
         }
-        F::rewrite(packet, self.network, &self.ip.with(source, destination), view.source, view.destination, ttl)?;
+        F::rewrite(packet, self.network, &self.ip.with(source, destination), to.0, to.1, ttl)?;
         let quoted = self.quote.translate::<F, P>(packet, &view.quoted)?;
         packet.update_transport_checksum(self.message + 2, addresses, quoted, false)
     }
@@ -236,8 +293,7 @@ impl<'a, A: Address> Error<'a, A> {
 fn about_request<A: Address>(reply: &ReplyEntry<A>) -> View<A> {
     let back = to_client(reply);
     View {
-        source: back.source,
-        destination: back.destination,
+        keeps_source: false,
         quoted: Translation {
             source: back.destination,
             source_port: back.destination_port,
@@ -268,13 +324,6 @@ fn backend_of<F: Ip, L: Lookup<F>>(lookup: &L, key: &FlowKey<F::Addr>) -> Option
     };
     let backend = lookup.backend(entry.backend)?;
     (backend.generation == entry.generation && backend.protocol != 0).then_some((entry, backend))
-}
-
-/// The quoted packet was sent by the node's own front, whose sockets find it by the quote.
-#[inline(always)]
-fn is_for_front<F: Ip, L: Lookup<F>>(lookup: &L, key: &FlowKey<F::Addr>) -> bool {
-    let frontend = find_frontend(lookup, key.destination, key.destination_port, key.protocol as u8);
-    frontend.is_some_and(|frontend| frontend.flags & frontend_flag::FRONT != 0)
 }
 
 #[cfg(test)]

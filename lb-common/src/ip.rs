@@ -55,7 +55,7 @@ pub trait Ip: Family {
     #[inline(always)]
     fn parse<P: Packet>(packet: &P, offset: usize) -> Result<IpInfo<Self::Addr>, DropReason> {
         let ip = Self::header(packet, offset)?;
-        if ip.total_length > packet.len() - offset { Err(DropReason::TruncatedIp) } else { Ok(ip) }
+        if packet.reaches(offset + ip.total_length) { Ok(ip) } else { Err(DropReason::TruncatedIp) }
     }
 
     /// The header's own checksum is right.
@@ -82,6 +82,15 @@ pub trait Ip: Family {
         ttl: u8,
     ) -> Option<()>;
 
+    /// Writes a header without options for `payload` bytes of the family's ICMP.
+    fn write_icmp_header<P: Packet>(
+        packet: &mut P,
+        offset: usize,
+        source: Self::Addr,
+        destination: Self::Addr,
+        payload: usize,
+    ) -> Option<()>;
+
     /// An address that a client can have.
     fn is_unicast(address: Self::Addr) -> bool;
 
@@ -102,6 +111,16 @@ pub struct IcmpNumbers {
     pub errors: u16,
     /// The checksum covers the addresses of the IP header.
     pub covers_addresses: bool,
+    /// Bytes of the IP header before it, without options.
+    pub ip_header: usize,
+    /// Type and code of the error that the time to live ran out on the way.
+    pub time_exceeded: [u8; 2],
+    /// Type and code of the error that a packet is too big; the MTU stands in the second word.
+    pub too_big: [u8; 2],
+    /// How much of a packet an error quotes at most, in bytes; a multiple of four.
+    pub quote: usize,
+    /// What an error tells where the MTU is not known.
+    pub unknown_mtu: u32,
 }
 
 impl IcmpNumbers {
@@ -119,6 +138,8 @@ pub fn address_delta<A: Address>(delta: Delta, from: A, to: A) -> Delta {
     if A::WORDS == 1 { delta.word(a as u32, c as u32) } else { delta.long(a, c).long(b, d) }
 }
 
+/// Time to live of a packet that begins here (RFC 1700).
+const FRESH_TTL: u8 = 64;
 /// Offset of the checksum in the IPv4 header.
 const V4_CHECKSUM: usize = 10;
 
@@ -132,6 +153,13 @@ impl Ip for V4 {
         // destination unreachable, time exceeded, parameter problem
         errors: 1 << 3 | 1 << 11 | 1 << 12,
         covers_addresses: false,
+        ip_header: 20,
+        time_exceeded: [11, 0],
+        too_big: [3, 4],
+        // the error is not to exceed 576 bytes (RFC 1812, section 4.3.2.3)
+        quote: 576 - 20 - 8,
+        // as routers did before RFC 1191
+        unknown_mtu: 0,
     };
 
     #[inline(always)]
@@ -141,7 +169,7 @@ impl Ip for V4 {
         let [id_high, id_low, flags, fragment_low] = words[1].to_ne_bytes();
         let [ttl, protocol, ..] = words[2].to_ne_bytes();
         let header_length = usize::from(version_ihl & 0xf) * 4;
-        let total_length = v4_length(u16::from_be_bytes([length_high, length_low]), packet.len() - offset);
+        let total_length = v4_length(packet, offset, u16::from_be_bytes([length_high, length_low]));
         if version_ihl >> 4 != 4 || header_length < 20 || total_length < header_length {
             return Err(DropReason::BadIpHeader);
         }
@@ -208,6 +236,23 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
+    fn write_icmp_header<P: Packet>(
+        packet: &mut P,
+        offset: usize,
+        source: Be32,
+        destination: Be32,
+        payload: usize,
+    ) -> Option<()> {
+        let [high, low] = ((20 + payload) as u16).to_be_bytes();
+        // precedence "internetwork control" (RFC 1812, section 4.3.2.5); neither identification nor flags
+        let first = u32::from_ne_bytes([0x45, 0xc0, high, low]);
+        let third = u32::from_ne_bytes([FRESH_TTL, 1, 0, 0]);
+        packet.set_words(offset, [first, 0, third, source.raw(), destination.raw()])?;
+        let sum = u64::from(first) + u64::from(third) + u64::from(source.raw()) + u64::from(destination.raw());
+        packet.set_halves(offset + V4_CHECKSUM, [!fold(sum)])
+    }
+
+    #[inline(always)]
     fn is_unicast(address: Be32) -> bool {
         let [first, ..] = address.bytes();
         // RFC 1122, section 3.2.1.3: this network, loopback, multicast, reserved and broadcast
@@ -221,11 +266,15 @@ impl Ip for V4 {
     }
 }
 
-/// The length of an IPv4 packet of which `there` bytes are there. One that offload has joined to more than the field can
-/// say has 0 in it, which tc sees (BIG TCP, since 6.3).
+/// The length of the IPv4 packet at `offset`. One that offload has joined to more than the field can say has 0 in it, which
+/// tc sees (BIG TCP, since 6.3).
 #[inline(always)]
-const fn v4_length(stated: u16, there: usize) -> usize {
-    if stated == 0 && there > u16::MAX as usize { there } else { stated as usize }
+fn v4_length<P: Packet>(packet: &P, offset: usize, stated: u16) -> usize {
+    if stated != 0 {
+        return usize::from(stated);
+    }
+    let there = packet.len() - offset;
+    if there > usize::from(u16::MAX) { there } else { 0 }
 }
 
 impl Ip for V6 {
@@ -238,6 +287,12 @@ impl Ip for V6 {
         // destination unreachable, packet too big, time exceeded, parameter problem
         errors: 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4,
         covers_addresses: true,
+        ip_header: 40,
+        time_exceeded: [3, 0],
+        too_big: [2, 0],
+        // the error is not to exceed the least MTU (RFC 4443, section 2.4 (c))
+        quote: 1_280 - 40 - 8,
+        unknown_mtu: 1_280,
     };
 
     #[inline(always)]
@@ -292,6 +347,20 @@ impl Ip for V6 {
         if ttl != old.ttl {
             packet.set_halves(offset + 6, [u16::from_ne_bytes([old.protocol, ttl])])?;
         }
+        Self::set_addresses(packet, offset, source, destination)
+    }
+
+    #[inline(always)]
+    fn write_icmp_header<P: Packet>(
+        packet: &mut P,
+        offset: usize,
+        source: Addr6,
+        destination: Addr6,
+        payload: usize,
+    ) -> Option<()> {
+        let [high, low] = (payload as u16).to_be_bytes();
+        let second = u32::from_ne_bytes([high, low, 58, FRESH_TTL]);
+        packet.set_words(offset, [u32::from_ne_bytes([0x60, 0, 0, 0]), second])?;
         Self::set_addresses(packet, offset, source, destination)
     }
 

@@ -3,8 +3,8 @@
 use core::ops::DerefMut;
 
 use crate::abi::{
-    BackendEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey, NextHop, ReplyEntry,
-    ServiceEntry, Stat,
+    BackendEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey, NextHop, Refusals,
+    ReplyEntry, ServiceEntry, Stat,
 };
 use crate::conntrack::ticks;
 use crate::drop_reason::DropReason;
@@ -123,6 +123,9 @@ pub trait Lookup<F: Ip> {
     /// A place for a next hop that only this CPU sees, by a number below [`crate::limits::NEXT_HOPS`]; `None` where none
     /// are kept.
     fn hop(&self, slot: u32) -> Option<Self::Ref<'_, NextHop<F::Addr>>>;
+
+    /// What this CPU has spent on ICMP errors.
+    fn refusals(&self) -> Option<Self::Ref<'_, Refusals>>;
 
     /// Asks the routing table where a packet of `length` bytes (IP header included) for this address goes next. One that
     /// is [`Route::Direct`] may be too small for the packet.

@@ -10,6 +10,15 @@ pub trait Packet {
     /// Length in bytes, with everything beyond the first buffer.
     fn len(&self) -> usize;
 
+    /// It has at least `end` bytes; cheaper than the length where it lies in one piece.
+    #[inline(always)]
+    fn reaches(&self, end: usize) -> bool {
+        end <= self.len()
+    }
+
+    /// Cuts it to its first `keep` bytes and puts `room` bytes of any contents before them. After a failure it is of no use.
+    fn reframe(&mut self, keep: usize, room: usize) -> Option<()>;
+
     /// Reads `N` 64-bit words.
     fn longs<const N: usize>(&self, offset: usize) -> Option<[u64; N]>;
 

@@ -22,6 +22,7 @@ use crate::parse::{Kind, Parsed, parse};
 use crate::rewrite::{Translation, translate};
 use crate::verdict::{Verdict, refused};
 
+pub use crate::icmp::refuse;
 pub(crate) use balance::pick;
 use balance::{Known, begin, known_flow};
 pub use send::keeps_tags;
@@ -76,11 +77,12 @@ fn judge<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, looku
 /// The verdict, once it is in the counters.
 #[inline(always)]
 fn counted<F: Ip, P: Packet, L: Lookup<F>>(packet: &P, lookup: &L, verdict: Verdict) -> Verdict {
-    let verdict = match verdict {
-        Verdict::Refuse(why) => Verdict::Drop(refused(why).0),
-        verdict => verdict,
+    let dropped = match verdict {
+        Verdict::Drop(reason) => Some(reason),
+        Verdict::Refuse(why) => Some(refused(why).0),
+        _ => None,
     };
-    if let Verdict::Drop(reason) = verdict {
+    if let Some(reason) = dropped {
         lookup.count_drop(reason, packet.len());
     }
     if let Verdict::HandOver(_) = verdict {

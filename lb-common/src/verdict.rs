@@ -21,7 +21,7 @@ pub enum Verdict {
     HandOver(Task),
     /// Dropped.
     Drop(DropReason),
-    /// Dropped, and its sender is to be told: [`TTL_EXCEEDED`] or [`too_big`]. Only within the pipeline.
+    /// Dropped, and [`crate::pipeline::refuse`] is to tell its sender why: [`TTL_EXCEEDED`] or [`too_big`].
     Refuse(u32),
 }
 

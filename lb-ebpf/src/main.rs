@@ -9,6 +9,7 @@ mod ask;
 mod front;
 mod handover;
 mod maps;
+mod refuse;
 mod sample;
 mod skb_packet;
 mod sockets;
@@ -126,7 +127,7 @@ fn at_xdp<F: Routed>(ctx: &XdpContext, frame: Result<Ethernet, DropReason>) -> u
         // SAFETY: the helper only notes the device; it returns XDP_REDIRECT.
         Verdict::Transmit(device) => unsafe { bpf_redirect(device, 0) as u32 },
         Verdict::Drop(reason) => return sample::dropped_by_xdp(ctx, kernel.ingress, reason),
-        Verdict::Refuse(_) => xdp_action::XDP_DROP,
+        Verdict::Refuse(why) => return refuse::at_xdp(ctx, why),
     };
     sample::passed_by_xdp(ctx, kernel.ingress, action)
 }
@@ -148,7 +149,7 @@ fn at_tc_ingress<F: Routed>(ctx: &TcContext, frame: Result<Ethernet, DropReason>
         Verdict::Drop(reason) => {
             return sample::dropped_by_tc(ctx, hook::TC_INGRESS, kernel.ingress, reason, TC_ACT_SHOT);
         }
-        Verdict::Refuse(_) => TC_ACT_SHOT,
+        Verdict::Refuse(why) => return refuse::at_tc(ctx, why),
     };
     sample::passed_by_tc(ctx, hook::TC_INGRESS, kernel.ingress, action)
 }

@@ -6,7 +6,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, SockMap};
 use lb_common::abi::{
     BackendEntry, Counters, DeviceEntry, DropCounters, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry,
-    FrontendKey, NextHop, ReplyEntry, RingLine, STATS, ServiceEntry, setting, tc_slot, xdp_slot,
+    FrontendKey, NextHop, Refusals, ReplyEntry, RingLine, STATS, ServiceEntry, setting, tc_slot, xdp_slot,
 };
 use lb_common::addr::{Family, V4, V6};
 use lb_common::drop_reason::DROP_REASONS;
@@ -29,6 +29,8 @@ pub(crate) static BACKEND_STATS: PerCpuArray<Counters> = PerCpuArray::with_max_e
 pub(crate) static DROP_STATS: PerCpuArray<DropCounters> = PerCpuArray::with_max_entries(DROP_REASONS, 0);
 #[map]
 pub(crate) static EVENT_STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(STATS, 0);
+#[map]
+pub(crate) static REFUSALS: PerCpuArray<Refusals> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static LISTENERS: SockMap = SockMap::with_max_entries(limits::LISTENERS, 0);
 #[map]

@@ -4,7 +4,10 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR};
-use aya_ebpf::helpers::generated::{bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_load_bytes, bpf_skb_store_bytes};
+use aya_ebpf::helpers::generated::{
+    bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes,
+    bpf_skb_store_bytes,
+};
 use lb_common::csum::Delta;
 use lb_common::packet::Packet;
 
@@ -49,6 +52,18 @@ impl Packet for SkbPacket {
     fn len(&self) -> usize {
         // SAFETY: the context is valid while the program runs.
         unsafe { (*self.0).len as usize }
+    }
+
+    #[inline(always)]
+    fn reframe(&mut self, keep: usize, room: usize) -> Option<()> {
+        // SAFETY: the helpers check the lengths, and refuse super-packets; no pointer into the packet is kept.
+        let result = unsafe {
+            match bpf_skb_change_tail(self.0, keep as u32, 0) {
+                0 => bpf_skb_change_head(self.0, room as u32, 0),
+                error => error,
+            }
+        };
+        (result == 0).then_some(())
     }
 
     #[inline(always)]

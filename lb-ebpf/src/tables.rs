@@ -11,7 +11,7 @@ use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_
 use aya_ebpf::maps::PerCpuArray;
 use lb_common::abi::{
     BackendEntry, Counters, DeviceEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey,
-    NextHop, ReplyEntry, ServiceEntry, Stat, device_flag, frontend_flag, setting,
+    NextHop, Refusals, ReplyEntry, ServiceEntry, Stat, device_flag, frontend_flag, setting,
 };
 use lb_common::addr::{Addr4, Addr6, Address, V4, V6};
 use lb_common::drop_reason::DropReason;
@@ -21,7 +21,8 @@ use lb_common::limits::LISTENERS_PER_KIND;
 use lb_common::lookup::{Lookup, Route, Table};
 
 use crate::maps::{
-    BACKEND_STATS, DEVICES, DROP_STATS, EVENT_STATS, FamilyMaps, LISTENERS, RINGS, SERVICE_STATS, SERVICES, SETTINGS,
+    BACKEND_STATS, DEVICES, DROP_STATS, EVENT_STATS, FamilyMaps, LISTENERS, REFUSALS, RINGS, SERVICE_STATS, SERVICES,
+    SETTINGS,
 };
 use crate::sample;
 
@@ -248,6 +249,12 @@ impl<F: FamilyMaps + Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES
     fn put_fragment(&self, key: &FragmentKey<F::Addr>, entry: &FragmentEntry) {
         // without it later fragments are lost, as if this one were
         let _ = F::FRAGMENTS.insert(key, entry, u64::from(BPF_ANY));
+    }
+
+    #[inline(always)]
+    fn refusals(&self) -> Option<&mut Refusals> {
+        // SAFETY: as in `hop`.
+        REFUSALS.get_ptr_mut(0).map(|place| unsafe { &mut *place })
     }
 
     #[inline(always)]

@@ -3,9 +3,13 @@
 //! The pointers are taken from the context anew for each access, since helpers may move the packet; the verifier wants
 //! the bounds check before each access anyway.
 
+use aya_ebpf::helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::programs::XdpContext;
 use lb_common::csum::Delta;
 use lb_common::packet::{self, Packet};
+
+/// The largest offset that the verifier adds to the start of a packet (`MAX_PACKET_OFF` in kernel/bpf/verifier.c).
+const LONGEST_OFFSET: usize = 0xffff;
 
 /// The packet of an XDP program. Everything the pipeline reads lies in the first buffer.
 pub(crate) struct XdpPacket<'a>(pub(crate) &'a XdpContext);
@@ -38,6 +42,25 @@ impl Packet for XdpPacket<'_> {
     fn len(&self) -> usize {
         // SAFETY: the helper only reads the context, which is valid while the program runs.
         unsafe { aya_ebpf::helpers::generated::bpf_xdp_get_buff_len(self.0.ctx) as usize }
+    }
+
+    #[inline(always)]
+    fn reaches(&self, end: usize) -> bool {
+        // the helper costs as much as a map lookup, and what one buffer holds needs none
+        (end <= LONGEST_OFFSET && self.at::<[u8; 0]>(end).is_some()) || end <= self.len()
+    }
+
+    #[inline(always)]
+    fn reframe(&mut self, keep: usize, room: usize) -> Option<()> {
+        let cut = keep as i32 - self.len() as i32;
+        // SAFETY: the helpers check the lengths; pointers into the packet are taken anew for each access.
+        let result = unsafe {
+            match bpf_xdp_adjust_tail(self.0.ctx, cut) {
+                0 => bpf_xdp_adjust_head(self.0.ctx, -(room as i32)),
+                error => error,
+            }
+        };
+        (result == 0).then_some(())
     }
 
     #[inline(always)]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use lb_common::abi::{BackendEntry4, map, program};
 use lb_common::drop_reason::DropReason;
-use lb_common::verdict::Verdict;
+use lb_common::verdict::{Verdict, refused};
 use lb_userspace::dataplane::explain::{Explainer, Explanation, Probe};
 
 use crate::fixture::{Bench, Outcome, hex};
@@ -83,8 +83,16 @@ fn compare(bench: &mut Bench, explainer: &Explainer, frame: &[u8], number: u32) 
     assert!(before.is_none_or(|before| state(kernel) == before), "explaining wrote into the maps: {}", hex(frame));
     assert_eq!(kernel.drops(), drops, "explaining counts nothing");
     let (outcome_there, bytes) = done(kernel, frame);
-    assert_eq!(outcome(&told, frame, devices), outcome_there, "{told:?}: {}", hex(frame));
-    if let Verdict::Drop(reason) = told.verdict {
+    let dropped = match told.verdict {
+        Verdict::Drop(reason) => Some(reason),
+        Verdict::Refuse(why) => Some(refused(why).0),
+        _ => None,
+    };
+    // a refused packet becomes an error to its sender, if it may have one and not too many were sent lately
+    if !matches!(told.verdict, Verdict::Refuse(_)) || outcome_there == Outcome::Drop {
+        assert_eq!(outcome(&told, frame, devices), outcome_there, "{told:?}: {}", hex(frame));
+    }
+    if let Some(reason) = dropped {
         let now: BTreeMap<DropReason, u64> = kernel.drops();
         assert_eq!(now[&reason], drops.get(&reason).copied().unwrap_or(0) + 1, "{reason:?}: {}", hex(frame));
     } else if outcome_there != Outcome::Redirect {

@@ -6,6 +6,7 @@ use lb_common::abi::{FlowEntry4, FlowKey4, ReplyEntry4, map, program};
 use lb_common::addr::V4;
 use lb_common::conntrack::ticks;
 use lb_common::drop_reason::DropReason;
+use lb_common::ethernet::Ethernet;
 use lb_common::host::{Bytes, Maps};
 use lb_common::lookup::Table;
 use lb_common::pipeline;
@@ -65,12 +66,18 @@ impl Bench {
         let mut bytes = Bytes(packet.to_vec());
         self.host.resolves = matches!(hook, Hook::Companion | Hook::Tunnel);
         self.host.ingress = self.devices.first;
-        let verdict = match hook {
+        self.host.refusals.take(); // both sides may tell each sender: their clocks differ by less than the limit goes by
+        let mut verdict = match hook {
             Hook::Ingress | Hook::Companion => pipeline::ingress(&mut bytes, &self.host),
             Hook::Egress => pipeline::egress(&mut bytes, &self.host),
             Hook::Tunnel => pipeline::tunnel(&mut bytes, &self.host),
         };
+        if let Verdict::Refuse(why) = verdict {
+            let frame = Ethernet::parse(&bytes).unwrap();
+            verdict = pipeline::refuse::<V4, _, _>(&mut bytes, &frame, &self.host, why);
+        }
         if let Some(kernel) = &mut self.kernel {
+            kernel.forget_refusals();
             let (outcome, out) = match hook {
                 Hook::Ingress => kernel.xdp(packet),
                 Hook::Egress => kernel.tc(program::TC_EGRESS, packet),

@@ -200,7 +200,8 @@ fn no_way_to_the_backend() {
 #[test]
 fn time_to_live_runs_out_only_when_forwarding() {
     let mut bench = Bench::new();
-    bench.dropped(&tcp((CLIENT, 40_000), (VIP, 80), SYN).ttl(1).bytes(), DropReason::TtlExceeded);
+    let (verdict, _) = bench.run(Hook::Ingress, &tcp((CLIENT, 40_000), (VIP, 80), SYN).ttl(1).bytes());
+    assert_eq!(verdict, Verdict::Answer, "its sender is told");
     let local = tcp((CLIENT, 40_000), (VIP, 7070), SYN).ttl(1);
     bench.ingress(&local, Verdict::Deliver, &local.clone().to(LOCAL_POD, 8080));
 }

@@ -91,6 +91,39 @@ fn an_error_of_a_local_pod_leaves_from_the_vip() {
 }
 
 #[test]
+fn what_the_node_says_as_a_router_leaves_under_its_own_name() {
+    let mut bench = Bench::new();
+    begin(&mut bench, &udp((CLIENT, 5000), (VIP, 53)));
+    let seen = udp((CLIENT, 5000), ("10.244.1.11", 53)).ttl(1);
+    let sent = seen.clone().to(VIP, 53);
+    let error = icmp(NODE, CLIENT, TIME, &seen.quoted(999));
+    bench.egress(&error, Verdict::Deliver, &icmp(NODE, CLIENT, TIME, &sent.quoted(999)));
+}
+
+#[test]
+fn an_error_about_an_unknown_flow_goes_to_the_backend_in_the_ring() {
+    let mut bench = Bench::new();
+    let local = tcp((VIP, 7070), (CLIENT, 40_001), ACK);
+    let remote = tcp((VIP, 80), (CLIENT, 40_001), ACK);
+    for length in LENGTHS {
+        let error = icmp(HOP, VIP, TOO_BIG, &local.quoted(length));
+        bench.ingress(&error, Verdict::HandOver(lb_common::abi::Task::Forward), &error);
+        let (verdict, bytes) = bench.run(Hook::Companion, &error.bytes());
+        let expected = icmp(HOP, LOCAL_POD, TOO_BIG, &local.clone().from(LOCAL_POD, 8080).quoted(length));
+        assert_eq!((verdict, bytes), (Verdict::Deliver, expected.bytes()));
+        let error = icmp(HOP, VIP, TOO_BIG, &remote.quoted(length));
+        let (verdict, bytes) = bench.run(Hook::Companion, &error.bytes());
+        let expected = icmp(HOP, REMOTE_POD, TOO_BIG, &remote.clone().from(REMOTE_POD, 8080).quoted(length)).ttl(63);
+        assert_eq!((verdict, bytes), (Verdict::Transmit(bench.devices.first), expected.bytes()), "from whom it came");
+    }
+    let flooded = icmp(HOP, VIP, TOO_BIG, &local.quoted(28)).macs(NEXT_NODE, ROUTER);
+    let (verdict, _) = bench.run(Hook::Companion, &flooded.bytes());
+    assert_eq!(verdict, Verdict::Pass, "a frame for another station");
+    assert!(bench.flows(Table::HalfOpen).is_empty(), "an error begins no flow");
+    bench.assert_equal_state();
+}
+
+#[test]
 fn half_a_quoted_checksum_stays() {
     let mut bench = Bench::new();
     begin(&mut bench, &tcp((CLIENT, 40_000), (VIP, 7070), SYN));
@@ -113,8 +146,7 @@ fn errors_about_nothing_of_ours_are_left_alone() {
     let port = begin(&mut bench, &tcp((CLIENT, 40_000), (VIP, 80), SYN));
     let reply = tcp((VIP, 80), (CLIENT, 40_000), ACK);
     let others = [
-        // another flow, another port of the node, another receiver than the quoted sender
-        icmp(HOP, VIP, TOO_BIG, &reply.clone().to(CLIENT, 40_001).quoted(28)),
+        // another port of the node, another receiver than the quoted sender
         icmp(REMOTE_POD, NODE, PORT, &tcp((NODE, port ^ 1), (REMOTE_POD, 8080), ACK).quoted(28)),
         icmp(HOP, NODE, TOO_BIG, &reply.quoted(28)),
         // too short for ports, a later fragment, another protocol, not an error, no room for a header

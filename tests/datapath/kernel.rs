@@ -6,12 +6,12 @@ use std::process::Command;
 
 use aya::Ebpf;
 use aya::EbpfLoader;
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::{ProgramError, SchedClassifier, SkLookup, TestRun as _, TestRunOptions, Xdp, XdpMode};
 use aya::test_helpers::NetNsGuard;
 use lb_common::abi::{
     self, BackendEntry4, DeviceEntry, DropCounters, FlowEntry4, FlowKey4, FrontendEntry, FrontendKey4, HANDOVER_MAGIC,
-    ReplyEntry4, RingLine, SampleHead, ServiceEntry, device_flag, map, program, setting, tc_slot, xdp_slot,
+    Refusals, ReplyEntry4, RingLine, SampleHead, ServiceEntry, device_flag, map, program, setting, tc_slot, xdp_slot,
 };
 use lb_common::addr::V4;
 use lb_common::be::Be32;
@@ -69,7 +69,7 @@ impl Kernel {
             loader.map_max_entries(name, 64);
         }
         let mut ebpf = loader.load(lb_userspace::dataplane::object::OBJECT).unwrap();
-        for name in [program::XDP6, program::SAMPLE, program::XDP] {
+        for name in [program::XDP6, program::SAMPLE, program::XDP_REFUSE, program::XDP] {
             let xdp: &mut Xdp = ebpf.program_mut(name).unwrap().try_into().unwrap();
             load(|| xdp.load());
         }
@@ -82,6 +82,7 @@ impl Kernel {
             program::TC_INGRESS6,
             program::TC_EGRESS6,
             program::ASK,
+            program::TC_REFUSE,
             program::SAMPLE_TC,
             program::TUNNEL,
             program::TUNNEL6,
@@ -93,6 +94,8 @@ impl Kernel {
         let sk_lookup: &mut SkLookup = ebpf.program_mut(program::SK_LOOKUP).unwrap().try_into().unwrap();
         load(|| sk_lookup.load());
         for (array, slot, name) in [
+            (map::XDP_PROGRAMS, xdp_slot::REFUSE, program::XDP_REFUSE),
+            (map::TC_PROGRAMS, tc_slot::REFUSE, program::TC_REFUSE),
             (map::XDP_PROGRAMS, xdp_slot::IPV6, program::XDP6),
             (map::XDP_PROGRAMS, xdp_slot::SAMPLE, program::SAMPLE),
             (map::TC_PROGRAMS, tc_slot::SAMPLE, program::SAMPLE_TC),
@@ -235,6 +238,14 @@ impl Kernel {
             _ => Outcome::Deliver,
         };
         (outcome, out)
+    }
+
+    /// As if no ICMP error had been sent.
+    pub(crate) fn forget_refusals(&mut self) {
+        let mut map: PerCpuArray<&mut MapData, Refusals> =
+            self.ebpf.map_mut(map::REFUSALS).unwrap().try_into().unwrap();
+        let cpus = aya::util::nr_cpus().unwrap();
+        map.set(0, PerCpuValues::try_from(vec![Refusals::default(); cpus]).unwrap(), 0).unwrap();
     }
 
     /// Instructions that the verifier walked through (since 5.16).

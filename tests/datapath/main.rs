@@ -12,6 +12,7 @@ mod kernel;
 mod malformed;
 mod packet;
 mod random;
+mod refusals;
 mod replies;
 mod samples;
 mod tunnel;

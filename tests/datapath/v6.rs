@@ -9,7 +9,7 @@ use lb_common::ethernet::Addresses;
 use lb_common::host::{Bytes, Maps};
 use lb_common::lookup::{Route, Table};
 use lb_common::pipeline;
-use lb_common::verdict::Verdict;
+use lb_common::verdict::{TTL_EXCEEDED, Verdict, too_big};
 
 const CLIENT: &str = "2001:db8::7";
 const VIP: &str = "fd00:100::100";
@@ -108,7 +108,7 @@ fn malformed_and_foreign() {
     assert_eq!(ingress(&maps, &tcp(("ff02::1", 1), (VIP, 80), 2, 64)).0, Verdict::Drop(DropReason::BadSource));
     assert_eq!(ingress(&maps, &tcp(("::1", 1), (VIP, 80), 2, 64)).0, Verdict::Drop(DropReason::BadSource));
     assert_eq!(ingress(&maps, &tcp((CLIENT, 1), (VIP, 9), 2, 64)).0, Verdict::Pass);
-    assert_eq!(ingress(&maps, &tcp((CLIENT, 1), (VIP, 81), 2, 1)).0, Verdict::Drop(DropReason::TtlExceeded));
+    assert_eq!(ingress(&maps, &tcp((CLIENT, 1), (VIP, 81), 2, 1)).0, Verdict::Refuse(TTL_EXCEEDED));
 }
 
 /// An ICMPv6 message with a right checksum, which covers the addresses.
@@ -138,10 +138,11 @@ const HOP: &str = "2001:db8:1::1";
 
 #[test]
 fn errors_follow_the_flow() {
-    let maps = world();
+    let mut maps = world();
     assert_eq!(ingress(&maps, &tcp((CLIENT, 40_000), (VIP, 80), 2, 64)).0, Verdict::Deliver);
     assert_eq!(ingress(&maps, &tcp((CLIENT, 40_000), (VIP, 81), 2, 64)).0, Verdict::Transmit(7));
     let port = maps.flows[Table::HalfOpen as usize].borrow().values().map(|flow| flow.snat_port.host()).min().unwrap();
+    maps.resolves = true; // XDP hands them over
     for length in [48, 60, 65] {
         let quote = |source, destination| tcp(source, destination, 0x10, 60)[14..14 + length].to_vec();
         // about the reply of the pod here, of the pod there, about the request to the pod there
@@ -162,4 +163,35 @@ fn echo_to_a_vip_is_answered() {
     let maps = Maps::<V6> { vips: vec![address(VIP)], ..world() };
     let (verdict, bytes) = ingress(&maps, &icmp(CLIENT, VIP, 128, b"odd", 7));
     assert_eq!((verdict, bytes), (Verdict::Answer, icmp(VIP, CLIENT, 129, b"odd", 64)));
+}
+
+#[test]
+fn the_sender_is_told_why_its_packet_goes_nowhere() {
+    let maps = Maps { ingress: 7, ..world() };
+    for (why, kind, word) in [(TTL_EXCEEDED, [3, 0], 0), (too_big(1_400), [2, 0], 1_400), (too_big(0), [2, 0], 1_280)] {
+        for extra in [0, 1_300] {
+            let mut packet = tcp((CLIENT, 1), (VIP, 81), 2, 1);
+            packet.resize(packet.len() + extra, 7);
+            let length = (packet.len() - 54) as u16;
+            packet[18..20].copy_from_slice(&length.to_be_bytes());
+            let mut bytes = Bytes(packet.clone());
+            let frame = lb_common::ethernet::Ethernet::parse(&bytes).unwrap();
+            assert_eq!(pipeline::refuse::<V6, _, _>(&mut bytes, &frame, &maps, why), Verdict::Answer);
+            let (ip, message) = bytes.0[14..].split_at(40);
+            assert_eq!(ip[..8], [0x60, 0, 0, 0, ip[4], ip[5], 58, 64]);
+            assert_eq!(usize::from(u16::from_be_bytes([ip[4], ip[5]])), message.len());
+            assert!(message.len() + 40 <= 1_280, "RFC 4443, section 2.4 (c)");
+            let octets = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap().octets();
+            assert_eq!((&ip[8..24], &ip[24..40]), (&octets(NODE)[..], &octets(CLIENT)[..]));
+            assert_eq!((&message[..2], &message[4..8]), (&kind[..], &u32::to_be_bytes(word)[..]));
+            let quote = &packet[14..];
+            assert_eq!(message[8..], quote[..(quote.len() & !3).min(1_232)], "as it was sent");
+            let mut pseudo = ip[8..40].to_vec();
+            pseudo.extend((message.len() as u32).to_be_bytes());
+            pseudo.extend([0, 0, 0, 58]);
+            pseudo.extend(message);
+            let sum = pseudo.chunks(2).map(|p| u64::from(u16::from_be_bytes([p[0], p[1]]))).sum();
+            assert_eq!(fold(sum), 0xffff, "the checksum");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! ICMP: a VIP that answers ping, errors that find their flow.
 
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
@@ -109,5 +109,93 @@ fn a_closed_port_of_a_pod_is_unreachable_at_the_vip() -> Result<()> {
             }
         }
         Ok(())
+    })
+}
+
+/// The hops on the way to a UDP port, as traceroute finds them: who sends an error about each time to live, until the
+/// destination says that nobody listens.
+fn traceroute(from: &Netns, to: Ipv4Addr) -> Result<Vec<IpAddr>> {
+    let capture = Capture::start(from, "eth0", "icmp")?;
+    from.run(|| {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        for ttl in 1..=4 {
+            socket.set_ttl(ttl)?;
+            socket.send_to(b"which way?", (to, 9))?;
+            // the next probe only after the answer to this one, so that hops come in order
+            socket.set_read_timeout(Some(Duration::from_millis(300)))?;
+            let _ = socket.recv(&mut [0; 16]);
+        }
+        Ok(())
+    })?;
+    let packets = capture.stop()?;
+    ensure!(packets.iter().all(|p| p.checksum_ok && p.header_checksum_ok), "{packets:?}");
+    let mut hops: Vec<IpAddr> = packets.iter().map(|packet| packet.source).collect();
+    hops.dedup();
+    Ok(hops)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn traceroute_shows_the_node_and_then_the_vip() -> Result<()> {
+    scenario(|cluster| {
+        one_pod_per_vip(cluster)?;
+        let node = cluster.nodes[0].ip;
+        // a pod on this node, and one on the other
+        for vip in [EXTERNAL, OTHER] {
+            eventually("the way to be seen", SOON, || {
+                let hops = traceroute(&cluster.client, vip)?;
+                ensure!(hops == [IpAddr::V4(node), IpAddr::V4(vip)], "the way to {vip}: {hops:?}");
+                Ok(())
+            })?;
+        }
+        ensure!(event(cluster, 0, "icmp_errors_sent")? >= 1.0, "the one to the other node is ours");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_client_learns_how_much_goes_to_a_backend() -> Result<()> {
+    scenario(|cluster| {
+        one_pod_per_vip(cluster)?;
+        // the way from the first node to the pods of the second one is narrower than the client's
+        let pods = cluster.nodes[1].pod_cidr();
+        let to = cluster.nodes[1].ip;
+        cluster.nodes[0].netns.ip(&format!("route replace {pods} via {to} mtu lock 1300"))?;
+        let body = vec![b'u'; 300_000];
+        let request = Request::post("x", "/", body);
+        let response = request.send(&cluster.client, (OTHER, 80).into())?;
+        ensure!(response.json()?["bodyBytes"] == 300_000, "upload: {}", response.text());
+        eventually("the client to be told", SOON, || {
+            let sent = event(cluster, 0, "icmp_errors_sent")?;
+            ensure!(sent >= 1.0, "{sent} errors");
+            Ok(())
+        })?;
+        let told = cluster.client.ip(&format!("route get {OTHER}"))?;
+        ensure!(told.contains("mtu 1300"), "{told}");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_error_finds_the_pod_by_way_of_another_node() -> Result<()> {
+    scenario(|cluster| {
+        one_pod_per_vip(cluster)?;
+        let branch = cluster.branch(1_280)?;
+        // The pod is on the first node, which sends its replies itself. Errors about them go to the second one, as if a
+        // router on the way spread packets over the nodes.
+        let (first, second) = (cluster.nodes[0].ip, cluster.nodes[1].ip);
+        let router = &branch.router;
+        router.ip("rule add ipproto icmp iif lo lookup 77")?;
+        router.ip(&format!("route add {EXTERNAL}/32 via {second} table 77"))?;
+        cluster.nodes[1].netns.ip("route replace 192.168.78.0/24 via 192.168.77.2")?;
+        let large = Request::get("x", "/bytes/1000000").send(&branch.client, (EXTERNAL, 80).into())?;
+        ensure!(large.body.len() == 1_000_000, "{} bytes by way of {first}", large.body.len());
+        eventually("the second node to pass an error on", SOON, || {
+            let passed = event(cluster, 1, "icmp_errors_by_ring")?;
+            ensure!(passed >= 1.0, "{passed} errors");
+            Ok(())
+        })
     })
 }

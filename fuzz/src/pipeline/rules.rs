@@ -9,9 +9,8 @@ use crate::wire::{Datagram, ICMP, ICMP6, TCP, UDP};
 /// Panics if the verdict and what became of the bytes do not fit.
 pub(super) fn judge(hook: Hook, before: &[u8], after: &[u8], verdict: Verdict) {
     match verdict {
-        Verdict::Refuse(_) => panic!("a verdict of the pipeline's own came out of it"),
         Verdict::Drop(DropReason::KernelRefused) => panic!("on the host there is nothing to refuse"),
-        Verdict::Pass | Verdict::Front | Verdict::HandOver(_) | Verdict::Drop(_) => {
+        Verdict::Pass | Verdict::Front | Verdict::HandOver(_) | Verdict::Drop(_) | Verdict::Refuse(_) => {
             assert_eq!(before, after, "{verdict:?}, and yet the packet was touched");
         }
         Verdict::Deliver => forwarded(hook, before, after, 0),
@@ -20,6 +19,16 @@ pub(super) fn judge(hook: Hook, before: &[u8], after: &[u8], verdict: Verdict) {
             assert_right(hook, before, after);
         }
     }
+}
+
+/// The ICMP error that a refused packet became is right, and quotes it as it came.
+pub(super) fn told(before: &[u8], after: &[u8]) {
+    let old = Datagram::of_frame(before).expect("only IP packets are refused");
+    let new = Datagram::of_frame(after).expect("an error is an IP packet");
+    assert!(new.header_sum_is_right() && new.sum_is_right(), "a checksum of the error is wrong");
+    assert_eq!(new.destination, old.source, "it goes to the sender");
+    let quote = &new.payload()[8..];
+    assert!(old.bytes.starts_with(quote) && quote.len() >= 28, "it quotes another packet");
 }
 
 /// A packet that goes on is the one that came, with other addresses and ports.

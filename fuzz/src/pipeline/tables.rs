@@ -47,6 +47,7 @@ pub(super) fn random<F: Side>(u: &mut Unstructured<'_>) -> Result<Maps<F>> {
     maps.routing = Box::new(move |to| route::<F>(F::ip(to), unresolved));
     for device in DEVICES {
         maps.uplink_addresses.insert(device, F::addr(F::place(Place::Node, device as u8)));
+        maps.ingress = device;
     }
     Ok(maps)
 }

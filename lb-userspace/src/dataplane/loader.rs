@@ -137,7 +137,7 @@ fn is_refused(error: &aya::maps::MapError) -> bool {
 }
 
 /// The tc programs.
-const CLASSIFIERS: [&str; 8] = [
+const CLASSIFIERS: [&str; 9] = [
     program::TC_INGRESS,
     program::TC_EGRESS,
     program::TC_INGRESS6,
@@ -145,12 +145,13 @@ const CLASSIFIERS: [&str; 8] = [
     program::TUNNEL,
     program::TUNNEL6,
     program::SAMPLE_TC,
+    program::TC_REFUSE,
     program::ASK,
 ];
 
 fn load_programs(object: &mut Ebpf) -> Result<(), DataplaneError> {
     let failed = |program| move |source: ProgramError| DataplaneError::Program { program, source: Box::new(source) };
-    for name in [program::XDP, program::XDP6, program::SAMPLE] {
+    for name in [program::XDP, program::XDP6, program::SAMPLE, program::XDP_REFUSE] {
         uninterrupted(|| typed::<Xdp>(object, name)?.load().map_err(failed(name)))?;
     }
     for name in CLASSIFIERS {

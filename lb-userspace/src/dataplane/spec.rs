@@ -12,7 +12,7 @@ use lb_common::abi::socket::{
 };
 use lb_common::abi::{
     BackendEntry4, BackendEntry6, Counters, DeviceEntry, DropCounters, FlowEntry4, FlowEntry6, FlowKey4, FlowKey6,
-    FragmentEntry, FragmentKey4, FragmentKey6, FrontendEntry, FrontendKey4, FrontendKey6, NextHop4, NextHop6,
+    FragmentEntry, FragmentKey4, FragmentKey6, FrontendEntry, FrontendKey4, FrontendKey6, NextHop4, NextHop6, Refusals,
     ReplyEntry4, ReplyEntry6, RingLine, STATS, SampleBudget, SampleNote, ServiceEntry, map, setting, tc_slot, xdp_slot,
 };
 use lb_common::addr::{Addr4, Addr6};
@@ -81,7 +81,7 @@ impl MapSpec {
 }
 
 /// Every map of the object, in the sizes that are wanted.
-pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 40] {
+pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 41] {
     use Group::{Flows, Services};
     use MapType::{Array, Hash, LruHash, PerCpuArray, ProgramArray, RingBuf, SockMap};
     let MapSizes { services, frontends, backends, ring_lines, flows, half_open_flows } = *sizes;
@@ -115,6 +115,7 @@ pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 40] {
         MapSpec::new::<u32, u64>(map::EVENT_STATS, PerCpuArray, STATS),
         MapSpec::new::<u32, NextHop4>(map::NEXT_HOPS4, PerCpuArray, limits::NEXT_HOPS),
         MapSpec::new::<u32, NextHop6>(map::NEXT_HOPS6, PerCpuArray, limits::NEXT_HOPS),
+        MapSpec::new::<u32, Refusals>(map::REFUSALS, PerCpuArray, 1),
         MapSpec::new::<u32, u32>(map::LISTENERS, SockMap, limits::LISTENERS),
         MapSpec::new::<(), ()>(map::SAMPLES, RingBuf, limits::SAMPLE_BYTES),
         MapSpec::new::<u32, SampleBudget>(map::SAMPLE_BUDGETS, PerCpuArray, DROP_REASONS),

@@ -129,7 +129,7 @@ fn events(registry: &mut Registry, counts: &CounterSnapshot) {
 }
 
 /// Labels of what is counted beside services, backends and drops.
-const EVENTS: [(Stat, &str); 9] = [
+const EVENTS: [(Stat, &str); 12] = [
     (Stat::FragmentsPassed, "fragments_passed"),
     (Stat::HandedOver, "handed_over"),
     (Stat::FlowTableFull, "flow_table_full"),
@@ -139,6 +139,9 @@ const EVENTS: [(Stat, &str); 9] = [
     (Stat::IcmpErrors, "icmp_errors"),
     (Stat::EchoReplies, "echo_replies"),
     (Stat::FragmentsFollowed, "fragments_followed"),
+    (Stat::ErrorsSent, "icmp_errors_sent"),
+    (Stat::ErrorsLimited, "icmp_errors_limited"),
+    (Stat::ErrorsByRing, "icmp_errors_by_ring"),
 ];
 
 fn front(registry: &mut Registry, front: &FrontRow) {

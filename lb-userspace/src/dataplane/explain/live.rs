@@ -11,7 +11,7 @@ use aya::Pod;
 use aya::maps::{Array, HashMap as Hashed, MapData, MapError};
 use lb_common::abi::{
     BackendEntry, DeviceEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey, NextHop,
-    ReplyEntry, RingLine, ServiceEntry, Stat, device_flag, frontend_flag, map,
+    Refusals, ReplyEntry, RingLine, ServiceEntry, Stat, device_flag, frontend_flag, map,
 };
 use lb_common::be::Be16;
 use lb_common::drop_reason::DropReason;
@@ -312,6 +312,11 @@ where
     /// What a CPU remembers is not looked at: it is a second old at most, and asking anew gives what it will remember next.
     fn hop(&self, slot: u32) -> Option<RefMut<'_, NextHop<F::Addr>>> {
         RefMut::filter_map(place(&self.hops, &slot, || Some(NextHop::default())), Option::as_mut).ok()
+    }
+
+    /// Nobody is told anything.
+    fn refusals(&self) -> Option<RefMut<'_, Refusals>> {
+        None
     }
 
     fn route(&self, source: F::Addr, destination: F::Addr, protocol: u8, length: usize) -> Route {

@@ -1,0 +1,149 @@
+//! Our own ICMP errors, where a router would send one: the time to live of a packet ran out on its way through us, or it is
+//! too big for the way that it has to go.
+
+use crate::abi::Stat;
+use crate::addr::Address;
+use crate::csum::fold;
+use crate::drop_reason::DropReason;
+use crate::ethernet::{Addresses, Ethernet};
+use crate::ip::{Ip, IpInfo};
+use crate::lookup::Lookup;
+use crate::packet::Packet;
+use crate::verdict::{Verdict, refused};
+
+use super::HEADER;
+
+/// Each CPU sends one error in so many nanoseconds, in the long run,
+const INTERVAL: u64 = 1_000_000;
+/// and so many at once: as Linux bounds its own (`icmp_msgs_burst`).
+const BURST: u64 = 50;
+
+/// Turns a packet that the pipeline refused ([`Verdict::Refuse`]) and has counted into the ICMP error that tells its sender
+/// why. The packet must be as it came in. It is dropped if there is nobody to tell, or too many were told lately.
+#[inline(always)]
+pub fn refuse<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, lookup: &L, why: u32) -> Verdict {
+    let (reason, mtu) = refused(why);
+    let Ok(ip) = F::parse(packet, frame.network) else { return Verdict::Drop(reason) };
+    let Some(addresses) = told_to::<F, P, L>(packet, &ip, lookup) else { return Verdict::Drop(reason) };
+    let Some(own) = lookup.uplink_address(lookup.ingress()) else { return Verdict::Drop(reason) };
+    if !may_send(lookup) {
+        lookup.count(Stat::ErrorsLimited);
+        return Verdict::Drop(reason);
+    }
+    let mtu = if mtu == 0 { F::ICMP.unknown_mtu } else { mtu };
+    let (kind, word) =
+        if matches!(reason, DropReason::TooBig) { (F::ICMP.too_big, mtu) } else { (F::ICMP.time_exceeded, 0) };
+    let sent = (own, ip.source);
+    match make_error::<F, P>(packet, frame, &ip.with((), ()), sent, addresses, (kind, word)) {
+        Some(()) => {
+            lookup.count(Stat::ErrorsSent);
+            Verdict::Answer
+        }
+        None => Verdict::Drop(reason),
+    }
+}
+
+/// The hardware addresses of an error about the packet; `None` if there must be none (RFC 1122, section 3.2.2, RFC 1812,
+/// section 4.3.2.7, RFC 4443, section 2.4 (e)): about ICMP, of which only errors are sent on, about a later fragment, about
+/// what came to more than one station, or from a source that is not one host.
+#[inline(always)]
+fn told_to<F: Ip, P: Packet, L: Lookup<F>>(packet: &P, ip: &IpInfo<F::Addr>, lookup: &L) -> Option<Addresses> {
+    let frame = Addresses::of(packet)?;
+    let [first, ..] = frame.destination();
+    let is_group = first.to_ne_bytes()[0] & 1 != 0;
+    let may = !ip.later
+        && ip.protocol != F::ICMP.protocol
+        && !is_group
+        && lookup.is_for_us(frame.destination())
+        && F::is_unicast(ip.source)
+        && ip.source != ip.destination;
+    may.then(|| frame.reversed())
+}
+
+/// Takes an error from what this CPU may send: a token bucket, kept as the time at which it is full again (the generic cell
+/// rate algorithm of ITU-T I.371).
+#[inline(always)]
+fn may_send<F: Ip, L: Lookup<F>>(lookup: &L) -> bool {
+    let Some(mut refusals) = lookup.refusals() else { return false };
+    let now = lookup.clock();
+    let from = if refusals.paid_until > now { refusals.paid_until } else { now };
+    if from - now >= BURST * INTERVAL {
+        return false;
+    }
+    refusals.paid_until = from + INTERVAL;
+    true
+}
+
+/// Puts the headers of the error before the beginning of the packet, and its Ethernet header with the tags before them.
+#[inline(always)]
+fn make_error<F: Ip, P: Packet>(
+    packet: &mut P,
+    frame: &Ethernet,
+    ip: &IpInfo<()>,
+    (source, destination): (F::Addr, F::Addr),
+    addresses: Addresses,
+    ([kind, code], word): ([u8; 2], u32),
+) -> Option<()> {
+    let whole = ip.total_length & !3; // the sum below goes by whole words
+    let quote = if whole < F::ICMP.quote { whole } else { F::ICMP.quote };
+    let room = F::ICMP.ip_header + HEADER;
+    packet.reframe(frame.network + quote, room)?;
+    let mut at = 12;
+    while at < frame.network && at < 22 {
+        let [half] = packet.halves::<1>(at + room)?;
+        packet.set_halves(at, [half])?;
+        at += 2;
+    }
+    addresses.write(packet)?;
+    F::write_icmp_header(packet, frame.network, source, destination, HEADER + quote)?;
+    let message = frame.network + F::ICMP.ip_header;
+    packet.set_words(message, [u32::from_ne_bytes([kind, code, 0, 0]), word.to_be()])?;
+    let mut sum = sum_of(packet, message, HEADER + quote)?;
+    if F::ICMP.covers_addresses {
+        sum += pseudo_header(source, destination, (HEADER + quote) as u32, F::ICMP.protocol);
+    }
+    packet.set_halves(message + 2, [!fold(sum)])
+}
+
+/// How many words are added at a time.
+const STEP: usize = 8;
+/// How many of such steps the longest message has, 1,240 bytes.
+const STEPS: usize = 1_280 / (4 * STEP);
+
+/// The sum over `length` bytes, a multiple of four.
+#[inline(always)]
+fn sum_of<P: Packet>(packet: &P, offset: usize, length: usize) -> Option<u64> {
+    let (mut sum, mut at, end) = (0, offset, offset + length);
+    let mut step = 0;
+    while step < STEPS && at + 4 * STEP <= end {
+        let words = packet.words::<STEP>(at)?;
+        let mut word = 0;
+        while word < STEP {
+            sum += u64::from(words[word]);
+            word += 1;
+        }
+        at += 4 * STEP;
+        step += 1;
+    }
+    let mut rest = 0;
+    while rest < STEP && at < end {
+        let [word] = packet.words::<1>(at)?;
+        sum += u64::from(word);
+        at += 4;
+        rest += 1;
+    }
+    Some(sum)
+}
+
+/// What the checksum covers beside the message (RFC 8200, section 8.1).
+#[inline(always)]
+fn pseudo_header<A: Address>(source: A, destination: A, length: u32, protocol: u8) -> u64 {
+    let words = [source.words(), destination.words()];
+    let mut sum = u64::from(length.to_be()) + u64::from(u32::from(protocol).to_be());
+    let mut at = 0;
+    while at < 4 {
+        sum += u64::from(words[0][at]) + u64::from(words[1][at]);
+        at += 1;
+    }
+    sum
+}
