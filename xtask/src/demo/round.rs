@@ -1,15 +1,16 @@
 //! One round of requests through every kind of frontend.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
-use weir_lab::{CLIENT, Cluster, Node, Request, ask_tcp, ask_udp};
+use weir_lab::{CLIENT, CLIENT6, Cluster, Node, Request, ask_tcp, ask_udp};
 
 use super::interrupt::Interrupt;
 use super::outcome::{Line, Outcome};
 
 const EXTERNAL: Ipv4Addr = Ipv4Addr::new(10, 100, 100, 100);
+const EXTERNAL6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, 0x100);
 const BALANCER: Ipv4Addr = Ipv4Addr::new(10, 100, 200, 1);
 const FRONT: Ipv4Addr = Ipv4Addr::new(10, 1, 33, 159);
 
@@ -31,10 +32,12 @@ pub(super) fn run(cluster: &Cluster, interrupt: &Interrupt) -> Result<Outcome> {
         add(round.http("NodePort", node, node.port(30080), "web-"))?;
         add(round.http("NodePort", node, node.port(allocated_port(node)?), "web-"))?;
         add(round.datagrams("NodePort, UDP", node, node.port(30053)))?;
+        add(round.lines("NodePort IPv6", node, node.port6(30070)))?;
     }
     // The client's routes lead to the first node; any other would do.
     let entry = &cluster.nodes[0];
     add(round.lines("externalIP", entry, (EXTERNAL, 7070).into()))?;
+    add(round.lines("externalIP IPv6", entry, (EXTERNAL6, 7070).into()))?;
     add(round.datagrams("externalIP, UDP", entry, (EXTERNAL, 5353).into()))?;
     add(round.http("LoadBalancer", entry, (BALANCER, 80).into(), "api-"))?;
     for (host, path, pods, seen) in [
@@ -136,7 +139,11 @@ fn path(entry: &Node, pods: &str, answer: &Answer) -> Result<String> {
     let Answer { pod, node, peer } = answer;
     ensure!(pod.starts_with(pods), "{pod} answered, which is not of this Service");
     let peer: SocketAddr = peer.parse().with_context(|| peer.clone())?;
-    let (path, source) = if *node == entry.name { ("local pod", CLIENT) } else { ("other node", entry.ip) };
+    let (client, itself): (IpAddr, IpAddr) = match peer.ip() {
+        IpAddr::V4(_) => (CLIENT.into(), entry.ip.into()),
+        IpAddr::V6(_) => (CLIENT6.into(), entry.ip6.into()),
+    };
+    let (path, source) = if *node == entry.name { ("local pod", client) } else { ("other node", itself) };
     ensure!(peer.ip() == source, "{pod} on {node} saw {peer}, not {source}");
     Ok(format!("{pod} on {node}: {path}, which sees {source}"))
 }
