@@ -61,7 +61,7 @@ mod watch;
 mod ways;
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
@@ -375,7 +375,7 @@ impl Dataplane {
 
     /// The devices that need the program for tunnels, as routes to the backends are now.
     fn wanted_tunnels(&mut self, netlink: &Netlink, places: &[Place]) -> Result<Vec<Link>, DataplaneError> {
-        let backends = self.view.remote_backend_addresses().into_iter().map(IpAddr::from).collect();
+        let backends = self.view.remote_backend_addresses();
         self.ways.update(netlink, &backends);
         let links = netlink.links()?;
         let uplinks = places.iter().map(|place| place.facts.link.index).collect();

@@ -76,7 +76,7 @@ fn captures_are_files_that_tcpdump_reads() -> Result<()> {
 fn killed(cluster: &Cluster, dir: &Path) -> Result<()> {
     let file = dir.join("killed.pcapng");
     let mut capture = start(cluster, &["--drops"], &file)?;
-    let begun = eventually("the file", SOON, || Ok(ensure!(file.exists(), "there is none")));
+    let begun = eventually("the file", SOON, || file.metadata().context("there is none"));
     capture.kill()?;
     capture.wait()?;
     begun?;
