@@ -7,7 +7,7 @@ use lb_common::addr::{Addr6, V4, V6};
 use lb_common::be::Be32;
 use lb_common::ip::Ip;
 
-use crate::wire::{self, Datagram, ICMP, ICMP6, TCP, UDP};
+use crate::wire::{self, Datagram, ICMP, ICMP6, SCTP, TCP, UDP};
 
 /// An address family with addresses to play with.
 pub(crate) trait Side: Ip {
@@ -197,6 +197,21 @@ impl Draft {
             UDP => {
                 bytes.extend(((8 + self.payload.len()) as u16).to_be_bytes());
                 bytes.extend([0, 0]);
+            }
+            SCTP => {
+                let kind = match self.flags {
+                    0x02 => 1, // INIT
+                    0x12 => 2, // INIT ACK
+                    0x04 => 6, // ABORT
+                    0x11 => 7, // SHUTDOWN
+                    _ => 0,
+                };
+                bytes.extend([0, 0, 0, 7, 0, 0, 0, 0, kind, 3]);
+                bytes.extend(((4 + self.payload.len()) as u16).to_be_bytes());
+                bytes.extend(&self.payload);
+                let sum = wire::CRC.checksum(&bytes);
+                bytes[8..12].copy_from_slice(&sum.to_le_bytes());
+                return bytes;
             }
             // type and code stand where ports would
             ICMP | ICMP6 => bytes = vec![(self.source.1 >> 8) as u8, self.source.1 as u8, 0, 0, 0, 0, 5, 0x78],

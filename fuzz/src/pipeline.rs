@@ -15,7 +15,7 @@ use lb_common::pipeline;
 use lb_common::verdict::Verdict;
 
 use crate::packets::{self, Draft, PORTS, Place, Side};
-use crate::wire::{Datagram, TCP, UDP};
+use crate::wire::{Datagram, SCTP, TCP, UDP};
 use owners::{Owners, Tuple};
 
 /// Most steps of one history.
@@ -71,7 +71,7 @@ impl<F: Side> World<F> {
         let source =
             (address::<F>(u, &[Place::Client, Place::Client, Place::LocalPod, Place::Node, Place::Vip])?, port(u)?);
         let destination = (address::<F>(u, &[Place::Vip, Place::Vip, Place::Node])?, port(u)?);
-        let protocol = *u.choose(&[TCP, TCP, UDP, 132, 47])?;
+        let protocol = *u.choose(&[TCP, TCP, UDP, SCTP, 47])?;
         let frame = Draft::between(source, destination, protocol).vary(u)?.bytes();
         let frame = packets::damage(u, frame)?;
         let answer = u.arbitrary()?;
@@ -200,11 +200,11 @@ impl<F: Side> World<F> {
     }
 }
 
-/// At ingress a packet to a port of the range for source NAT is looked up as a reply first.
+/// At ingress a packet to a port of the range for source NAT, or any of SCTP, is looked up as a reply first.
 fn is_reply<F: Side>(hook: Hook, maps: &Maps<F>, tuple: &Tuple) -> bool {
     let range = maps.settings[setting::SNAT_PORTS as usize];
     let (first, last) = ((range >> 16) as u16, range as u16);
-    hook == Hook::Egress || (first..=last).contains(&tuple.destination.1)
+    hook == Hook::Egress || tuple.protocol == SCTP || (first..=last).contains(&tuple.destination.1)
 }
 
 fn through<F: Side>(hook: Hook, packet: &mut Bytes, maps: &Maps<F>) -> Verdict {

@@ -10,6 +10,10 @@ pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
 /// ICMPv6.
 pub(crate) const ICMP6: u8 = 58;
+/// SCTP.
+pub(crate) const SCTP: u8 = 132;
+/// Its checksum (RFC 9260, appendix A).
+pub(crate) const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
 
 /// An IP packet.
 #[derive(Clone, Copy, Debug)]
@@ -135,7 +139,7 @@ impl<'a> Datagram<'a> {
 
     /// Both ports, of a protocol that has them, where they are in this packet.
     pub(crate) fn ports(&self) -> Option<(u16, u16)> {
-        if !matches!(self.protocol, TCP | UDP) || self.fragment.is_some_and(|(offset, _)| offset != 0) {
+        if !matches!(self.protocol, TCP | UDP | SCTP) || self.fragment.is_some_and(|(offset, _)| offset != 0) {
             return None;
         }
         let ports = self.payload().get(..4)?;
@@ -165,6 +169,10 @@ impl<'a> Datagram<'a> {
             return false;
         }
         match self.protocol {
+            SCTP if payload.len() >= 16 => {
+                let unsummed = [&payload[..8], &[0; 4], &payload[12..]].concat();
+                CRC.checksum(&unsummed).to_le_bytes() == payload[8..12]
+            }
             TCP if payload.len() >= 20 => self.sum_with_addresses(payload) == 0xffff,
             ICMP if payload.len() >= 8 && self.source.is_ipv4() => sum(payload) == 0xffff,
             ICMP6 if payload.len() >= 8 && self.source.is_ipv6() => self.sum_with_addresses(payload) == 0xffff,

@@ -204,6 +204,14 @@ pub mod protocol {
     pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
+    /// SCTP.
+    pub const SCTP: u8 = 132;
+
+    /// Flows of this protocol are balanced.
+    #[inline(always)]
+    pub const fn is_balanced(number: u8) -> bool {
+        matches!(number, TCP | UDP | SCTP)
+    }
 }
 
 /// Key of the frontends: where clients arrive. NodePorts stand under the address [`crate::addr::Address::ANY`].

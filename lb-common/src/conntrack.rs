@@ -120,12 +120,13 @@ pub const fn idle_ticks(now: u32, last_seen: u32) -> u32 {
     if passed > u32::MAX / 2 { 0 } else { passed }
 }
 
-/// How long a flow may be idle, in ticks.
+/// How long a flow may be idle, in ticks. SCTP is kept like TCP: its endpoints send a HEARTBEAT every 30 seconds or so on
+/// what is idle (RFC 9260, section 8.3), unless the application forbids it.
 #[inline(always)]
 pub const fn timeout_ticks(state: u16, ip_protocol: u8) -> u32 {
     let state = FlowState::from_number(state);
     let half_open = state.number() & FlowState::PROVEN.number() == 0;
-    if ip_protocol != protocol::TCP {
+    if ip_protocol == protocol::UDP {
         return if half_open { UDP_HALF_OPEN } else { UDP_ESTABLISHED };
     }
     if state.is_reset() {

@@ -35,7 +35,7 @@ drop_reasons! {
     BadIpHeader = 3, "bad_ip_header";
     /// The checksum of the IPv4 header is wrong.
     BadIpChecksum = 4, "bad_ip_checksum";
-    /// TCP or UDP header cut short, or with an impossible length.
+    /// TCP, UDP or SCTP header cut short, or with an impossible length.
     BadTransportHeader = 5, "bad_transport_header";
     /// The time to live ran out on the way to another node.
     TtlExceeded = 6, "ttl_exceeded";
@@ -62,6 +62,9 @@ drop_reasons! {
     NotAnUplink = 16, "not_an_uplink";
     /// A later fragment for a VIP came before the first one, or long after it.
     FragmentEarly = 17, "fragment_early";
+    /// Another SCTP client sends to the same backend from the same port, which source NAT cannot change: it is in a checksum
+    /// over the whole packet.
+    SctpPortTaken = 28, "sctp_port_taken";
 }
 
 /// How many drop counters there are; number 0 is not used.

@@ -61,10 +61,10 @@ pub fn is_same_flow<A: Address>(a: &ReplyEntry<A>, b: &ReplyEntry<A>) -> bool {
         && a.frontend_port == b.frontend_port
 }
 
-/// A first segment of TCP: SYN without ACK.
+/// A first segment of TCP, SYN without ACK, or an INIT of SCTP.
 #[inline(always)]
 pub const fn is_first(key_protocol: u32, tcp_flags: u8) -> bool {
-    key_protocol == protocol::TCP as u32 && tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN
+    key_protocol != protocol::UDP as u32 && tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN
 }
 
 /// Marks a use of a flow by its client. True, and nothing marked, if the flow is over: idle for longer than its state

@@ -2,9 +2,7 @@
 //!
 //! What is neither is left to the kernel. An error neither begins a flow nor keeps one alive.
 
-use crate::abi::{
-    BackendEntry, FlowEntry, FlowKey, ReplyEntry, Stat, Task, backend_flag, flow_flag, frontend_flag, setting,
-};
+use crate::abi::{BackendEntry, FlowEntry, FlowKey, ReplyEntry, Stat, Task, backend_flag, flow_flag, frontend_flag};
 use crate::addr::Address;
 use crate::csum::Delta;
 use crate::drop_reason::DropReason;
@@ -13,8 +11,9 @@ use crate::hash::flow_hash;
 use crate::ip::{Ip, IpInfo, address_delta};
 use crate::lookup::{Lookup, Table};
 use crate::packet::Packet;
-use crate::pipeline::{find_frontend, in_range, next_hop, pick, to_client};
+use crate::pipeline::{find_frontend, next_hop, pick, to_client};
 use crate::rewrite::Translation;
+use crate::snat;
 use crate::verdict::Verdict;
 
 mod quote;
@@ -75,7 +74,7 @@ fn receiver<F: Ip, P: Packet, L: Lookup<F>>(
     error: &Error<'_, F::Addr>,
     flow: &FlowKey<F::Addr>,
 ) -> Result<(View<F::Addr>, bool), Verdict> {
-    if in_range(lookup.setting(setting::SNAT_PORTS), flow.destination_port.host())
+    if snat::may_be_reply(lookup, flow.protocol as u8, flow.destination_port)
         && let Some(reply) = reply(lookup, flow)
         && reply.flags & flow_flag::LOCAL == 0
     {

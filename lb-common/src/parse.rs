@@ -7,7 +7,7 @@ use crate::ip::{Ip, IpInfo};
 use crate::packet::Packet;
 use crate::transport::Transport;
 
-/// A TCP or UDP packet, or a fragment of one, with the offsets that rewriting needs.
+/// A TCP, UDP or SCTP packet, or a fragment of one, with the offsets that rewriting needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Parsed<A> {
     /// The 5-tuple as the packet carries it.
@@ -18,7 +18,7 @@ pub struct Parsed<A> {
     pub transport: Transport,
     /// Offset of the IP header.
     pub network: usize,
-    /// Offset of the TCP or UDP header.
+    /// Offset of the transport header.
     pub payload: usize,
 }
 
@@ -33,7 +33,7 @@ impl<A> Parsed<A> {
 /// What a packet is to the pipeline.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind<A> {
-    /// TCP or UDP. A later fragment has no ports yet: [`crate::fragment::join`].
+    /// TCP, UDP or SCTP. A later fragment has no ports yet: [`crate::fragment::join`].
     Flow(Parsed<A>),
     /// Part of a fragmented datagram of another protocol.
     Fragment,
@@ -47,7 +47,7 @@ pub enum Kind<A> {
 #[inline(always)]
 pub fn parse<F: Ip, P: Packet>(packet: &P, network: usize) -> Result<Kind<F::Addr>, DropReason> {
     let ip = F::parse(packet, network)?;
-    if ip.protocol != protocol::TCP && ip.protocol != protocol::UDP {
+    if !protocol::is_balanced(ip.protocol) {
         return Ok(match ip.protocol {
             _ if ip.fragment => Kind::Fragment,
             number if number == F::ICMP.protocol => Kind::Icmp(ip),

@@ -20,6 +20,7 @@ use crate::lookup::{Lookup, Table};
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed, parse};
 use crate::rewrite::{Translation, translate};
+use crate::snat;
 use crate::verdict::{Verdict, refused};
 
 pub use crate::icmp::refuse;
@@ -167,7 +168,7 @@ fn onward<F: Ip, P: Packet, L: Lookup<F>>(
     lookup: &L,
 ) -> Result<(Onward<F::Addr>, u64), Verdict> {
     let port = parsed.key.destination_port;
-    let may_be_reply = in_range(lookup.setting(setting::SNAT_PORTS), port.host());
+    let may_be_reply = snat::may_be_reply(lookup, parsed.ip.protocol, port);
     if may_be_reply && let Some((reply, clock)) = find_reply(lookup, parsed) {
         return backward::<F, P, L>(packet, parsed, lookup, &reply).map(|to| (to, clock));
     }

@@ -1,5 +1,6 @@
 //! NAT as header edits and checksum changes.
 
+use crate::abi::protocol;
 use crate::be::Be16;
 use crate::csum::Delta;
 use crate::ip::{Ip, address_delta};
@@ -36,13 +37,17 @@ pub fn translate<F: Ip, P: Packet>(
     if parsed.ip.later {
         return Some(()); // ports and checksum stand in the first fragment
     }
+    if parsed.ip.protocol == protocol::SCTP {
+        // RFC 9260, section 6.8: CRC32c over the SCTP packet, with its ports and without any address
+        return Some(());
+    }
     packet.set_halves(parsed.payload, [to.source_port.raw(), to.destination_port.raw()])?;
     let addresses = address_delta(Delta::NONE, from.source, to.source);
     let addresses = address_delta(addresses, from.destination, to.destination);
     let ports = Delta::NONE
         .half(from.source_port.raw(), to.source_port.raw())
         .half(from.destination_port.raw(), to.destination_port.raw());
-    let udp = parsed.ip.protocol == crate::abi::protocol::UDP;
+    let udp = parsed.ip.protocol == protocol::UDP;
     let offset = parsed.payload + Transport::checksum_offset(parsed.ip.protocol);
     packet.update_transport_checksum(offset, addresses, ports, udp)
 }

@@ -1,6 +1,6 @@
 //! Leases of the tuple that a backend sees, so that its replies find their way back.
 
-use crate::abi::{BackendEntry, FlowEntry, FlowKey, ReplyEntry, flow_flag, setting};
+use crate::abi::{BackendEntry, FlowEntry, FlowKey, ReplyEntry, flow_flag, protocol, setting};
 use crate::be::Be16;
 use crate::conntrack::{FlowState, idle_ticks, timeout_ticks};
 use crate::drop_reason::DropReason;
@@ -8,6 +8,7 @@ use crate::flow::{forward_key, is_expired, is_same_flow, replies_of, reply_entry
 use crate::hash::{rehash, scale};
 use crate::ip::Ip;
 use crate::lookup::{Lookup, Table};
+use crate::pipeline::in_range;
 
 /// How many ports are tried for one flow: with nine in ten ports to one backend taken, 16 tries miss less than once in
 /// five flows; with half of them taken, once in 65,000.
@@ -21,6 +22,8 @@ const HURRIED: u32 = 2;
 
 /// Records the way back of a new flow. With SNAT a free port is leased; without, the client's own tuple is used, unless
 /// another flow has it already (one client port to two frontends with the same backend): then a port is leased as well.
+///
+/// SCTP keeps its ports, which are in a checksum over the whole packet: the tuple is its own, or another client has it.
 #[inline(always)]
 pub fn lease<F: Ip, L: Lookup<F>>(
     lookup: &L,
@@ -30,9 +33,13 @@ pub fn lease<F: Ip, L: Lookup<F>>(
     hash: u32,
     now: u32,
 ) -> Result<(), DropReason> {
-    if entry.flags & flow_flag::SNAT == 0 {
-        if claim(lookup, key, backend, entry, now, false) {
+    let keeps_port = key.protocol == u32::from(protocol::SCTP);
+    if keeps_port || entry.flags & flow_flag::SNAT == 0 {
+        if claim(lookup, key, backend, entry, now, keeps_port) {
             return Ok(());
+        }
+        if keeps_port {
+            return Err(DropReason::SctpPortTaken);
         }
         entry.flags |= flow_flag::SNAT;
     }
@@ -49,6 +56,13 @@ pub fn lease<F: Ip, L: Lookup<F>>(
         attempt += 1;
     }
     Err(DropReason::SnatExhausted)
+}
+
+/// A packet to this port may be the reply to a flow with SNAT: the port is one of the range, or that of an SCTP client.
+#[inline(always)]
+pub(crate) fn may_be_reply<F: Ip, L: Lookup<F>>(lookup: &L, ip_protocol: u8, port: Be16) -> bool {
+    // no branch: it would change where the compiler joins the verdicts
+    (ip_protocol == protocol::SCTP) | in_range(lookup.setting(setting::SNAT_PORTS), port.host())
 }
 
 /// The ports of SNAT, and where a flow begins to look for one.

@@ -23,6 +23,7 @@ mod locate;
 mod node_ports;
 mod pods;
 mod port;
+mod sctp;
 mod service;
 
 pub use locate::locate;

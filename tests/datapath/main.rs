@@ -15,6 +15,7 @@ mod random;
 mod refusals;
 mod replies;
 mod samples;
+mod sctp;
 mod tunnel;
 mod v6;
 mod verifier;

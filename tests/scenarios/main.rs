@@ -26,6 +26,7 @@ mod neighbours;
 mod overlay;
 mod problems;
 mod rewrites;
+mod sctp;
 mod seeds_layer4;
 mod seeds_layer7;
 mod sockets;

@@ -22,6 +22,7 @@ mod packet;
 mod pod;
 mod process;
 mod rules;
+pub mod sctp;
 mod sweep;
 mod uplink;
 mod wait;

@@ -4,7 +4,7 @@ use lb_common::drop_reason::DropReason;
 use lb_common::verdict::Verdict;
 
 use super::Hook;
-use crate::wire::{Datagram, ICMP, ICMP6, TCP, UDP};
+use crate::wire::{Datagram, ICMP, ICMP6, SCTP, TCP, UDP};
 
 /// Panics if the verdict and what became of the bytes do not fit.
 pub(super) fn judge(hook: Hook, before: &[u8], after: &[u8], verdict: Verdict) {
@@ -40,7 +40,7 @@ fn forwarded(hook: Hook, before: &[u8], after: &[u8], hops: u8) {
         (old.protocol, old.fragment, old.transport, old.bytes.len()),
         (new.protocol, new.fragment, new.transport, new.bytes.len()),
     );
-    if matches!(old.protocol, TCP | UDP) {
+    if matches!(old.protocol, TCP | UDP | SCTP) {
         same_payload(&old, &new);
     }
 }
@@ -62,7 +62,8 @@ fn assert_right<'a>(hook: Hook, before: &'a [u8], after: &'a [u8]) -> (Datagram<
 /// Nothing but ports and checksum changes behind the IP header; in a later fragment, nothing at all.
 fn same_payload(old: &Datagram<'_>, new: &Datagram<'_>) {
     let (mut a, mut b) = (old.payload().to_vec(), new.payload().to_vec());
-    if old.fragment.is_none_or(|(offset, _)| offset == 0) {
+    // nor in SCTP, whose checksum covers the ports
+    if old.protocol != SCTP && old.fragment.is_none_or(|(offset, _)| offset == 0) {
         let sum = old.sum_place().unwrap_or(0);
         for at in (0..4).chain(sum..sum + 2) {
             (a[at], b[at]) = (0, 0);

@@ -16,7 +16,7 @@ use lb_common::lookup::{Lookup, Route, Table};
 
 use super::owners::Tuple;
 use crate::packets::{PORTS, Place, Side};
-use crate::wire::{TCP, UDP};
+use crate::wire::{SCTP, TCP, UDP};
 
 /// Ids of backends and services that may be in use.
 const IDS: u32 = 6;
@@ -62,7 +62,7 @@ fn add_backend<F: Side>(maps: &mut Maps<F>, id: u32, u: &mut Unstructured<'_>) -
     let address = F::addr(F::place(place, u.int_in_range(1..=2)?));
     let generation = maps.backends.get(&id).map_or(1, |old| old.generation + 1);
     let flags = if place == Place::RemotePod { 0 } else { backend_flag::LOCAL };
-    let protocol = u32::from(*u.choose(&[TCP, UDP])?);
+    let protocol = u32::from(*u.choose(&[TCP, UDP, SCTP])?);
     let port = Be16::new(*u.choose(&[8080, 53, 80])?);
     maps.backends.insert(id, BackendEntry { address, port, flags, generation, protocol, ..Default::default() });
     Ok(())
@@ -73,7 +73,7 @@ fn add_frontend<F: Side>(maps: &mut Maps<F>, u: &mut Unstructured<'_>) -> Result
     let place = F::addr(F::place(Place::Vip, u.int_in_range(1..=3)?));
     let address = if node_port { F::Addr::ANY } else { place };
     let port = if node_port { u.int_in_range(30_080..=30_081)? } else { *u.choose(PORTS)? };
-    let protocol = u16::from(*u.choose(&[TCP, UDP])?);
+    let protocol = u16::from(*u.choose(&[TCP, UDP, SCTP])?);
     let front = u.ratio(1, 8)?;
     let flags = if front { frontend_flag::FRONT_HTTP } else { 0 };
     let entry = FrontendEntry { service: u.int_in_range(1..=IDS)?, flags };

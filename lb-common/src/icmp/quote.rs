@@ -13,7 +13,7 @@ use crate::transport::Transport;
 /// How much of the transport header every error quotes.
 const LEAST: usize = 8;
 
-/// A TCP or UDP packet in a quote.
+/// A TCP, UDP or SCTP packet in a quote.
 pub(super) struct Quote<A> {
     /// Its 5-tuple.
     pub(super) key: FlowKey<A>,
@@ -30,7 +30,7 @@ impl<A: Address> Quote<A> {
     #[inline(always)]
     pub(super) fn parse<F: Ip<Addr = A>, P: Packet>(packet: &P, offset: usize, end: usize) -> Option<Self> {
         let ip = F::header(packet, offset).ok()?;
-        if ip.later || (ip.protocol != protocol::TCP && ip.protocol != protocol::UDP) {
+        if ip.later || !protocol::is_balanced(ip.protocol) {
             return None;
         }
         let payload = offset + ip.header_length;
@@ -47,7 +47,9 @@ impl<A: Address> Quote<A> {
             protocol: u32::from(ip.protocol),
         };
         let checksum = payload + Transport::checksum_offset(ip.protocol);
-        Some(Self { key, network: offset, payload, checksum: (checksum + 2 <= end).then_some(checksum) })
+        // that of SCTP covers no address, and its ports stay
+        let changes = ip.protocol != protocol::SCTP && checksum + 2 <= end;
+        Some(Self { key, network: offset, payload, checksum: changes.then_some(checksum) })
     }
 
     /// The tuple of packets the other way.

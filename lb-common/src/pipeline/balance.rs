@@ -1,6 +1,6 @@
 //! The flow of a packet to a frontend: found, or begun with a backend from the ring.
 
-use crate::abi::{BackendEntry, FlowEntry, Stat, flow_flag};
+use crate::abi::{BackendEntry, FlowEntry, FlowKey, Stat, flow_flag, protocol};
 use crate::addr::Address;
 use crate::conntrack::{FlowState, ticks};
 use crate::drop_reason::DropReason;
@@ -94,7 +94,8 @@ pub(super) fn begin<F: Ip, P: Packet, L: Lookup<F>>(
         return Err(Verdict::Pass);
     }
     let hash = flow_hash(&parsed.key);
-    let (id, backend) = pick(lookup, service, hash).ok_or(Verdict::Drop(DropReason::NoBackend))?;
+    let backend = pick(lookup, service, hash).filter(|(_, backend)| keeps_port(&parsed.key, backend));
+    let (id, backend) = backend.ok_or(Verdict::Drop(DropReason::NoBackend))?;
     let local = backend.flags & crate::abi::backend_flag::LOCAL != 0;
     let mut entry = FlowEntry {
         snat_address: parsed.key.source,
@@ -137,6 +138,12 @@ pub(crate) fn pick<F: Ip, L: Lookup<F>>(lookup: &L, service: u32, hash: u32) -> 
     let id = lookup.ring_slot(first_line + slot / lines, slot % lines);
     let backend = lookup.backend(id)?;
     (id != 0 && backend.protocol != 0).then_some((id, backend))
+}
+
+/// The backend has the port that the client sends to, where that must not be changed: SCTP. Agents see to it.
+#[inline(always)]
+fn keeps_port<A: Address>(key: &FlowKey<A>, backend: &BackendEntry<A>) -> bool {
+    key.protocol != u32::from(protocol::SCTP) || key.destination_port == backend.port
 }
 
 /// A packet that may begin a flow.

@@ -10,6 +10,8 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP.
+    Sctp,
 }
 
 impl Protocol {
@@ -18,6 +20,7 @@ impl Protocol {
         match self {
             Protocol::Tcp => lb_common::abi::protocol::TCP,
             Protocol::Udp => lb_common::abi::protocol::UDP,
+            Protocol::Sctp => lb_common::abi::protocol::SCTP,
         }
     }
 
@@ -26,6 +29,7 @@ impl Protocol {
         match number {
             lb_common::abi::protocol::TCP => Some(Protocol::Tcp),
             lb_common::abi::protocol::UDP => Some(Protocol::Udp),
+            lb_common::abi::protocol::SCTP => Some(Protocol::Sctp),
             _ => None,
         }
     }
@@ -36,6 +40,7 @@ impl std::fmt::Display for Protocol {
         f.write_str(match self {
             Protocol::Tcp => "TCP",
             Protocol::Udp => "UDP",
+            Protocol::Sctp => "SCTP",
         })
     }
 }

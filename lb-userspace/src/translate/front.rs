@@ -19,9 +19,13 @@ pub(super) fn listener(
     }
     let target = port.raw.target().cloned().unwrap_or(IntOrString::Int(port.number.into()));
     let field = if port.raw.target().is_some() { "targetPort" } else { "port" };
-    if port.protocol == Protocol::Udp {
-        let problem = Problem::info(code::NOT_YET, owner, "the front does not speak HTTP/3 yet");
-        problems.push(problem.at(port.field("protocol"), "UDP").expected("TCP"));
+    let unspoken = match port.protocol {
+        Protocol::Tcp => None,
+        Protocol::Udp => Some(Problem::info(code::NOT_YET, owner, "the front does not speak HTTP/3 yet")),
+        Protocol::Sctp => Some(Problem::warning(code::FRONT_PORT_UNKNOWN, owner, "the front does not speak SCTP")),
+    };
+    if let Some(problem) = unspoken {
+        problems.push(problem.at(port.field("protocol"), port.protocol).expected("TCP"));
         return None;
     }
     let listener = named_listener(&target, settings);

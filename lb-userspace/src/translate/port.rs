@@ -63,13 +63,10 @@ fn judge<'a>(index: usize, raw: &'a ServicePort, owner: &ObjectRef) -> Judgement
     let protocol = match raw.protocol.as_deref() {
         None | Some("TCP" | "") => Protocol::Tcp,
         Some("UDP") => Protocol::Udp,
-        Some("SCTP") => {
-            let problem = Problem::info(code::NOT_YET, owner, "SCTP is not balanced yet");
-            return Err(Box::new(problem.at(field("protocol"), "SCTP").expected("TCP or UDP")));
-        }
+        Some("SCTP") => Protocol::Sctp,
         Some(other) => {
             let problem = Problem::error(code::PROTOCOL_UNKNOWN, owner, "there is no such protocol");
-            return Err(Box::new(problem.at(field("protocol"), other).expected("TCP or UDP")));
+            return Err(Box::new(problem.at(field("protocol"), other).expected("TCP, UDP or SCTP")));
         }
     };
     Ok(Port { index, number, protocol, raw })

@@ -2,7 +2,7 @@
 
 use super::backends::{self, Locality};
 use super::port::{self, Port};
-use super::{Seniority, Settings, families, front, frontends, seniority};
+use super::{Seniority, Settings, families, front, frontends, sctp, seniority};
 use crate::model::problem::code;
 use crate::model::{Forwarding, Frontend, IpFamily, ObjectRef, Problem, Service, ServiceKey, ServiceType, Target};
 use crate::source::kinds::{self, EndpointSlice};
@@ -78,9 +78,13 @@ pub(super) fn translate(
     let drafts = ports.into_iter().map(|port| {
         let target = match front::listener(object, &port, settings, &owner, problems) {
             Some(listener) => Target::Front(listener),
-            None => Target::Backends(backends::of_port(slices, &families, &port, locality, problems)),
+            None => {
+                let backends = backends::of_port(slices, &families, &port, locality, problems);
+                Target::Backends(sctp::reachable(backends, &port, &owner, problems))
+            }
         };
         let node_port = frontends::node_port(object, service_type, &port, &owner, problems);
+        let node_port = sctp::node_port(node_port, service_type, &port, &owner, problems);
         let frontends: Vec<_> = vips.iter().map(|vip| vip.with_port(port.number)).collect();
         if let Target::Backends(backends) = &target {
             let is_node_port = node_port != NodePort::No;

@@ -29,6 +29,8 @@ pub const PORT_DUPLICATE: &str = "port-duplicate";
 pub const PORT_NAME_INVALID: &str = "port-name-invalid";
 /// A protocol is not known.
 pub const PROTOCOL_UNKNOWN: &str = "protocol-unknown";
+/// A port of SCTP would become another on the way, which its checksum forbids.
+pub const SCTP_PORT_MAPPED: &str = "sctp-port-mapped";
 /// An address is not one, or not one that can be a VIP or a backend.
 pub const ADDRESS_INVALID: &str = "address-invalid";
 /// An address of a family that the Service is not balanced in.

@@ -1,0 +1,102 @@
+//! SCTP, spoken by a client and servers of the lab: real packets, with checksums verified at both ends.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use anyhow::{Result, ensure};
+use weir_lab::sctp::{Association, SctpServer};
+use weir_lab::{Cluster, Port, SOON, Service, eventually};
+
+use crate::common::{EXTERNAL, metric, problems, scenario};
+
+/// Port, target port and node port in one, as SCTP needs it.
+const PORT: u16 = 30868;
+
+/// A Service `core` with the pods that are there, and their servers.
+fn core(cluster: &mut Cluster) -> Result<Vec<SctpServer>> {
+    cluster.write_pods()?;
+    let port = Port { protocol: "SCTP", ..Port::tcp(PORT, PORT) };
+    let external = EXTERNAL.to_string();
+    let service = Service {
+        name: "core",
+        app: "core",
+        ports: &[port.at(PORT)],
+        external_ips: &[&external],
+        kind: Some("NodePort"),
+        ..Service::default()
+    };
+    cluster.write("core.yaml", &service.yaml())?;
+    cluster.pods.iter().map(|pod| SctpServer::start(&pod.netns, &pod.name, PORT)).collect()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn sctp_associations_with_pods_on_both_nodes() -> Result<()> {
+    scenario(|cluster| {
+        cluster.add_pod(0, "near", "core")?;
+        cluster.add_pod(1, "far", "core")?;
+        let _servers = core(cluster)?;
+        cluster.start_agents()?;
+        for (round, address) in [EXTERNAL, cluster.nodes[0].ip, cluster.nodes[1].ip].into_iter().enumerate() {
+            let mut pods = BTreeSet::new();
+            for n in 0..12 {
+                let source = 40_000 + 100 * round as u16 + n;
+                pods.insert(talk(cluster, source, SocketAddrV4::new(address, PORT))?);
+            }
+            ensure!(pods.len() == 2, "{address}: only {pods:?}");
+        }
+        Ok(())
+    })
+}
+
+/// One association from beginning to end; gives the pod at the other end.
+fn talk(cluster: &Cluster, source: u16, to: SocketAddrV4) -> Result<String> {
+    let mut association = Association::begin(&cluster.client, source, to)?;
+    let answers = [association.ask("one")?, association.ask("two, and longer")?];
+    ensure!(answers[0].ends_with(" one") && answers[1].ends_with(" two, and longer"), "{answers:?}");
+    ensure!(answers[0].contains(&format!(":{source} ")), "the pod sees another port than {source}: {answers:?}");
+    association.end()?;
+    Ok(answers[0].split(' ').next().unwrap_or_default().to_owned())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn two_sctp_clients_with_one_port_at_a_remote_pod() -> Result<()> {
+    const TAKEN: &str = "weir_drops_total{reason=\"sctp_port_taken\"}";
+    scenario(|cluster| {
+        cluster.add_pod(1, "far", "core")?;
+        let _servers = core(cluster)?;
+        cluster.start_agents()?;
+        let to = SocketAddrV4::new(cluster.nodes[0].ip, PORT);
+        cluster.client.ip("addr add 192.168.77.101/24 dev eth0")?;
+        let mut first = Association::begin(&cluster.client, 40_000, to)?;
+        let second = Association::begin_at(&cluster.client, Ipv4Addr::new(192, 168, 77, 101), 40_000, to);
+        ensure!(second.is_err(), "both got through, so one has the other's replies");
+        ensure!(first.ask("still there")?.ends_with(" still there"), "the first one is disturbed");
+        eventually("the drops to be counted", SOON, || {
+            ensure!(metric(&cluster.nodes[0], TAKEN)? >= 1.0, "not counted");
+            Ok(())
+        })
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_mapped_sctp_port_is_a_problem() -> Result<()> {
+    scenario(|cluster| {
+        cluster.add_pod(0, "near", "core")?;
+        cluster.write_pods()?;
+        let port = Port { protocol: "SCTP", ..Port::tcp(PORT, 3868) };
+        let service = Service { name: "core", app: "core", ports: &[port], ..Service::default() };
+        cluster.write("core.yaml", &service.yaml())?;
+        cluster.start_agents()?;
+        eventually("the Problem", SOON, || {
+            let found = problems(&cluster.nodes[0])?;
+            let named = |problem: &serde_json::Value| {
+                problem["code"] == "sctp-port-mapped" && problem["field"] == "spec.ports[0].targetPort"
+            };
+            ensure!(found.iter().any(named), "{found:?}");
+            Ok(())
+        })
+    })
+}
