@@ -126,6 +126,10 @@ pub mod program {
     pub const SAMPLE: &str = "weir_sample";
     /// Takes samples on tc; in TC_PROGRAMS.
     pub const SAMPLE_TC: &str = "weir_sample_tc";
+    /// Packets that [`TC_EGRESS`] caught; in TC_PROGRAMS.
+    pub const INSIDE4: &str = "weir_inside4";
+    /// IPv6 of [`INSIDE4`]; in TC_PROGRAMS.
+    pub const INSIDE6: &str = "weir_inside6";
     /// Answers a [`crate::question::Question`]; never attached.
     pub const ASK: &str = "weir_ask";
     /// The programs of socket-level balancing, at the hooks of a cgroup.
@@ -161,6 +165,10 @@ pub mod tc_slot {
     pub const INGRESS6: u32 = 0;
     /// [`super::program::TC_EGRESS6`].
     pub const EGRESS6: u32 = 1;
+    /// [`super::program::INSIDE4`].
+    pub const INSIDE4: u32 = 2;
+    /// [`super::program::INSIDE6`].
+    pub const INSIDE6: u32 = 3;
     /// [`super::program::TUNNEL6`].
     pub const TUNNEL6: u32 = 4;
     /// [`super::program::SAMPLE_TC`].
@@ -354,6 +362,8 @@ pub mod flow_flag {
     pub const LOCAL: u32 = 2;
     /// The backend has answered.
     pub const REPLIED: u32 = 4;
+    /// The client is on this node: its packets were caught on their way out.
+    pub const INSIDE: u32 = 8;
 }
 
 /// A flow seen from the backend: how to turn its replies back.

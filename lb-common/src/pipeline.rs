@@ -1,11 +1,12 @@
-//! The order of the steps. What a step does lives in the module of its name; [`balance`] and [`send`] are the two that only
-//! the pipeline takes.
+//! The order of the steps. What a step does lives in the module of its name; [`balance`], [`send`] and [`mod@inside`] are those
+//! that only the pipeline takes.
 
 mod balance;
+mod inside;
 mod send;
 mod tunnel;
 
-use crate::abi::{FrontendEntry, FrontendKey, ReplyEntry, Stat, flow_flag, frontend_flag, setting};
+use crate::abi::{FrontendEntry, FrontendKey, ReplyEntry, Stat, Task, flow_flag, frontend_flag, setting};
 use crate::addr::Address;
 use crate::be::Be16;
 use crate::conntrack::ticks;
@@ -26,6 +27,7 @@ use crate::verdict::{Verdict, refused};
 pub use crate::icmp::refuse;
 pub(crate) use balance::pick;
 use balance::{Known, begin, known_flow};
+pub use inside::inside;
 pub use send::keeps_tags;
 pub(crate) use send::next_hop;
 use send::{Onward, send};
@@ -86,8 +88,10 @@ fn counted<F: Ip, P: Packet, L: Lookup<F>>(packet: &P, lookup: &L, verdict: Verd
     if let Some(reason) = dropped {
         lookup.count_drop(reason, packet.len());
     }
-    if let Verdict::HandOver(_) = verdict {
-        lookup.count(Stat::HandedOver);
+    if let Verdict::HandOver(_) = verdict
+        && !lookup.resolves()
+    {
+        lookup.count(Stat::HandedOver); // by XDP; tc egress hands over to a program of its own
     }
     verdict
 }
@@ -101,7 +105,8 @@ fn left_to_kernel<F: Ip, L: Lookup<F>>(lookup: &L, stat: Stat) -> Verdict {
     Verdict::Pass
 }
 
-/// A packet that leaves by an external interface: the reply of a backend on this node gets the VIP back as its source.
+/// A packet that leaves by an external interface: the reply of a backend on this node gets the VIP back as its source; it is
+/// an [`Verdict::Answer`] where its client is on this node, too. What goes to a frontend is handed over to [`inside()`].
 #[inline(always)]
 pub fn egress<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, lookup: &L) -> Verdict {
     let frame = Ethernet::parse(packet);
@@ -138,13 +143,17 @@ fn turn_back<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, l
 /// The VIP becomes the source again, if the packet is the reply of a backend on this node.
 #[inline(always)]
 fn reply_of_pod<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, parsed: &Parsed<F::Addr>, lookup: &L) -> Verdict {
-    let Some((reply, _)) = find_reply(lookup, parsed) else { return Verdict::Pass };
+    let Some((reply, _)) = find_reply(lookup, parsed) else {
+        let caught = inside::frontend_of(lookup, parsed).is_some();
+        return if caught { Verdict::HandOver(Task::Forward) } else { Verdict::Pass };
+    };
     if reply.flags & flow_flag::LOCAL == 0 {
         return Verdict::Pass;
     }
     lookup.count(Stat::Replies);
     fragment::remember(lookup, parsed);
     match translate::<F, P>(packet, parsed, &to_client(&reply), false) {
+        Some(()) if reply.flags & flow_flag::INSIDE != 0 => inside::turn_round(packet),
         Some(()) => Verdict::Deliver,
         None => Verdict::Drop(DropReason::KernelRefused),
     }
@@ -193,7 +202,8 @@ fn backward<F: Ip, P: Packet, L: Lookup<F>>(
         return Err(Verdict::Drop(reason));
     }
     fragment::remember(lookup, parsed);
-    Ok(Onward { to: to_client(reply), service: 0, backend: 0, local: false })
+    // a client on this node is the stack's
+    Ok(Onward { to: to_client(reply), service: 0, backend: 0, local: reply.flags & flow_flag::INSIDE != 0 })
 }
 
 /// A packet to a frontend, looked at closely now that it is known to be ours.

@@ -19,7 +19,7 @@ mod trace;
 mod tunnel;
 mod xdp_packet;
 
-use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC, sk_action, xdp_action};
+use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC, sk_action, xdp_action};
 use aya_ebpf::helpers::generated::{bpf_redirect, bpf_redirect_neigh, bpf_skb_vlan_pop};
 use aya_ebpf::macros::{classifier, sk_lookup, xdp};
 use aya_ebpf::programs::{SkLookupContext, TcContext, XdpContext};
@@ -95,6 +95,18 @@ pub fn weir_tc_egress(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn weir_egress6(ctx: TcContext) -> i32 {
     at_tc_egress::<V6>(&ctx, Ethernet::parse(&SkbPacket(ctx.skb.skb)))
+}
+
+/// Packets that leave for a VIP, caught by [`weir_tc_egress`].
+#[classifier]
+pub fn weir_inside4(ctx: TcContext) -> i32 {
+    at_inside::<V4>(&ctx)
+}
+
+/// IPv6 of [`weir_inside4`].
+#[classifier]
+pub fn weir_inside6(ctx: TcContext) -> i32 {
+    at_inside::<V6>(&ctx)
 }
 
 /// sk_lookup: packets for any VIP and port of the front go to its sockets.
@@ -196,8 +208,35 @@ fn at_tc_egress<F: Routed>(ctx: &TcContext, frame: Result<Ethernet, DropReason>)
     trace::verdict(ctx, "tc egress", verdict);
     match verdict {
         Verdict::Drop(reason) => sample::dropped_by_tc(ctx, hook::TC_EGRESS, kernel.ingress, reason, TC_ACT_SHOT),
+        Verdict::Answer => turn_round(kernel.ingress),
+        Verdict::HandOver(_) => {
+            let slot = if F::ETHER_TYPE == V6::ETHER_TYPE { tc_slot::INSIDE6 } else { tc_slot::INSIDE4 };
+            // SAFETY: as in `weir_xdp`.
+            unsafe { TC_PROGRAMS.tail_call(ctx, slot) };
+            TC_ACT_UNSPEC
+        }
         _ => TC_ACT_UNSPEC,
     }
+}
+
+#[inline(always)]
+fn at_inside<F: Routed>(ctx: &TcContext) -> i32 {
+    let skb = ctx.skb.skb;
+    // SAFETY: the context is valid while the program runs.
+    let kernel = Kernel::<true> { ctx: skb.cast(), ingress: unsafe { (*skb).ifindex } };
+    match pipeline::inside::<F, _, _>(&mut SkbPacket(skb), &kernel) {
+        Verdict::Drop(_) | Verdict::Refuse(_) => TC_ACT_SHOT,
+        Verdict::Answer => turn_round(kernel.ingress),
+        Verdict::Transmit(device) => redirect(skb, device, false),
+        _ => TC_ACT_UNSPEC,
+    }
+}
+
+/// Lets the packet come in by the device that it was about to leave by.
+#[inline(always)]
+fn turn_round(device: u32) -> i32 {
+    // SAFETY: the helper only notes the device; it returns TC_ACT_REDIRECT.
+    unsafe { bpf_redirect(device, u64::from(BPF_F_INGRESS)) as i32 }
 }
 
 /// Marks the packet, so that the policy rule finds the route that makes it local.

@@ -64,12 +64,15 @@ impl Bench {
     pub(crate) fn run(&mut self, hook: Hook, packet: &[u8]) -> (Verdict, Vec<u8>) {
         self.host.now.set(ticks(monotonic_ns()));
         let mut bytes = Bytes(packet.to_vec());
-        self.host.resolves = matches!(hook, Hook::Companion | Hook::Tunnel);
+        self.host.resolves = hook != Hook::Ingress;
         self.host.ingress = self.devices.first;
         self.host.refusals.take(); // both sides may tell each sender: their clocks differ by less than the limit goes by
         let mut verdict = match hook {
             Hook::Ingress | Hook::Companion => pipeline::ingress(&mut bytes, &self.host),
-            Hook::Egress => pipeline::egress(&mut bytes, &self.host),
+            Hook::Egress => match pipeline::egress(&mut bytes, &self.host) {
+                Verdict::HandOver(_) => pipeline::inside(&mut bytes, &self.host),
+                verdict => verdict,
+            },
             Hook::Tunnel => pipeline::tunnel(&mut bytes, &self.host),
         };
         if let Verdict::Refuse(why) = verdict {
@@ -167,7 +170,7 @@ fn untagged(frame: &[u8]) -> Vec<u8> {
 
 fn outcome_of(hook: Hook, verdict: Verdict, devices: Devices) -> Outcome {
     match verdict {
-        Verdict::Transmit(_) | Verdict::Answer if matches!(hook, Hook::Companion | Hook::Tunnel) => Outcome::Redirect,
+        Verdict::Transmit(_) | Verdict::Answer if hook != Hook::Ingress => Outcome::Redirect,
         Verdict::Pass => Outcome::Pass,
         Verdict::Deliver => Outcome::Deliver,
         Verdict::Front => Outcome::Front,

@@ -83,6 +83,8 @@ impl Kernel {
             program::TC_EGRESS6,
             program::ASK,
             program::TC_REFUSE,
+            program::INSIDE4,
+            program::INSIDE6,
             program::SAMPLE_TC,
             program::TUNNEL,
             program::TUNNEL6,
@@ -102,6 +104,8 @@ impl Kernel {
             (map::TC_PROGRAMS, tc_slot::INGRESS6, program::TC_INGRESS6),
             (map::TC_PROGRAMS, tc_slot::EGRESS6, program::TC_EGRESS6),
             (map::TC_PROGRAMS, tc_slot::TUNNEL6, program::TUNNEL6),
+            (map::TC_PROGRAMS, tc_slot::INSIDE4, program::INSIDE4),
+            (map::TC_PROGRAMS, tc_slot::INSIDE6, program::INSIDE6),
         ] {
             let called = ebpf.program(name).unwrap().fd().unwrap().try_clone().unwrap();
             let mut array: ProgramArray<&mut MapData> = ebpf.map_mut(array).unwrap().try_into().unwrap();

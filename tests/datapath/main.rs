@@ -8,6 +8,7 @@ mod fixture;
 mod forward;
 mod fragments;
 mod icmp;
+mod inside;
 mod kernel;
 mod malformed;
 mod packet;

@@ -157,7 +157,9 @@ fn run(ingress: Hook) -> BTreeMap<String, u32> {
     for round in 0..PACKETS {
         let (hook, bytes) = packet(&mut random, ingress, &replies);
         let (verdict, out) = bench.run(hook, &bytes);
-        if matches!(verdict, Verdict::Transmit(_) | Verdict::Answer) {
+        // a reply that is turned round at egress is not judged: the stack does, where it comes in again
+        let leaves = matches!(verdict, Verdict::Transmit(_)) || (verdict == Verdict::Answer && hook != Hook::Egress);
+        if leaves {
             assert_well_formed(&out);
         }
         let kind = format!("{hook:?} {verdict:?}").split('(').next().unwrap_or_default().to_owned();

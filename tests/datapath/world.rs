@@ -18,6 +18,8 @@ pub(crate) const NODE: &str = "10.10.0.11";
 pub(crate) const VIP: &str = "10.100.100.100";
 /// Another VIP with the same backends.
 pub(crate) const VIP2: &str = "10.100.100.101";
+/// A cluster IP with the same backends.
+pub(crate) const CLUSTER_IP: &str = "10.96.0.1";
 /// VIP of the front.
 pub(crate) const FRONT: &str = "10.1.33.159";
 /// A pod on this node.
@@ -64,6 +66,8 @@ const FRONTENDS: &[(&str, u16, u16, u32, u32)] = &[
     (FRONT, 80, 6, 9, frontend_flag::FRONT_HTTP),
     (FRONT, 443, 6, 10, frontend_flag::FRONT_HTTPS),
     ("0.0.0.0", 31_188, 6, 9, frontend_flag::FRONT_HTTP),
+    (CLUSTER_IP, 7070, 6, 1, frontend_flag::CLUSTER),
+    (CLUSTER_IP, 80, 6, 3, frontend_flag::CLUSTER),
     // a frontend whose port lies in the SNAT range
     (VIP, 15_001, 6, 3, 0),
 ];

@@ -18,6 +18,7 @@ mod front_life;
 mod hops;
 mod hostile;
 mod icmp;
+mod inside;
 mod interfaces;
 mod ipv6;
 mod ipv6_host;

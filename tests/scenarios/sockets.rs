@@ -46,7 +46,7 @@ fn on_host(cluster: &Cluster) -> Result<Process> {
 }
 
 /// A process in a pod of the first node.
-fn in_pod(cluster: &Cluster, pod: &str) -> Result<Process> {
+pub(crate) fn in_pod(cluster: &Cluster, pod: &str) -> Result<Process> {
     let pod = cluster.pods.iter().find(|found| found.name == pod).context("no such pod")?;
     Process::start(Path::new(PROCESS), &pod.netns, Some(group(&cluster.nodes[0])?))
 }

@@ -88,11 +88,36 @@ pub(super) fn begin<F: Ip, P: Packet, L: Lookup<F>>(
     service: u32,
     clock: u64,
 ) -> Result<Known<F::Addr>, Verdict> {
-    let now = ticks(clock);
     admissible::<F>(parsed).map_err(Verdict::Drop)?;
     if !Addresses::of(packet).is_some_and(|frame| lookup.is_for_us(frame.destination())) {
         return Err(Verdict::Pass);
     }
+    lead(lookup, parsed, service, clock, false)
+}
+
+/// A new flow of a client on this node, whose packet was caught on its way out. To a backend on this node it comes from the
+/// frontend's own address, so that the reply takes the same way.
+#[inline(always)]
+pub(super) fn begin_inside<F: Ip, L: Lookup<F>>(
+    lookup: &L,
+    parsed: &Parsed<F::Addr>,
+    service: u32,
+    clock: u64,
+) -> Result<Known<F::Addr>, Verdict> {
+    admissible::<F>(parsed).map_err(Verdict::Drop)?;
+    lead(lookup, parsed, service, clock, true)
+}
+
+/// A flow with a backend from the ring, and with the way back recorded.
+#[inline(always)]
+fn lead<F: Ip, L: Lookup<F>>(
+    lookup: &L,
+    parsed: &Parsed<F::Addr>,
+    service: u32,
+    clock: u64,
+    inside: bool,
+) -> Result<Known<F::Addr>, Verdict> {
+    let now = ticks(clock);
     let hash = flow_hash(&parsed.key);
     let backend = pick(lookup, service, hash).filter(|(_, backend)| keeps_port(&parsed.key, backend));
     let (id, backend) = backend.ok_or(Verdict::Drop(DropReason::NoBackend))?;
@@ -107,6 +132,10 @@ pub(super) fn begin<F: Ip, P: Packet, L: Lookup<F>>(
         service,
         last_seen: now,
     };
+    if inside {
+        entry.flags |= flow_flag::INSIDE | flow_flag::SNAT;
+        entry.snat_address = parsed.key.destination;
+    }
     if !local {
         let ip = &parsed.ip;
         if ip.ttl <= 1 {

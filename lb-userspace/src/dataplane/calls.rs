@@ -15,11 +15,13 @@ pub(crate) struct Called {
 }
 
 /// All of them, in the order in which they are put in place: what replies need first, what takes packets in last.
-pub(crate) const CALLED: [Called; 8] = [
+pub(crate) const CALLED: [Called; 10] = [
     Called { program: program::SAMPLE_TC, map: map::TC_PROGRAMS, slot: tc_slot::SAMPLE },
     Called { program: program::SAMPLE, map: map::XDP_PROGRAMS, slot: xdp_slot::SAMPLE },
     Called { program: program::TC_REFUSE, map: map::TC_PROGRAMS, slot: tc_slot::REFUSE },
     Called { program: program::XDP_REFUSE, map: map::XDP_PROGRAMS, slot: xdp_slot::REFUSE },
+    Called { program: program::INSIDE6, map: map::TC_PROGRAMS, slot: tc_slot::INSIDE6 },
+    Called { program: program::INSIDE4, map: map::TC_PROGRAMS, slot: tc_slot::INSIDE4 },
     Called { program: program::TC_EGRESS6, map: map::TC_PROGRAMS, slot: tc_slot::EGRESS6 },
     Called { program: program::TUNNEL6, map: map::TC_PROGRAMS, slot: tc_slot::TUNNEL6 },
     Called { program: program::TC_INGRESS6, map: map::TC_PROGRAMS, slot: tc_slot::INGRESS6 },

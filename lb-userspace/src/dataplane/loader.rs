@@ -137,7 +137,7 @@ fn is_refused(error: &aya::maps::MapError) -> bool {
 }
 
 /// The tc programs.
-const CLASSIFIERS: [&str; 9] = [
+const CLASSIFIERS: [&str; 11] = [
     program::TC_INGRESS,
     program::TC_EGRESS,
     program::TC_INGRESS6,
@@ -146,6 +146,8 @@ const CLASSIFIERS: [&str; 9] = [
     program::TUNNEL6,
     program::SAMPLE_TC,
     program::TC_REFUSE,
+    program::INSIDE4,
+    program::INSIDE6,
     program::ASK,
 ];
 

@@ -1,0 +1,85 @@
+//! Clients of this node whose sockets nobody leads: a virtual machine, a process in another control group, a raw socket.
+//! Their packets to a VIP leave by an external interface, where they are caught.
+//!
+//! The packet is turned round, or sent on, as if a load balancer stood on the wire: the stack of the node sees a flow of the
+//! client with the VIP, and another one of the VIP with the backend, each in both directions, so that connection tracking,
+//! reverse path filters and rules hold as they do for any traffic of that interface. To a backend on this node the source is
+//! the VIP itself, since the way to it leads out here again, and so the reply comes by.
+
+use crate::abi::{FrontendEntry, FrontendKey, flow_flag, frontend_flag};
+use crate::addr::Address;
+use crate::conntrack::ticks;
+use crate::drop_reason::DropReason;
+use crate::ethernet::{Addresses, Ethernet};
+use crate::fragment::{self, Joined};
+use crate::ip::Ip;
+use crate::lookup::Lookup;
+use crate::packet::Packet;
+use crate::parse::{Kind, Parsed, parse};
+use crate::rewrite::Translation;
+use crate::verdict::Verdict;
+
+use super::balance::{Known, begin_inside, known_flow};
+use super::send::{Onward, send};
+use super::{counted, defect};
+
+/// A packet of which [`super::egress`] found that it is for a frontend: for a backend on this node it is an
+/// [`Verdict::Answer`], which is to come in again where it was about to leave.
+#[inline(always)]
+pub fn inside<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, lookup: &L) -> Verdict {
+    let verdict = match Ethernet::parse(packet) {
+        Ok(frame) if frame.ether_type == F::ETHER_TYPE => caught(packet, &frame, lookup),
+        _ => return Verdict::Pass,
+    };
+    counted::<F, P, L>(packet, lookup, verdict)
+}
+
+/// The frontend that a packet which leaves the node is for: at exactly this address, of whatever kind. Those of the front are
+/// left to whoever is on the way: it answers what comes in.
+#[inline(always)]
+pub(super) fn frontend_of<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>) -> Option<FrontendEntry> {
+    let (address, port) = (parsed.key.destination, parsed.key.destination_port);
+    if address == F::Addr::ANY {
+        return None;
+    }
+    let protocol = u16::from(parsed.ip.protocol);
+    let frontend = lookup.frontend(&FrontendKey { address, port, protocol, fill: Default::default() })?;
+    (frontend.flags & frontend_flag::FRONT == 0).then_some(frontend)
+}
+
+/// The packet is addressed to the device itself, as if it had come in by it.
+#[inline(always)]
+pub(super) fn turn_round<P: Packet>(packet: &mut P) -> Verdict {
+    let turned = Addresses::of(packet).and_then(|frame| frame.reversed().write(packet));
+    if turned.is_some() { Verdict::Answer } else { Verdict::Drop(DropReason::KernelRefused) }
+}
+
+#[inline(always)]
+fn caught<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, lookup: &L) -> Verdict {
+    let Ok(Kind::Flow(mut parsed)) = parse::<F, P>(packet, frame.network) else { return Verdict::Pass };
+    if fragment::join(lookup, &mut parsed) != Joined::Known || defect::<F, P>(packet, &parsed).is_some() {
+        return Verdict::Pass; // what the node sends is not judged
+    }
+    let Some(frontend) = frontend_of(lookup, &parsed) else { return Verdict::Pass };
+    fragment::remember(lookup, &parsed);
+    let clock = lookup.clock();
+    let Known { entry, backend } = match known_flow(lookup, &parsed, ticks(clock)) {
+        Some(known) => known,
+        None => match begin_inside(lookup, &parsed, frontend.service, clock) {
+            Ok(known) => known,
+            Err(verdict) => return verdict,
+        },
+    };
+    let to = Translation {
+        source: entry.snat_address,
+        source_port: entry.snat_port,
+        destination: backend.address,
+        destination_port: backend.port,
+    };
+    let local = entry.flags & flow_flag::LOCAL != 0;
+    let onward = Onward { to, service: entry.service, backend: entry.backend, local };
+    match send(packet, &parsed, lookup, &onward, clock) {
+        Verdict::Deliver => turn_round(packet),
+        verdict => verdict,
+    }
+}

@@ -1,0 +1,80 @@
+//! Clients of a node whose sockets weir does not see, and pods that reach themselves.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, ensure};
+use weir_lab::{Cluster, Netns, ask_tcp, ask_udp};
+
+use crate::common::{EXTERNAL, scenario};
+use crate::sockets::{CLUSTER_IP, in_pod, inside, service};
+
+/// Asks over and over by threads of this process, which are in no node's control group.
+fn seen_from(netns: &Netns, address: std::net::Ipv4Addr, tcp: u16, udp: u16) -> Result<BTreeSet<String>> {
+    let mut pods = BTreeSet::new();
+    for number in 0..24 {
+        let to = SocketAddr::from((address, tcp));
+        pods.extend(ask_tcp(netns, to, None)?.split(' ').next().map(str::to_owned));
+        let text = format!("datagram {number}");
+        let answer = ask_udp(netns, (address, udp).into(), None, &text)?;
+        ensure!(answer.ends_with(&text), "{answer}");
+        pods.extend(answer.split(' ').next().map(str::to_owned));
+    }
+    Ok(pods)
+}
+
+fn pod<'a>(cluster: &'a Cluster, name: &str) -> Result<&'a Netns> {
+    cluster.pods.iter().find(|pod| pod.name == name).map(|pod| &pod.netns).context("no such pod")
+}
+
+#[test]
+#[ignore = "needs root"]
+fn clients_that_no_hook_sees_are_caught_on_their_way_out() -> Result<()> {
+    scenario(|cluster| {
+        cluster.add_pod(0, "machine", "client")?;
+        inside(cluster)?;
+        let both: BTreeSet<String> = ["near", "far"].map(str::to_owned).into();
+        for rules in [false, true] {
+            if rules {
+                cluster.nodes.iter().try_for_each(|node| node.add_invalid_rule())?;
+                cluster.nodes.iter().try_for_each(|node| node.add_masquerade_rule())?;
+                cluster.nodes[0].netns.set_sysctl("net/ipv4/conf/all/rp_filter", "1")?;
+            }
+            for (name, netns) in
+                [("a virtual machine", pod(cluster, "machine")?), ("the host", &cluster.nodes[0].netns)]
+            {
+                for address in [CLUSTER_IP, EXTERNAL] {
+                    let seen = seen_from(netns, address, 7070, 5353)
+                        .with_context(|| format!("{name} to {address}, rules: {rules}"))?;
+                    ensure!(seen == both, "{name} to {address}, rules: {rules}: {seen:?}");
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_pod_reaches_itself_through_its_own_service() -> Result<()> {
+    scenario(|cluster| {
+        cluster.add_pod(0, "near", "web")?;
+        cluster.write_pods()?;
+        cluster.write("inside.yaml", &service("web"))?;
+        cluster.start_agents()?;
+        let only: BTreeSet<String> = ["near".to_owned()].into();
+        let mut process = in_pod(cluster, "near")?;
+        process.connect("tcp", "c", (CLUSTER_IP, 7070).into())?;
+        ensure!(process.receive("c")?.starts_with("near "), "at its socket");
+        process.connect("udp", "u", (CLUSTER_IP, 5353).into())?;
+        process.send("u", "hello")?;
+        ensure!(process.receive("u")?.starts_with("near "), "at its socket, UDP");
+        // no hook sees these threads: by the cluster IP on the way out, and by the node port of the other node
+        let netns = pod(cluster, "near")?;
+        for (address, tcp, udp) in [(CLUSTER_IP, 7070, 5353), (cluster.nodes[1].ip, 30070, 30053)] {
+            let seen = seen_from(netns, address, tcp, udp).with_context(|| address.to_string())?;
+            ensure!(seen == only, "{address}: {seen:?}");
+        }
+        Ok(())
+    })
+}
