@@ -23,14 +23,14 @@ use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC, s
 use aya_ebpf::helpers::generated::{bpf_redirect, bpf_redirect_neigh, bpf_skb_vlan_pop};
 use aya_ebpf::macros::{classifier, sk_lookup, xdp};
 use aya_ebpf::programs::{SkLookupContext, TcContext, XdpContext};
-use lb_common::abi::{Task, hook, setting, tc_slot, xdp_slot};
+use lb_common::abi::{Task, device_flag, hook, setting, tc_slot, xdp_slot};
 use lb_common::addr::{Family, V4, V6};
 use lb_common::drop_reason::DropReason;
 use lb_common::ethernet::{self, Ethernet};
 use lb_common::pipeline;
 use lb_common::verdict::Verdict;
 
-use crate::maps::{TC_PROGRAMS, XDP_PROGRAMS};
+use crate::maps::{DEVICES, TC_PROGRAMS, XDP_PROGRAMS};
 use crate::skb_packet::SkbPacket;
 use crate::tables::{Kernel, Routed, word_of_settings};
 use crate::xdp_packet::XdpPacket;
@@ -209,6 +209,7 @@ fn at_tc_egress<F: Routed>(ctx: &TcContext, frame: Result<Ethernet, DropReason>)
     match verdict {
         Verdict::Drop(reason) => sample::dropped_by_tc(ctx, hook::TC_EGRESS, kernel.ingress, reason, TC_ACT_SHOT),
         Verdict::Answer => turn_round(kernel.ingress),
+        Verdict::HandOver(_) if came_from_outside(skb) => TC_ACT_UNSPEC,
         Verdict::HandOver(_) => {
             let slot = if F::ETHER_TYPE == V6::ETHER_TYPE { tc_slot::INSIDE6 } else { tc_slot::INSIDE4 };
             // SAFETY: as in `weir_xdp`.
@@ -217,6 +218,15 @@ fn at_tc_egress<F: Routed>(ctx: &TcContext, frame: Result<Ethernet, DropReason>)
         }
         _ => TC_ACT_UNSPEC,
     }
+}
+
+/// The packet came in by an external interface, and the node merely forwards it: cluster IPs are not for its sender.
+#[inline(always)]
+fn came_from_outside(skb: *mut __sk_buff) -> bool {
+    // SAFETY: the context is valid while the program runs.
+    let ingress = unsafe { (*skb).ingress_ifindex };
+    // SAFETY: plain words; the agent replaces elements whole.
+    unsafe { DEVICES.get(ingress) }.is_some_and(|device| device.flags & device_flag::UPLINK != 0)
 }
 
 #[inline(always)]

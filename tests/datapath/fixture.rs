@@ -10,7 +10,7 @@ use lb_common::ethernet::Ethernet;
 use lb_common::host::{Bytes, Maps};
 use lb_common::lookup::Table;
 use lb_common::pipeline;
-use lb_common::verdict::Verdict;
+use lb_common::verdict::{Verdict, refused};
 
 use crate::kernel::{self, Kernel};
 use crate::packet::Builder;
@@ -70,7 +70,10 @@ impl Bench {
         let mut verdict = match hook {
             Hook::Ingress | Hook::Companion => pipeline::ingress(&mut bytes, &self.host),
             Hook::Egress => match pipeline::egress(&mut bytes, &self.host) {
-                Verdict::HandOver(_) => pipeline::inside(&mut bytes, &self.host),
+                Verdict::HandOver(_) => match pipeline::inside(&mut bytes, &self.host) {
+                    Verdict::Refuse(why) => Verdict::Drop(refused(why).0), // its sender is on this node
+                    verdict => verdict,
+                },
                 verdict => verdict,
             },
             Hook::Tunnel => pipeline::tunnel(&mut bytes, &self.host),
@@ -89,7 +92,8 @@ impl Bench {
             };
             assert_eq!(outcome, outcome_of(hook, verdict, self.devices), "kernel and host disagree on {packet:02x?}");
             // the companion takes tags off what it redirects; to the host a packet has a fixed length
-            let by_companion = hook == Hook::Companion && matches!(verdict, Verdict::Transmit(_));
+            let on_tc = matches!(hook, Hook::Companion | Hook::Egress);
+            let by_companion = on_tc && matches!(verdict, Verdict::Transmit(_));
             let here = if by_companion { untagged(&bytes.0) } else { bytes.0.clone() };
             if !matches!(verdict, Verdict::Drop(_)) {
                 assert_eq!(hex(&out), hex(&here), "kernel (left) and host (right) make other bytes of {}", hex(packet));
