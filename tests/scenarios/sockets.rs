@@ -1,7 +1,7 @@
 //! Socket-level balancing: processes and pods of a node reach services without a packet that names one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -261,6 +261,37 @@ fn sockets_are_moved_or_told_when_their_backend_goes() -> Result<()> {
             })?;
         }
         drop(gone);
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn ipv6_is_balanced_at_sockets_too() -> Result<()> {
+    scenario(|cluster| {
+        cluster.add_pod(0, "near", "web")?;
+        cluster.add_pod(1, "far", "web")?;
+        cluster.write_pods()?;
+        let address: Ipv6Addr = "fd00:96::7".parse()?;
+        let text = service("web").replace(
+            &format!("clusterIP: {CLUSTER_IP}"),
+            &format!("ipFamilies: [IPv4, IPv6]\n  clusterIPs: [{CLUSTER_IP}, \"{address}\"]"),
+        );
+        cluster.write("inside.yaml", &text)?;
+        cluster.start_agents()?;
+        let node = &cluster.nodes[0];
+        for (name, mut process) in [("host", on_host(cluster)?), ("pod", in_pod(cluster, "near")?)] {
+            let mut places = vec![(address, 7070, 5353), (node.ip6, 30070, 30053)];
+            if name == "host" {
+                places.push((Ipv6Addr::LOCALHOST, 30070, 30053));
+            }
+            for (address, tcp, udp) in places {
+                let seen = greeted(&mut process, (address, tcp).into(), 24)?;
+                ensure!(seen == both(), "{name} to {address}: {seen:?}");
+                let seen = answered(&mut process, (address, udp).into(), 12)?;
+                ensure!(seen == both(), "{name} to {address}/udp: {seen:?}");
+            }
+        }
         Ok(())
     })
 }
