@@ -143,6 +143,7 @@ impl<F: Side> World<F> {
     fn pass_through(&mut self, hook: Hook, frame: &[u8]) -> Option<Tuple> {
         let (verdict, after) = self.judged(hook, frame);
         let before = Datagram::of_frame(frame)?;
+        self.note_end(hook, &before);
         let client = Tuple::of(&before)?;
         if !matches!(verdict, Verdict::Deliver | Verdict::Transmit(_)) {
             self.note_unsent(hook, client);
@@ -170,6 +171,16 @@ impl<F: Side> World<F> {
             && let Some((wire, local)) = tables::held_by(&self.maps, &client)
         {
             self.owners.sends(client, wire, local, self.maps.now.get());
+        }
+    }
+
+    /// A client that begins anew ends its old flow, even where its packet goes no further: then it holds no tuple.
+    fn note_end(&mut self, hook: Hook, seen: &Datagram<'_>) {
+        if hook == Hook::Ingress
+            && let Some(client) = Tuple::of_first(seen)
+            && tables::held_by(&self.maps, &client).is_none()
+        {
+            self.owners.gives_up(&client);
         }
     }
 

@@ -21,9 +21,14 @@ pub(super) struct Tuple {
 }
 
 impl Tuple {
-    /// That of a whole packet; fragments have none of their own.
+    /// That of a whole packet.
     pub(super) fn of(seen: &Datagram<'_>) -> Option<Self> {
-        let (source, destination) = seen.ports().filter(|_| seen.is_complete())?;
+        Self::of_first(seen).filter(|_| seen.is_complete())
+    }
+
+    /// That of a whole packet or of a first fragment; later ones have none of their own.
+    pub(super) fn of_first(seen: &Datagram<'_>) -> Option<Self> {
+        let (source, destination) = seen.ports()?;
         Some(Self {
             source: (seen.source, source),
             destination: (seen.destination, destination),
@@ -75,6 +80,11 @@ impl Owners {
         }
         let wire = *u.choose(&self.order)?;
         Ok(self.of(&wire).map(|owner| (wire, owner.hook())))
+    }
+
+    /// A client holds no tuple any more.
+    pub(super) fn gives_up(&mut self, client: &Tuple) {
+        self.by_client.remove(client);
     }
 
     /// A client's packet left for a backend under a tuple.
