@@ -150,10 +150,13 @@ fn a_default_route_from_a_router_survives_forwarding() -> Result<()> {
             ensure!(routes.contains("proto ra"), "{routes}");
             Ok(())
         })?;
-        let told = problems(node)?;
-        let has =
-            |what: &str| told.iter().any(|problem| problem["message"].as_str().is_some_and(|text| text.contains(what)));
-        ensure!(has("net.ipv6.conf.eth0.accept_ra = 2 (was 1)") && has("net.ipv6.conf.all.forwarding = 1"), "{told:?}");
-        Ok(())
+        eventually("both changes to be told", SOON, || {
+            let told = problems(node)?;
+            let messages: Vec<_> = told.iter().filter_map(|problem| problem["message"].as_str()).collect();
+            for change in ["net.ipv6.conf.eth0.accept_ra = 2 (was 1)", "net.ipv6.conf.all.forwarding = 1"] {
+                ensure!(messages.iter().any(|message| message.contains(change)), "no {change} in {messages:?}");
+            }
+            Ok(())
+        })
     })
 }

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
-use weir_lab::{Capture, Cluster, ClusterOptions, Flow, Node, SOON, ask_tcp, ask_udp, eventually};
+use weir_lab::{Capture, Cluster, ClusterOptions, Flow, Node, SOON, ask_udp, eventually};
 
 use crate::common::{EXTERNAL, greeted_by, options, scenario_with, web};
 use crate::neighbours::everything_works;
@@ -25,12 +25,15 @@ fn overlay(xdp: &str, run: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()
 
 /// The way of the backends on the other node is the tunnel.
 fn expect_tunnel(node: &Node) -> Result<()> {
-    let status = node.api("status")?;
-    let ways = status["status"]["ways"].as_array().cloned().unwrap_or_default();
-    let is_tunnel = |way: &Value| way["way"] == "tunnel" && way["device"] == "flannel.1" && way["kind"] == "vxlan";
-    let way = ways.iter().find(|way| is_tunnel(way)).with_context(|| format!("{ways:?}"))?;
-    ensure!(way["backends"] == 1 && way["reason"].as_str().is_some_and(|why| why.contains("no external interface")));
-    Ok(())
+    eventually("the way by the tunnel", SOON, || {
+        let status = node.api("status")?;
+        let ways = status["status"]["ways"].as_array().cloned().unwrap_or_default();
+        let is_tunnel = |way: &Value| way["way"] == "tunnel" && way["device"] == "flannel.1" && way["kind"] == "vxlan";
+        let way = ways.iter().find(|way| is_tunnel(way)).with_context(|| format!("{ways:?}"))?;
+        let reason = way["reason"].as_str().unwrap_or_default();
+        ensure!(way["backends"] == 1 && reason.contains("no external interface"), "{way}");
+        Ok(())
+    })
 }
 
 fn bulk_and_datagrams(cluster: &Cluster) -> Result<()> {
@@ -78,7 +81,7 @@ fn a_restart_of_the_agent_breaks_no_flow_through_the_tunnel() -> Result<()> {
     overlay("native", |cluster| {
         // Enough of them that some are with the pod on the other node.
         let flows: Vec<Flow> =
-            (0..8).map(|_| Flow::start(&cluster.client, cluster.nodes[0].port(30070))).collect::<Result<_>>()?;
+            (0..24).map(|_| Flow::start(&cluster.client, cluster.nodes[0].port(30070))).collect::<Result<_>>()?;
         ensure!(flows.iter().any(|flow| flow.pod() == "far"), "no flow goes through the tunnel");
         for signal in [Signal::TERM, Signal::KILL] {
             cluster.nodes[0].end_agent(signal)?;
@@ -104,10 +107,8 @@ fn a_tunnel_that_is_made_anew_gets_the_program_again() -> Result<()> {
         everything_works(cluster)?;
         cluster.remake_tunnel(&cluster.nodes[0])?;
         eventually("both pods to answer", SOON, || {
-            // Every attempt counts: half of them are for the pod behind the tunnel.
-            for _ in 0..8 {
-                ask_tcp(&cluster.client, cluster.nodes[0].port(30070), None)?;
-            }
+            let pods = greeted_by(cluster, cluster.nodes[0].port(30070), 24)?;
+            ensure!(pods.len() == 2, "{pods:?}");
             Ok(())
         })?;
         expect_tunnel(&cluster.nodes[0])?;

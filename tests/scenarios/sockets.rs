@@ -222,7 +222,8 @@ fn sockets_are_moved_or_told_when_their_backend_goes() -> Result<()> {
         ensure!(status["closesSockets"] == true, "{status}");
         let mut pod = in_pod(cluster, "near")?;
         let (tcp, udp) = ((CLUSTER_IP, 7070).into(), (CLUSTER_IP, 5353).into());
-        let names = |kind: &str| (0..8).map(|number| format!("{kind}{number}")).collect::<Vec<_>>();
+        // Each is led by chance: enough of each kind that none is left without one at `far`.
+        let names = |kind: &str| (0..32).map(|number| format!("{kind}{number}")).collect::<Vec<_>>();
         let mut leads = BTreeMap::new();
         for name in names("tcp") {
             pod.connect("tcp", &name, tcp)?;

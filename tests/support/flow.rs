@@ -62,6 +62,11 @@ impl Flow {
         self.exchanged.load(Ordering::Relaxed)
     }
 
+    /// Whether it ended by itself.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Waits until `more` further messages have come back.
     pub fn goes_on(&self, more: u64) -> Result<()> {
         let goal = self.exchanged() + more;
