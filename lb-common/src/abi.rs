@@ -444,6 +444,8 @@ pub mod device_flag {
     pub const BARE: u32 = 8;
     /// VLAN devices stand on it: a tag names a network of its own.
     pub const VLANS: u32 = 16;
+    /// What comes in by it came in by an external interface that it stands on or is the VRF of.
+    pub const OUTSIDE: u32 = 32;
 }
 
 /// A next hop that the routing table gave, as long as it holds ([`crate::hop`]).

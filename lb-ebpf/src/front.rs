@@ -95,7 +95,7 @@ fn from_inside(ctx: &SkLookupContext, kind: u32) -> Option<FrontendEntry> {
     // SAFETY: the context is valid while the program runs (the field is of 5.17).
     let ingress = unsafe { (*ctx.lookup).ingress_ifindex };
     // SAFETY: plain words; the agent replaces elements whole.
-    let outside = unsafe { DEVICES.get(ingress) }.is_some_and(|device| device.flags & device_flag::UPLINK != 0);
+    let outside = unsafe { DEVICES.get(ingress) }.is_some_and(|device| device.flags & device_flag::OUTSIDE != 0);
     (kind != 0 && !outside).then_some(FrontendEntry { service: 0, flags: kind })
 }
 

@@ -220,13 +220,13 @@ fn at_tc_egress<F: Routed>(ctx: &TcContext, frame: Result<Ethernet, DropReason>)
     }
 }
 
-/// The packet came in by an external interface, and the node merely forwards it: cluster IPs are not for its sender.
+/// The packet came in by an external interface, or by a device that stands on one, and the node merely forwards it: cluster IPs are not for its sender.
 #[inline(always)]
 fn came_from_outside(skb: *mut __sk_buff) -> bool {
     // SAFETY: the context is valid while the program runs.
     let ingress = unsafe { (*skb).ingress_ifindex };
     // SAFETY: plain words; the agent replaces elements whole.
-    unsafe { DEVICES.get(ingress) }.is_some_and(|device| device.flags & device_flag::UPLINK != 0)
+    unsafe { DEVICES.get(ingress) }.is_some_and(|device| device.flags & device_flag::OUTSIDE != 0)
 }
 
 #[inline(always)]

@@ -1,4 +1,5 @@
-//! Fills DEVICES: which address SNAT takes on the way out of a device, and out of which devices XDP may send.
+//! Fills DEVICES: which address SNAT takes on the way out of a device, out of which devices XDP may send, and by which
+//! devices packets come from outside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -45,7 +46,6 @@ fn entries(
     uplinks: &BTreeMap<u32, bool>,
     tunnels: &BTreeSet<u32>,
 ) -> BTreeMap<u32, DeviceEntry> {
-    let with_address = links.iter().filter(|link| !link.loopback && !link.addresses.is_empty());
     let flags = |link: &Link| match (uplinks.get(&link.index), tunnels.contains(&link.index)) {
         (Some(true), _) => device_flag::UPLINK | device_flag::XDP_TRANSMIT,
         (Some(false), _) => device_flag::UPLINK,
@@ -57,8 +57,39 @@ fn entries(
         true => device_flag::VLANS,
         false => 0,
     };
-    with_address.map(|link| (link.index, entry(link, node_ips, flags(link) | vlans(link)))).collect()
+    let mut entries = BTreeMap::new();
+    for link in links.iter().filter(|link| !link.loopback) {
+        let outside = if comes_from_outside(links, link, uplinks) { device_flag::OUTSIDE } else { 0 };
+        if !link.addresses.is_empty() {
+            entries.insert(link.index, entry(link, node_ips, flags(link) | vlans(link) | outside));
+        } else if outside != 0 {
+            // only that: without an address it is nobody's way, and its frames are not judged by theirs
+            entries.insert(link.index, DeviceEntry { flags: outside, ..DeviceEntry::default() });
+        }
+    }
+    entries
 }
+
+/// The kernel says of a packet by which device it came in last: of one with a tag, the VLAN device, and in a VRF, the VRF.
+fn comes_from_outside(links: &[Link], link: &Link, uplinks: &BTreeMap<u32, bool>) -> bool {
+    let is_uplink = |index: u32| uplinks.contains_key(&index);
+    let mut stands_on = link;
+    // a VLAN device may stand on another one, never on itself
+    for _ in 0..links.len() {
+        if is_uplink(stands_on.index) {
+            return true;
+        }
+        let lower = stands_on.lower.filter(|_| STANDING.iter().any(|kind| stands_on.is(kind)));
+        match links.iter().find(|link| Some(link.index) == lower) {
+            Some(link) => stands_on = link,
+            None => break,
+        }
+    }
+    link.is("vrf") && links.iter().any(|port| port.master == Some(link.index) && is_uplink(port.index))
+}
+
+/// Devices that take what comes in by the one below them, as it is. Tunnels say what is below them, too.
+const STANDING: [&str; 4] = ["vlan", "macvlan", "ipvlan", "macsec"];
 
 fn entry(link: &Link, node_ips: &[IpAddr], flags: u32) -> DeviceEntry {
     let preferred = || link.addresses.iter().filter(|address| node_ips.contains(address)).chain(&link.addresses);
@@ -102,7 +133,7 @@ mod tests {
         let entries = entries(&links, &["10.0.0.2".parse().unwrap()], &[(2, true)].into(), &BTreeSet::new());
         assert_eq!(entries.keys().copied().collect::<Vec<_>>(), [2]);
         assert_eq!(entries[&2].address4, Be32::from_bytes([10, 0, 0, 2]));
-        assert_eq!(entries[&2].flags, device_flag::UPLINK | device_flag::XDP_TRANSMIT);
+        assert_eq!(entries[&2].flags, device_flag::UPLINK | device_flag::XDP_TRANSMIT | device_flag::OUTSIDE);
         assert_eq!(entries[&2].mac.map(u16::to_ne_bytes).as_flattened(), [2, 0, 0, 0, 1, 2]);
         assert_eq!(entries[&2].address6.bytes(), "2001:db8::1".parse::<Ipv6Addr>().unwrap().octets());
     }
@@ -119,7 +150,20 @@ mod tests {
         let vlan = Link { kind: Some("vlan".into()), lower: Some(2), ..link(3, &["10.1.0.1"]) };
         let entries = entries(&[link(2, &["10.0.0.1"]), vlan], &[], &[(2, false)].into(), &BTreeSet::new());
         let flags: Vec<_> = entries.values().map(|entry| entry.flags).collect();
-        assert_eq!(flags, [device_flag::UPLINK | device_flag::VLANS, 0]);
+        let outside = device_flag::OUTSIDE;
+        assert_eq!(flags, [device_flag::UPLINK | device_flag::VLANS | outside, outside]);
+    }
+
+    #[test]
+    fn what_leads_outside_says_so_without_an_address() {
+        let on = |index, kind: &str, lower| Link { kind: Some(kind.into()), lower: Some(lower), ..link(index, &[]) };
+        let vrf = Link { kind: Some("vrf".into()), ..link(7, &[]) };
+        let uplink = Link { master: Some(7), master_kind: Some("vrf".into()), ..link(2, &[]) };
+        let links =
+            [uplink, on(3, "vlan", 2), on(4, "macvlan", 3), on(5, "vxlan", 2), on(6, "veth", 2), vrf, link(8, &[])];
+        let entries = entries(&links, &[], &[(2, true)].into(), &BTreeSet::new());
+        let found: Vec<_> = entries.iter().map(|(index, entry)| (*index, entry.flags, entry.mac)).collect();
+        assert_eq!(found, [2, 3, 4, 7].map(|index| (index, device_flag::OUTSIDE, [0; 3])));
     }
 
     #[test]
@@ -128,6 +172,7 @@ mod tests {
         links[1].ethernet = true;
         let entries = entries(&links, &[], &[(2, false)].into(), &[3, 4].into());
         let flags: Vec<_> = entries.values().map(|entry| entry.flags).collect();
-        assert_eq!(flags, [device_flag::UPLINK, device_flag::TUNNEL, device_flag::TUNNEL | device_flag::BARE]);
+        let uplink = device_flag::UPLINK | device_flag::OUTSIDE;
+        assert_eq!(flags, [uplink, device_flag::TUNNEL, device_flag::TUNNEL | device_flag::BARE]);
     }
 }

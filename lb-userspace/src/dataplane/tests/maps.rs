@@ -218,7 +218,10 @@ fn devices_carry_address_mac_and_the_right_to_transmit() {
         let uplink = links.into_iter().find(|link| link.name == super::stage::UPLINK).unwrap();
         let devices = dataplane.maps.hash::<u32, DeviceEntry>(map::DEVICES).unwrap();
         let entry = devices.get(&uplink.index, 0).unwrap();
-        assert_eq!((entry.address4, entry.flags), (Be32::from_bytes([192, 0, 2, 1]), device_flag::UPLINK));
+        assert_eq!(
+            (entry.address4, entry.flags),
+            (Be32::from_bytes([192, 0, 2, 1]), device_flag::UPLINK | device_flag::OUTSIDE)
+        );
         let address6: Ipv6Addr = "2001:db8::1".parse().unwrap();
         assert_eq!(
             entry.address6,
@@ -229,7 +232,7 @@ fn devices_carry_address_mac_and_the_right_to_transmit() {
         // A veth takes what is redirected to it only if its other end polls for it (veth.c, `veth_set_xdp_features`).
         sh("ethtool -K peer gro on");
         dataplane.attach().unwrap();
-        let both = device_flag::UPLINK | device_flag::XDP_TRANSMIT;
+        let both = device_flag::UPLINK | device_flag::XDP_TRANSMIT | device_flag::OUTSIDE;
         assert_eq!(devices.get(&uplink.index, 0).unwrap().flags, both);
         drop(dataplane);
         let _restarted = stage.start().unwrap();
