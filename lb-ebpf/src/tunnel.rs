@@ -4,16 +4,17 @@ use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::generated::{bpf_redirect_neigh, bpf_skb_change_head, bpf_skb_store_bytes};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use lb_common::abi::{device_flag, tc_slot};
+use lb_common::abi::{device_flag, hook, tc_slot};
 use lb_common::addr::{Family, V4, V6};
 use lb_common::drop_reason::DropReason;
 use lb_common::ethernet::{self, Ethernet};
 use lb_common::pipeline;
-use lb_common::verdict::Verdict;
+use lb_common::verdict::{Verdict, refused};
 
 use crate::maps::{DEVICES, TC_PROGRAMS};
 use crate::skb_packet::SkbPacket;
 use crate::tables::{Kernel, Routed};
+use crate::{refuse, sample};
 
 /// Turns back the replies of backends behind a tunnel, and errors about packets to them.
 #[classifier]
@@ -39,11 +40,15 @@ fn at_tunnel<F: Routed>(ctx: &TcContext) -> i32 {
     let (frame, bare) = read(ctx);
     // SAFETY: the context is valid while the program runs.
     let kernel = Kernel::<true> { ctx: skb.cast(), ingress: unsafe { (*skb).ifindex } };
+    let drop = |reason| sample::dropped_by_tc(ctx, hook::TC_INGRESS, kernel.ingress, reason, TC_ACT_SHOT);
     match pipeline::tunnel_of::<F, _, _>(&mut SkbPacket(skb), frame, &kernel) {
         Verdict::Transmit(_) if bare && !add_header(skb, F::ETHER_TYPE) => TC_ACT_SHOT,
         // SAFETY: no next hop is named, so the helper asks the routing table.
         Verdict::Transmit(device) => unsafe { bpf_redirect_neigh(device, core::ptr::null_mut(), 0, 0) as i32 },
-        Verdict::Drop(_) => TC_ACT_SHOT,
+        // not to the stack, which would reset the connection that it knows nothing of
+        Verdict::Refuse(why) if !bare => refuse::at_tc(ctx, why),
+        Verdict::Refuse(why) => drop(refused(why).0),
+        Verdict::Drop(reason) => drop(reason),
         _ => TC_ACT_UNSPEC,
     }
 }

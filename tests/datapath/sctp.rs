@@ -108,6 +108,18 @@ fn source_nat_keeps_the_clients_port() {
 }
 
 #[test]
+fn the_reply_of_a_backend_behind_a_tunnel() {
+    let mut bench = Bench::with(tables);
+    let packet = udp((CLIENT, PORT), (VIP2, PORT));
+    assert_eq!(bench.run(Hook::Ingress, &sctp(&packet, chunk::INIT)).0, Verdict::Transmit(bench.devices.first));
+    let reply = udp((REMOTE_POD, PORT), (NODE, PORT));
+    let (verdict, bytes) = bench.run(Hook::Tunnel, &sctp(&reply, chunk::INIT_ACK));
+    assert_eq!(verdict, Verdict::Transmit(bench.devices.first));
+    let back = reply.from(VIP2, PORT).to(CLIENT, PORT).ttl(63);
+    assert_eq!(hex(&bytes), hex(&sctp(&back, chunk::INIT_ACK)));
+}
+
+#[test]
 fn a_second_client_with_the_same_port_has_to_wait() {
     let mut bench = Bench::with(tables);
     let sent = Verdict::Transmit(bench.devices.first);

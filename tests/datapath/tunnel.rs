@@ -79,6 +79,14 @@ fn only_replies_are_ours_there() {
 }
 
 #[test]
+fn a_reply_that_goes_no_further_is_not_left_to_the_stack() {
+    let mut bench = bench();
+    let port = request(&mut bench, &tcp((CLIENT, 40_000), (VIP, 81), SYN));
+    let reply = tcp((FAR_POD, 8080), (TUNNEL, port), SYN_ACK).ttl(1);
+    assert_eq!(bench.run(Hook::Tunnel, &reply.bytes()).0, Verdict::Answer, "the backend is told");
+}
+
+#[test]
 fn a_reply_that_is_ours_and_broken_goes_nowhere() {
     let mut bench = bench();
     let port = request(&mut bench, &tcp((CLIENT, 40_000), (VIP, 81), SYN));

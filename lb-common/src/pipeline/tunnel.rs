@@ -4,8 +4,7 @@
 //! Clients do not come that way. Packets to such a backend go out from the device's own address, so its replies come back
 //! by the device, and the other node's reverse path filter sees what it expects.
 
-use super::{backward, counted, find_reply, in_range, send};
-use crate::abi::setting;
+use super::{backward, counted, find_reply, send};
 use crate::drop_reason::DropReason;
 use crate::ethernet::Ethernet;
 use crate::fragment::{self, Joined};
@@ -14,6 +13,7 @@ use crate::ip::Ip;
 use crate::lookup::Lookup;
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed, parse};
+use crate::snat;
 use crate::verdict::Verdict;
 
 /// A packet that came in by a tunnel; [`tunnel_of`] for one that begins with an Ethernet header.
@@ -52,7 +52,7 @@ pub fn tunnel_of<F: Ip, P: Packet, L: Lookup<F>>(
 
 #[inline(always)]
 fn reply_of_backend<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, parsed: &Parsed<F::Addr>, lookup: &L) -> Verdict {
-    if !in_range(lookup.setting(setting::SNAT_PORTS), parsed.key.destination_port.host()) {
+    if !snat::may_be_reply(lookup, parsed.ip.protocol, parsed.key.destination_port) {
         return Verdict::Pass;
     }
     let Some((reply, clock)) = find_reply(lookup, parsed) else { return Verdict::Pass };
