@@ -28,7 +28,7 @@ use lb_common::addr::{Family, V4, V6};
 use lb_common::drop_reason::DropReason;
 use lb_common::ethernet::{self, Ethernet};
 use lb_common::pipeline;
-use lb_common::verdict::Verdict;
+use lb_common::verdict::{Verdict, refused};
 
 use crate::maps::{DEVICES, TC_PROGRAMS, XDP_PROGRAMS};
 use crate::skb_packet::SkbPacket;
@@ -234,12 +234,15 @@ fn at_inside<F: Routed>(ctx: &TcContext) -> i32 {
     let skb = ctx.skb.skb;
     // SAFETY: the context is valid while the program runs.
     let kernel = Kernel::<true> { ctx: skb.cast(), ingress: unsafe { (*skb).ifindex } };
-    match pipeline::inside::<F, _, _>(&mut SkbPacket(skb), &kernel) {
-        Verdict::Drop(_) | Verdict::Refuse(_) => TC_ACT_SHOT,
+    let drop = |reason| sample::dropped_by_tc(ctx, hook::TC_EGRESS, kernel.ingress, reason, TC_ACT_SHOT);
+    let action = match pipeline::inside::<F, _, _>(&mut SkbPacket(skb), &kernel) {
+        Verdict::Drop(reason) => return drop(reason),
+        Verdict::Refuse(why) => return drop(refused(why).0),
         Verdict::Answer => turn_round(kernel.ingress),
         Verdict::Transmit(device) => redirect(skb, device, false),
         _ => TC_ACT_UNSPEC,
-    }
+    };
+    sample::passed_by_tc(ctx, hook::TC_EGRESS, kernel.ingress, action)
 }
 
 /// Lets the packet come in by the device that it was about to leave by.
