@@ -65,6 +65,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
+use aya::programs::TcAttachType;
+use lb_common::abi::program;
 use lb_common::conntrack;
 use lb_common::sample::Capture;
 
@@ -387,10 +389,15 @@ impl Dataplane {
         self.tunnels.iter().map(|tunnel| tunnel.index).collect()
     }
 
-    /// For the next agent, and for `unload`.
+    /// For the next agent, and for `unload`. A device that is no tunnel any more loses its filter, for nobody would know
+    /// of it; where there are links, they are removed by their pins.
     fn record_tunnels(&self) -> Result<(), DataplaneError> {
         let mut record = Record::read(&self.run_dir)?;
-        record.tunnels = self.tunnels.iter().map(|tunnel| tunnel.name.clone()).collect();
+        let tunnels: BTreeSet<_> = self.tunnels.iter().map(|tunnel| tunnel.name.clone()).collect();
+        for former in record.tunnels.difference(&tunnels) {
+            tc::detach_clsact(former, TcAttachType::Ingress, program::TUNNEL);
+        }
+        record.tunnels = tunnels;
         record.write(&self.run_dir)
     }
 

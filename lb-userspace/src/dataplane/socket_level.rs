@@ -52,7 +52,11 @@ pub(crate) fn attach(object: &mut Ebpf, pins: &Pins, choice: &CgroupChoice, note
     let cgroup = match Cgroup::choose(choice) {
         Ok(Some(cgroup)) => cgroup,
         Ok(None) => return off("switched off by --no-socket-level".to_owned()),
-        Err(error) => return failed(error.to_string(), notes),
+        Err(error) => {
+            // Those of an earlier agent would go on by what it wrote.
+            detach_all(pins);
+            return failed(error.to_string(), notes);
+        }
     };
     if let Err(error) = attach_all(object, pins, &cgroup) {
         detach_all(pins);

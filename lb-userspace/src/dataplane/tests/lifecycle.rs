@@ -9,11 +9,14 @@ use aya::{Ebpf, EbpfLoader};
 use lb_common::abi::program;
 
 use super::stage::{UPLINK, run, sh, start};
+use crate::dataplane::cgroup::Cgroup;
 use crate::dataplane::driver::Drivers;
 use crate::dataplane::netlink::Netlink;
 use crate::dataplane::object::OBJECT;
+use crate::dataplane::record::Record;
 use crate::dataplane::{
-    Config, DataplaneError, InterfaceMode, LockError, MapSizes, XdpPolicy, addresses, loader, sys, tc, unload,
+    CgroupChoice, Config, DataplaneError, InterfaceMode, LockError, MapSizes, XdpPolicy, addresses, loader, sys, tc,
+    unload,
 };
 
 #[test]
@@ -285,7 +288,7 @@ fn changes_of_addresses_are_told() {
                 // Waits that are cancelled again and again lose nothing.
                 while tokio::time::timeout(Duration::from_millis(5), watch.changed()).await.is_err() {}
             };
-            tokio::time::timeout(Duration::from_secs(5), told).await.unwrap();
+            tokio::time::timeout(Duration::from_secs(30), told).await.unwrap();
             let addresses = addresses::of_node().unwrap();
             assert!(addresses.contains(&"192.0.2.9".parse().unwrap()), "{addresses:?}");
             assert!(!addresses.contains(&"127.0.0.1".parse().unwrap()));
@@ -310,6 +313,58 @@ fn clsact_takes_the_place_of_tcx_and_replaces_itself() {
         assert!(report.removed.contains(&"filter weir_tc_egress of uplink".to_owned()), "{report:?}");
         assert_eq!(sh("tc filter show dev uplink egress"), "");
     });
+}
+
+#[test]
+fn a_device_that_is_no_tunnel_any_more_loses_its_filter() {
+    run("former-tunnel", |stage| {
+        let mut first = stage.start().unwrap();
+        let tunnel = loader::classifier(&mut first.object, program::TUNNEL).unwrap();
+        tc::attach_clsact(tunnel, "peer", TcAttachType::Ingress).unwrap();
+        let mut record = Record::read(first.run_dir()).unwrap();
+        record.tunnels = ["peer".to_owned()].into();
+        record.write(first.run_dir()).unwrap();
+        drop(first);
+        let filters = || sh("tc filter show dev peer ingress");
+        assert!(filters().contains("direct-action"), "{}", filters());
+        stage.start().unwrap().attach().unwrap();
+        assert_eq!(filters(), "");
+    });
+}
+
+#[test]
+fn sockets_are_let_go_where_no_control_group_can_be_had() {
+    run("no-cgroup", |stage| {
+        let Ok(Some(root)) = Cgroup::choose(&CgroupChoice::Root) else {
+            println!("skipped: no unified hierarchy is mounted here");
+            return;
+        };
+        // A part without processes: nobody's sockets are touched.
+        let part = Part(root.path.join(format!("wplane-{}", std::process::id())));
+        std::fs::create_dir(&part.0).unwrap();
+        let here = CgroupChoice::Directory(part.0.clone());
+        let mut first = start(&Config { cgroup: here, ..stage.config.clone() }).unwrap();
+        first.attach().unwrap();
+        assert!(first.socket_level().attached, "{:?}", first.socket_level());
+        let pins = first.pins.clone();
+        drop(first);
+        let nowhere = CgroupChoice::Directory("/nonexistent".into());
+        let mut second = start(&Config { cgroup: nowhere, ..stage.config.clone() }).unwrap();
+        second.attach().unwrap();
+        assert!(!second.socket_level().attached, "{:?}", second.socket_level());
+        for name in program::SOCKET {
+            assert!(!pins.single_link(name).exists(), "{name} is still attached");
+        }
+    });
+}
+
+/// A control group, gone when it is dropped.
+struct Part(std::path::PathBuf);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
 }
 
 /// The same object without pins: a program that is not ours.
