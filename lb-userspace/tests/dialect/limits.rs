@@ -34,10 +34,11 @@ fn a_window_counts_by_its_own_key() {
 
 #[test]
 fn requests_in_flight_are_limited() {
-    let (release, held) = channel::<()>();
+    let ((arrive, arrived), (release, held)) = (channel::<()>(), channel::<()>());
     let held = Mutex::new(held);
     let pod = Pod::answering(move |asked| {
         if asked.line.starts_with("GET /slow") {
+            arrive.send(()).expect("the test waits for it");
             held.lock().expect("no panic").recv().expect("the test releases it");
         }
         answer("200 OK", &[], "x")
@@ -45,7 +46,8 @@ fn requests_in_flight_are_limited() {
     let site = Site::annotated(&[("limit-connections", "1")], &pod);
     std::thread::scope(|scope| {
         let slow = scope.spawn(|| site.get("a.example", "/slow", &[]).status);
-        site.eventually("one to be in flight", || site.get("a.example", "/", &[]).status == 503);
+        arrived.recv().expect("the request reaches the pod");
+        assert_eq!(site.get("a.example", "/", &[]).status, 503);
         release.send(()).expect("the pod waits");
         assert_eq!(slow.join().expect("no panic"), 200);
     });

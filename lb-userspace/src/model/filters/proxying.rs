@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest body of a request where nothing else is said: 1 MiB, as in ingress-nginx.
-const MAX_BODY: u64 = 1 << 20;
-
 /// Times and sizes; what is not said holds as in [`crate::l7::worker::Limits`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -17,14 +14,15 @@ pub struct Proxying {
     pub send: Option<u64>,
     /// For the head of the answer, and between two parts of its body, in milliseconds.
     pub read: Option<u64>,
-    /// Longest body of a request, in bytes; 0: no limit.
+    /// Longest body of a request, in bytes; 0 or nothing said: no limit. Bodies are streamed, so none is needed to protect
+    /// the front.
     pub max_body: Option<u64>,
 }
 
 impl Proxying {
     /// Longest body of a request, in bytes.
     pub fn max_body(&self) -> u64 {
-        match self.max_body.unwrap_or(MAX_BODY) {
+        match self.max_body.unwrap_or(0) {
             0 => u64::MAX,
             limit => limit,
         }

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use super::harness::*;
 use crate::clock::{now, since};
-use crate::l7::table::RouteEntry;
-use crate::model::filters::{Filters, Proxying};
 
 const SIZE: u64 = 64 << 20;
 /// What sockets and the front may hold between a fast sender and a reader that does not read: far less than the body.
@@ -64,10 +62,6 @@ fn a_large_answer_waits_for_its_reader() {
     assert_eq!(read_counted(&mut client.stream, SIZE), SIZE);
 }
 
-fn no_limit() -> Filters {
-    Filters { proxying: Proxying { max_body: Some(0), ..Proxying::default() }, ..Filters::default() }
-}
-
 #[test]
 fn a_large_request_waits_for_its_reader() {
     let (release, held) = std::sync::mpsc::channel::<()>();
@@ -78,8 +72,7 @@ fn a_large_request_waits_for_its_reader() {
         let count = read_counted(&mut client.stream, SIZE).to_string();
         client.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{count}", count.len()).as_bytes());
     });
-    let unlimited = RouteEntry { filters: Arc::new(no_limit()), ..prefix("/", Some("u")) };
-    let front = Front::start(&table(&[("*", &[unlimited])], &[("u", &[backend.address])]), limits());
+    let front = Front::start(&all_to(&[backend.address]), limits());
     let mut client = front.connect();
     client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {SIZE}\r\n\r\n").as_bytes());
     let sent = Arc::new(AtomicU64::new(0));

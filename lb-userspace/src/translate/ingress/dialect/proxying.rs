@@ -35,13 +35,14 @@ pub(super) const ANNOTATIONS: &[Annotation] = &[
         "How long nothing may come from the endpoint: before its answer, and between two parts of it.",
         |asked, text| time(text).map(|time| asked.proxying.read = Some(time)),
     ),
-    annotation(
-        "proxy-body-size",
-        "size",
-        "1m",
-        "Longest body of a request, else the answer is 413; 0: no limit.",
-        |asked, text| value::size(text).map(|bytes| asked.proxying.max_body = Some(bytes)),
-    ),
+    Annotation {
+        name: "proxy-body-size",
+        kind: "size",
+        default: "0",
+        meaning: "Longest body of a request, else the answer is 413; 0: no limit.",
+        difference: "Without it there is no limit (there: 1m): bodies are streamed, not gathered.",
+        support: Support::Applied(|asked, text| value::size(text).map(|bytes| asked.proxying.max_body = Some(bytes))),
+    },
 ];
 
 /// At least something: nginx takes 0 for "at once", which no request survives.
