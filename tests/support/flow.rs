@@ -30,7 +30,9 @@ pub struct FlowReport {
     pub error: Option<String>,
 }
 
-const MESSAGE_DEADLINE: Duration = Duration::from_secs(5);
+const MESSAGE_DEADLINE: Duration = Duration::from_secs(30);
+/// Some tests wait for it in vain on purpose.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 const PACE: Duration = Duration::from_millis(5);
 
 impl Flow {
@@ -112,7 +114,7 @@ fn greet(to: SocketAddr, port: Option<u16>) -> Result<(BufReader<TcpStream>, Str
         socket.set_reuse_address(true)?;
         socket.bind(&SockAddr::from(SocketAddr::from((unspecified(to), port))))?;
     }
-    socket.connect_timeout(&to.into(), MESSAGE_DEADLINE).with_context(|| format!("connecting to {to}"))?;
+    socket.connect_timeout(&to.into(), CONNECT_DEADLINE).with_context(|| format!("connecting to {to}"))?;
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(MESSAGE_DEADLINE))?;
     stream.set_nodelay(true)?;

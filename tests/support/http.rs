@@ -115,8 +115,9 @@ impl Response {
 }
 
 fn connect(to: SocketAddr) -> Result<TcpStream> {
-    let deadline = Duration::from_secs(10);
-    let stream = TcpStream::connect_timeout(&to, deadline).with_context(|| format!("connecting to {to}"))?;
+    let deadline = Duration::from_secs(30);
+    let stream =
+        TcpStream::connect_timeout(&to, Duration::from_secs(10)).with_context(|| format!("connecting to {to}"))?;
     stream.set_read_timeout(Some(deadline))?;
     stream.set_write_timeout(Some(deadline))?;
     stream.set_nodelay(true)?;
