@@ -108,8 +108,9 @@ impl<'a> Datagram<'a> {
         const HOP_BY_HOP: u8 = 0;
         const ROUTING: u8 = 43;
         const FRAGMENT: u8 = 44;
+        const AUTHENTICATION: u8 = 51;
         const OPTIONS: u8 = 60;
-        if !matches!(self.protocol, HOP_BY_HOP | ROUTING | FRAGMENT | OPTIONS)
+        if !matches!(self.protocol, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | OPTIONS)
             || self.fragment.is_some_and(|(offset, _)| offset != 0)
         {
             return Some(false);
@@ -117,8 +118,11 @@ impl<'a> Datagram<'a> {
         let header = self.bytes.get(self.transport..self.transport + 8)?;
         let length = if self.protocol == FRAGMENT {
             let field = u16::from_be_bytes([header[2], header[3]]);
-            self.fragment = Some((field >> 3, field & 1 != 0));
+            let (offset, more) = (field >> 3, field & 1 != 0);
+            self.fragment = (offset != 0 || more).then_some((offset, more)).or(self.fragment); // RFC 6946
             8
+        } else if self.protocol == AUTHENTICATION {
+            8 + 4 * usize::from(header[1]) // RFC 4302, section 2.2
         } else {
             8 + 8 * usize::from(header[1])
         };

@@ -112,15 +112,23 @@ pub mod program {
     pub const TUNNEL: &str = "weir_tunnel";
     /// sk_lookup of the network namespace.
     pub const SK_LOOKUP: &str = "weir_sk_lookup";
-    /// IPv6 of [`XDP`]; in XDP_PROGRAMS.
+    /// IPv6 of [`XDP`].
     pub const XDP6: &str = "weir_xdp6";
-    /// IPv6 of [`TC_INGRESS`]; in TC_PROGRAMS.
+    /// ICMP of [`XDP`].
+    pub const XDP_ICMP: &str = "weir_xdp_icmp";
+    /// ICMP of [`XDP6`].
+    pub const XDP_ICMP6: &str = "weir_xdp_icmp6";
+    /// IPv6 of [`TC_INGRESS`].
     pub const TC_INGRESS6: &str = "weir_ingress6";
+    /// ICMP of [`TC_INGRESS`].
+    pub const TC_ICMP: &str = "weir_in_icmp";
+    /// ICMP of [`TC_INGRESS6`].
+    pub const TC_ICMP6: &str = "weir_in_icmp6";
     /// Tells the sender of a packet that [`XDP`] or [`XDP6`] drops why; in XDP_PROGRAMS.
     pub const XDP_REFUSE: &str = "weir_xdp_refuse";
     /// The same for [`TC_INGRESS`]; in TC_PROGRAMS.
     pub const TC_REFUSE: &str = "weir_tc_refuse";
-    /// IPv6 of [`TC_EGRESS`]; in TC_PROGRAMS.
+    /// IPv6 of [`TC_EGRESS`].
     pub const TC_EGRESS6: &str = "weir_egress6";
     /// Takes samples under XDP; in XDP_PROGRAMS.
     pub const SAMPLE: &str = "weir_sample";
@@ -147,10 +155,44 @@ pub mod program {
     pub const TUNNEL6: &str = "weir_tunnel6";
 }
 
+/// A program that others go on in by a tail call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Called {
+    /// Its name.
+    pub program: &'static str,
+    /// The array that it stands in.
+    pub map: &'static str,
+    /// Its index there.
+    pub slot: u32,
+}
+
+/// All programs that are called, in the order in which they are put in place: what replies need first, what takes packets in
+/// last, and what is called before what calls it.
+pub const CALLED: [Called; 14] = [
+    Called { program: program::INSIDE6, map: map::TC_PROGRAMS, slot: tc_slot::INSIDE6 },
+    Called { program: program::INSIDE4, map: map::TC_PROGRAMS, slot: tc_slot::INSIDE4 },
+    Called { program: program::TC_REFUSE, map: map::TC_PROGRAMS, slot: tc_slot::REFUSE },
+    Called { program: program::XDP_REFUSE, map: map::XDP_PROGRAMS, slot: xdp_slot::REFUSE },
+    Called { program: program::SAMPLE_TC, map: map::TC_PROGRAMS, slot: tc_slot::SAMPLE },
+    Called { program: program::SAMPLE, map: map::XDP_PROGRAMS, slot: xdp_slot::SAMPLE },
+    Called { program: program::TC_EGRESS6, map: map::TC_PROGRAMS, slot: tc_slot::EGRESS6 },
+    Called { program: program::TUNNEL6, map: map::TC_PROGRAMS, slot: tc_slot::TUNNEL6 },
+    Called { program: program::TC_ICMP, map: map::TC_PROGRAMS, slot: tc_slot::ICMP },
+    Called { program: program::TC_ICMP6, map: map::TC_PROGRAMS, slot: tc_slot::ICMP6 },
+    Called { program: program::TC_INGRESS6, map: map::TC_PROGRAMS, slot: tc_slot::INGRESS6 },
+    Called { program: program::XDP_ICMP, map: map::XDP_PROGRAMS, slot: xdp_slot::ICMP },
+    Called { program: program::XDP_ICMP6, map: map::XDP_PROGRAMS, slot: xdp_slot::ICMP6 },
+    Called { program: program::XDP6, map: map::XDP_PROGRAMS, slot: xdp_slot::IPV6 },
+];
+
 /// Indices into XDP_PROGRAMS.
 pub mod xdp_slot {
     /// [`super::program::XDP6`].
     pub const IPV6: u32 = 0;
+    /// [`super::program::XDP_ICMP`].
+    pub const ICMP: u32 = 1;
+    /// [`super::program::XDP_ICMP6`].
+    pub const ICMP6: u32 = 2;
     /// [`super::program::SAMPLE`].
     pub const SAMPLE: u32 = 7;
     /// [`super::program::XDP_REFUSE`].
@@ -169,6 +211,10 @@ pub mod tc_slot {
     pub const INSIDE4: u32 = 2;
     /// [`super::program::INSIDE6`].
     pub const INSIDE6: u32 = 3;
+    /// [`super::program::TC_ICMP`].
+    pub const ICMP: u32 = 8;
+    /// [`super::program::TC_ICMP6`].
+    pub const ICMP6: u32 = 9;
     /// [`super::program::TUNNEL6`].
     pub const TUNNEL6: u32 = 4;
     /// [`super::program::SAMPLE_TC`].
@@ -176,7 +222,7 @@ pub mod tc_slot {
     /// [`super::program::TC_REFUSE`].
     pub const REFUSE: u32 = 5;
     /// How many there are.
-    pub const COUNT: u32 = 8;
+    pub const COUNT: u32 = 16;
 }
 
 /// Indices into SETTINGS. Each word changes by one aligned store.
@@ -390,7 +436,7 @@ pub struct ReplyEntry<A: Address> {
     pub fill: A::Fill,
 }
 
-/// What the fragments of a datagram have in common (RFC 791, section 3.2).
+/// What the fragments of a datagram have in common (RFC 791, section 3.2; RFC 8200, section 4.5).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FragmentKey<A: Address> {
@@ -398,7 +444,7 @@ pub struct FragmentKey<A: Address> {
     pub source: A,
     /// Destination address.
     pub destination: A,
-    /// Identification in bits 16–31, IP protocol number in bits 0–15, host order.
+    /// IPv4: identification in bits 16–31, protocol in bits 0–15, host order. IPv6: identification, the raw word.
     pub id: u32,
     /// Nothing.
     pub fill: A::Fill,

@@ -62,6 +62,12 @@ drop_reasons! {
     NotAnUplink = 16, "not_an_uplink";
     /// A later fragment for a VIP came before the first one, or long after it.
     FragmentEarly = 17, "fragment_early";
+    /// A routing header of type 0, or one with segments left, in a packet for a VIP.
+    RoutingHeader = 18, "routing_header";
+    /// Extension headers of a packet for a VIP that are too many, too long, cut short or out of order.
+    ExtensionHeaders = 19, "extension_headers";
+    /// A UDP datagram of IPv6 without a checksum.
+    UdpZeroChecksum = 20, "udp_zero_checksum";
     /// Another SCTP client sends to the same backend from the same port, which source NAT cannot change: it is in a checksum
     /// over the whole packet.
     SctpPortTaken = 28, "sctp_port_taken";

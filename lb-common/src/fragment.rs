@@ -1,4 +1,4 @@
-//! Fragments (RFC 791, section 3.2): only the first has ports, later ones follow it through the same flow.
+//! Fragments (RFC 791, section 3.2; RFC 8200, section 4.5): only the first has ports, later ones follow it through the same flow.
 
 use crate::abi::{FragmentEntry, FragmentKey, Stat};
 use crate::addr::Address;
@@ -53,7 +53,7 @@ fn key<A: Address>(parsed: &Parsed<A>) -> FragmentKey<A> {
     FragmentKey {
         source: parsed.key.source,
         destination: parsed.key.destination,
-        id: (u32::from(parsed.ip.id) << 16) | u32::from(parsed.ip.protocol),
+        id: parsed.ip.id,
         fill: A::Fill::default(),
     }
 }

@@ -5,6 +5,7 @@ use crate::addr::{Addr6, Address, Family, V4, V6};
 use crate::be::Be32;
 use crate::csum::{Delta, fold};
 use crate::drop_reason::DropReason;
+use crate::extension::Chain;
 use crate::packet::Packet;
 
 /// What the pipeline needs of an IP header.
@@ -20,11 +21,14 @@ pub struct IpInfo<A> {
     pub fragment: bool,
     /// A part of it that is not the first, and so begins behind the ports.
     pub later: bool,
-    /// What the parts of a datagram have in common; 0 for IPv6.
-    pub id: u16,
+    /// What the parts of a datagram have in common: for IPv4 the identification in bits 16–31 and the protocol in bits 0–15,
+    /// for IPv6 the identification.
+    pub id: u32,
     /// Time to live or hop limit.
     pub ttl: u8,
-    /// Bytes of the header with its options.
+    /// Why it is not forwarded if it is for a VIP, whatever it carries.
+    pub refused: Option<DropReason>,
+    /// Bytes of the header with its options, or its extension headers.
     pub header_length: usize,
     /// Bytes of the packet, header included, as the header states them.
     pub total_length: usize,
@@ -34,8 +38,8 @@ impl<A> IpInfo<A> {
     /// The same with other addresses, or with none: `()`.
     #[inline(always)]
     pub fn with<B>(&self, source: B, destination: B) -> IpInfo<B> {
-        let Self { protocol, fragment, later, id, ttl, header_length, total_length, .. } = *self;
-        IpInfo { source, destination, protocol, fragment, later, id, ttl, header_length, total_length }
+        let Self { protocol, fragment, later, id, ttl, refused, header_length, total_length, .. } = *self;
+        IpInfo { source, destination, protocol, fragment, later, id, ttl, refused, header_length, total_length }
     }
 }
 
@@ -43,6 +47,9 @@ impl<A> IpInfo<A> {
 pub trait Ip: Family {
     /// Offset of the header's own checksum, where it has one.
     const CHECKSUM: Option<usize>;
+
+    /// UDP must have a checksum (RFC 8200, section 8.1); with IPv4, zero says that it has none (RFC 768).
+    const UDP_IS_CHECKED: bool;
 
     /// How the family's ICMP differs.
     const ICMP: IcmpNumbers;
@@ -145,6 +152,7 @@ const V4_CHECKSUM: usize = 10;
 
 impl Ip for V4 {
     const CHECKSUM: Option<usize> = Some(V4_CHECKSUM);
+    const UDP_IS_CHECKED: bool = false;
 
     const ICMP: IcmpNumbers = IcmpNumbers {
         protocol: 1,
@@ -180,8 +188,9 @@ impl Ip for V4 {
             // "more fragments", or an offset
             fragment: flags & 0x3f != 0 || fragment_low != 0,
             later: flags & 0x1f != 0 || fragment_low != 0,
-            id: u16::from_be_bytes([id_high, id_low]),
+            id: u32::from(u16::from_be_bytes([id_high, id_low])) << 16 | u32::from(protocol),
             ttl,
+            refused: None,
             header_length,
             total_length,
         })
@@ -279,6 +288,7 @@ fn v4_length<P: Packet>(packet: &P, offset: usize, stated: u16) -> usize {
 
 impl Ip for V6 {
     const CHECKSUM: Option<usize> = None;
+    const UDP_IS_CHECKED: bool = true;
 
     const ICMP: IcmpNumbers = IcmpNumbers {
         protocol: 58,
@@ -300,20 +310,22 @@ impl Ip for V6 {
         let [first, second] = packet.words::<2>(offset).ok_or(DropReason::TruncatedIp)?;
         let [a, b, c, d] = packet.longs::<4>(offset + 8).ok_or(DropReason::TruncatedIp)?;
         let [version, ..] = first.to_ne_bytes();
-        let [length_high, length_low, protocol, ttl] = second.to_ne_bytes();
+        let [length_high, length_low, next, ttl] = second.to_ne_bytes();
         if version >> 4 != 6 {
             return Err(DropReason::BadIpHeader);
         }
-        let total_length = 40 + usize::from(u16::from_be_bytes([length_high, length_low]));
+        let total_length = v6_length(u16::from_be_bytes([length_high, length_low]), packet.len() - offset);
+        let chain = Chain::walk(packet, offset, next);
         Ok(IpInfo {
             source: Addr6::from_raw([a, b]),
             destination: Addr6::from_raw([c, d]),
-            protocol,
-            fragment: protocol == FRAGMENT_HEADER,
-            later: false, // not told apart: what is behind a fragment header is not looked at
-            id: 0,
+            protocol: chain.protocol(),
+            fragment: chain.is_fragment(),
+            later: chain.is_later(),
+            id: chain.id(),
             ttl,
-            header_length: 40,
+            refused: chain.refusal(total_length),
+            header_length: chain.length(),
             total_length,
         })
     }
@@ -345,7 +357,9 @@ impl Ip for V6 {
         ttl: u8,
     ) -> Option<()> {
         if ttl != old.ttl {
-            packet.set_halves(offset + 6, [u16::from_ne_bytes([old.protocol, ttl])])?;
+            let [half] = packet.halves::<1>(offset + 6)?;
+            let [next, _] = half.to_ne_bytes();
+            packet.set_halves(offset + 6, [u16::from_ne_bytes([next, ttl])])?;
         }
         Self::set_addresses(packet, offset, source, destination)
     }
@@ -384,5 +398,9 @@ impl Ip for V6 {
     }
 }
 
-/// IPv6 next header of a fragment (RFC 8200, section 4.5).
-const FRAGMENT_HEADER: u8 = 44;
+/// The length of an IPv6 packet of which `there` bytes are there. One that offload has joined to more than the field can
+/// say has 0 in it (BIG TCP, since 5.19), as a jumbogram does (RFC 2675).
+#[inline(always)]
+const fn v6_length(stated: u16, there: usize) -> usize {
+    if stated == 0 && there > u16::MAX as usize { there } else { 40 + stated as usize }
+}

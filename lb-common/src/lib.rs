@@ -15,6 +15,7 @@ pub mod conntrack;
 pub mod csum;
 pub mod drop_reason;
 pub mod ethernet;
+mod extension;
 pub mod flow;
 pub mod fragment;
 pub mod hash;

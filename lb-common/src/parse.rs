@@ -41,12 +41,17 @@ pub enum Kind<A> {
     Icmp(IpInfo<A>),
     /// Another protocol.
     Other,
+    /// Headers that are not forwarded to a VIP: the address that the packet is for, and why.
+    Refused(A, DropReason),
 }
 
 /// Reads the IP header at `network` and the transport header behind it.
 #[inline(always)]
 pub fn parse<F: Ip, P: Packet>(packet: &P, network: usize) -> Result<Kind<F::Addr>, DropReason> {
     let ip = F::parse(packet, network)?;
+    if let Some(reason) = ip.refused {
+        return Ok(Kind::Refused(ip.destination, reason));
+    }
     if !protocol::is_balanced(ip.protocol) {
         return Ok(match ip.protocol {
             _ if ip.fragment => Kind::Fragment,

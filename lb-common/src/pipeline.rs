@@ -48,33 +48,57 @@ pub fn ingress_of<F: Ip, P: Packet, L: Lookup<F>>(
     frame: Result<Ethernet, DropReason>,
     lookup: &L,
 ) -> Verdict {
-    match frame {
-        Ok(frame) if frame.ether_type == F::ETHER_TYPE => judge(packet, &frame, lookup),
-        Ok(_) => Verdict::Pass,
-        Err(reason) => dropped(lookup, reason, packet.len()),
+    match flows_of(packet, frame, lookup) {
+        Some(verdict) => verdict,
+        None => icmp_of(packet, frame, lookup),
     }
 }
 
-/// A packet of the family that came in.
+/// [`ingress_of`] for all but ICMP, which is for [`icmp_of`]: `None`. In the kernel these are two programs, so that each
+/// stays small for the verifier and has a stack of its own.
 #[inline(always)]
-fn judge<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, lookup: &L) -> Verdict {
+pub fn flows_of<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &mut P,
+    frame: Result<Ethernet, DropReason>,
+    lookup: &L,
+) -> Option<Verdict> {
+    match frame {
+        Ok(frame) if frame.ether_type == F::ETHER_TYPE => judge(packet, &frame, lookup),
+        Ok(_) => Some(Verdict::Pass),
+        Err(reason) => Some(dropped(lookup, reason, packet.len())),
+    }
+}
+
+/// [`ingress_of`] for ICMP alone.
+#[inline(always)]
+pub fn icmp_of<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &mut P,
+    frame: Result<Ethernet, DropReason>,
+    lookup: &L,
+) -> Verdict {
+    let Ok(frame) = frame else { return Verdict::Pass };
+    let Ok(Kind::Icmp(ip)) = parse::<F, P>(packet, frame.network) else { return Verdict::Pass };
+    let verdict = icmp::ingress(packet, &frame, &ip, lookup);
+    counted::<F, P, L>(packet, lookup, verdict)
+}
+
+/// A packet of the family that came in; `None` if it is ICMP.
+#[inline(always)]
+fn judge<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, lookup: &L) -> Option<Verdict> {
     let verdict = match parse::<F, P>(packet, frame.network) {
         Ok(Kind::Flow(mut parsed)) => match fragment::join(lookup, &mut parsed) {
             Joined::Known => route_packet(packet, &parsed, lookup),
             Joined::Early => Verdict::Drop(DropReason::FragmentEarly),
             Joined::Unknown => left_to_kernel(lookup, Stat::FragmentsPassed),
         },
-        Ok(Kind::Icmp(ip)) => {
-            // Counted apart: where verdicts are joined, LLVM may copy the argument of one that has none from a register
-            // that nothing has written, which the verifier refuses.
-            let verdict = icmp::ingress(packet, frame, &ip, lookup);
-            return counted::<F, P, L>(packet, lookup, verdict);
-        }
+        Ok(Kind::Icmp(_)) => return None,
         Ok(Kind::Fragment) => left_to_kernel(lookup, Stat::FragmentsPassed),
         Ok(Kind::Other) => Verdict::Pass,
+        Ok(Kind::Refused(destination, reason)) if lookup.is_vip(destination) => Verdict::Drop(reason),
+        Ok(Kind::Refused(..)) => left_to_kernel(lookup, Stat::NotOurs),
         Err(reason) => Verdict::Drop(reason),
     };
-    counted::<F, P, L>(packet, lookup, verdict)
+    Some(counted::<F, P, L>(packet, lookup, verdict))
 }
 
 /// The verdict, once it is in the counters.
@@ -241,6 +265,9 @@ fn checked<F: Ip, P: Packet, L: Lookup<F>>(
 fn defect<F: Ip, P: Packet>(packet: &P, parsed: &Parsed<F::Addr>) -> Option<DropReason> {
     if parsed.transport.malformed {
         return Some(DropReason::BadTransportHeader);
+    }
+    if F::UDP_IS_CHECKED && parsed.transport.unchecked {
+        return Some(DropReason::UdpZeroChecksum);
     }
     if !F::checksum_is_right(packet, parsed.network, parsed.ip.header_length) {
         return Some(DropReason::BadIpChecksum);

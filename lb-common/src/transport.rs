@@ -28,6 +28,8 @@ pub struct Transport {
     pub tcp_flags: u8,
     /// The header contradicts itself; only a drop if the packet is ours.
     pub malformed: bool,
+    /// UDP without a checksum.
+    pub unchecked: bool,
 }
 
 impl Transport {
@@ -54,7 +56,7 @@ impl Transport {
     #[inline(always)]
     pub const fn none() -> Self {
         let port = Be16::new(0);
-        Self { source_port: port, destination_port: port, tcp_flags: 0, malformed: false }
+        Self { source_port: port, destination_port: port, tcp_flags: 0, malformed: false, unchecked: false }
     }
 
     #[inline(always)]
@@ -66,7 +68,13 @@ impl Transport {
         let [data_offset, flags, ..] = words[3].to_ne_bytes();
         let header = usize::from(data_offset >> 4) * 4;
         let (source_port, destination_port) = ports(words[0]);
-        Ok(Self { source_port, destination_port, tcp_flags: flags, malformed: header < 20 || header > length })
+        Ok(Self {
+            source_port,
+            destination_port,
+            tcp_flags: flags,
+            malformed: header < 20 || header > length,
+            unchecked: false,
+        })
     }
 
     #[inline(always)]
@@ -75,10 +83,11 @@ impl Transport {
             return Err(DropReason::BadTransportHeader);
         }
         let words = packet.words::<2>(offset).ok_or(DropReason::BadTransportHeader)?;
-        let [high, low, ..] = words[1].to_ne_bytes();
+        let [high, low, checksum @ ..] = words[1].to_ne_bytes();
         let stated = usize::from(u16::from_be_bytes([high, low]));
         let (source_port, destination_port) = ports(words[0]);
-        Ok(Self { source_port, destination_port, tcp_flags: 0, malformed: stated < 8 || stated > length })
+        let (malformed, unchecked) = (stated < 8 || stated > length, checksum == [0; 2]);
+        Ok(Self { source_port, destination_port, tcp_flags: 0, malformed, unchecked })
     }
 
     /// The common header and the head of the first chunk (RFC 9260, sections 3.1 and 3.2). Those chunks that begin or end an
@@ -94,7 +103,7 @@ impl Transport {
         let stated = usize::from(u16::from_be_bytes([high, low]));
         let (source_port, destination_port) = ports(words[0]);
         let malformed = stated < SCTP_CHUNK || stated > length - SCTP_HEADER;
-        Ok(Self { source_port, destination_port, tcp_flags: chunk_as_flags(kind), malformed })
+        Ok(Self { source_port, destination_port, tcp_flags: chunk_as_flags(kind), malformed, unchecked: false })
     }
 
     /// Where the checksum stands in the header, where addresses are in it.

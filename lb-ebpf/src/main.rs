@@ -6,6 +6,7 @@
 #![expect(missing_docs, reason = "the attribute macros make undocumented functions of the entry points")]
 
 mod ask;
+mod forget;
 mod front;
 mod handover;
 mod maps;
@@ -28,7 +29,7 @@ use lb_common::addr::{Family, V4, V6};
 use lb_common::drop_reason::DropReason;
 use lb_common::ethernet::{self, Ethernet};
 use lb_common::pipeline;
-use lb_common::verdict::{Verdict, refused};
+use lb_common::verdict::Verdict;
 
 use crate::maps::{DEVICES, TC_PROGRAMS, XDP_PROGRAMS};
 use crate::skb_packet::SkbPacket;
@@ -56,6 +57,18 @@ pub fn weir_xdp6(ctx: XdpContext) -> u32 {
     at_xdp::<V6>(&ctx, Ethernet::parse(&XdpPacket(&ctx)))
 }
 
+/// ICMP of [`weir_xdp`].
+#[xdp(frags)]
+pub fn weir_xdp_icmp(ctx: XdpContext) -> u32 {
+    icmp_at_xdp::<V4>(&ctx)
+}
+
+/// ICMP of [`weir_xdp6`].
+#[xdp(frags)]
+pub fn weir_xdp_icmp6(ctx: XdpContext) -> u32 {
+    icmp_at_xdp::<V6>(&ctx)
+}
+
 /// tc ingress companion on the same interfaces: finishes what XDP could not, and does all of it where XDP left no word.
 #[classifier]
 pub fn weir_tc_ingress(ctx: TcContext) -> i32 {
@@ -77,6 +90,18 @@ pub fn weir_tc_ingress(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn weir_ingress6(ctx: TcContext) -> i32 {
     at_tc_ingress::<V6>(&ctx, Ethernet::parse(&SkbPacket(ctx.skb.skb)))
+}
+
+/// ICMP of [`weir_tc_ingress`].
+#[classifier]
+pub fn weir_in_icmp(ctx: TcContext) -> i32 {
+    icmp_at_tc_ingress::<V4>(&ctx)
+}
+
+/// ICMP of [`weir_ingress6`].
+#[classifier]
+pub fn weir_in_icmp6(ctx: TcContext) -> i32 {
+    icmp_at_tc_ingress::<V6>(&ctx)
 }
 
 /// tc egress: puts the VIP back as source of the replies of local pods.
@@ -125,8 +150,30 @@ fn carries_ipv6(frame: &Result<Ethernet, DropReason>) -> bool {
 
 #[inline(always)]
 fn at_xdp<F: Routed>(ctx: &XdpContext, frame: Result<Ethernet, DropReason>) -> u32 {
-    let kernel = Kernel::<false> { ctx: ctx.ctx.cast(), ingress: ctx.ingress_ifindex() as u32 };
-    let verdict = pipeline::ingress_of::<F, _, _>(&mut XdpPacket(ctx), frame, &kernel);
+    let kernel = kernel_at_xdp(ctx);
+    let Some(verdict) = pipeline::flows_of::<F, _, _>(&mut XdpPacket(ctx), frame, &kernel) else {
+        // SAFETY: as in `weir_xdp`.
+        unsafe { XDP_PROGRAMS.tail_call(ctx, F::XDP_ICMP) };
+        return xdp_action::XDP_PASS;
+    };
+    done_at_xdp(ctx, &kernel, verdict)
+}
+
+#[inline(always)]
+fn icmp_at_xdp<F: Routed>(ctx: &XdpContext) -> u32 {
+    let (kernel, packet) = (kernel_at_xdp(ctx), &mut XdpPacket(ctx));
+    let frame = Ethernet::parse(packet);
+    let verdict = pipeline::icmp_of::<F, _, _>(packet, frame, &kernel);
+    done_at_xdp(ctx, &kernel, verdict)
+}
+
+#[inline(always)]
+fn kernel_at_xdp(ctx: &XdpContext) -> Kernel<false> {
+    Kernel { ctx: ctx.ctx.cast(), ingress: ctx.ingress_ifindex() as u32 }
+}
+
+#[inline(always)]
+fn done_at_xdp(ctx: &XdpContext, kernel: &Kernel<false>, verdict: Verdict) -> u32 {
     #[cfg(feature = "log")]
     trace::verdict(ctx, "xdp", verdict);
     let action = match verdict {
@@ -146,16 +193,39 @@ fn at_xdp<F: Routed>(ctx: &XdpContext, frame: Result<Ethernet, DropReason>) -> u
 
 #[inline(always)]
 fn at_tc_ingress<F: Routed>(ctx: &TcContext, frame: Result<Ethernet, DropReason>) -> i32 {
+    let kernel = kernel_at_tc(ctx);
+    let Some(verdict) = pipeline::flows_of::<F, _, _>(&mut SkbPacket(ctx.skb.skb), frame, &kernel) else {
+        // SAFETY: as in `weir_xdp`.
+        unsafe { TC_PROGRAMS.tail_call(ctx, F::TC_ICMP) };
+        return TC_ACT_UNSPEC;
+    };
+    done_at_tc_ingress::<F>(ctx, &kernel, verdict)
+}
+
+#[inline(always)]
+fn icmp_at_tc_ingress<F: Routed>(ctx: &TcContext) -> i32 {
+    let (kernel, packet) = (kernel_at_tc(ctx), &mut SkbPacket(ctx.skb.skb));
+    let frame = Ethernet::parse(packet);
+    let verdict = pipeline::icmp_of::<F, _, _>(packet, frame, &kernel);
+    done_at_tc_ingress::<F>(ctx, &kernel, verdict)
+}
+
+#[inline(always)]
+fn kernel_at_tc(ctx: &TcContext) -> Kernel<true> {
     let skb = ctx.skb.skb;
     // SAFETY: the context is valid while the program runs.
-    let kernel = Kernel::<true> { ctx: skb.cast(), ingress: unsafe { (*skb).ifindex } };
-    let verdict = pipeline::ingress_of::<F, _, _>(&mut SkbPacket(skb), frame, &kernel);
+    Kernel { ctx: skb.cast(), ingress: unsafe { (*skb).ifindex } }
+}
+
+#[inline(always)]
+fn done_at_tc_ingress<F: Routed>(ctx: &TcContext, kernel: &Kernel<true>, verdict: Verdict) -> i32 {
+    let skb = ctx.skb.skb;
     #[cfg(feature = "log")]
     trace::verdict(ctx, "tc ingress", verdict);
     let action = match verdict {
         Verdict::Pass | Verdict::Deliver | Verdict::HandOver(_) => TC_ACT_UNSPEC,
         Verdict::Front => mark_for_front(ctx),
-        Verdict::Transmit(device) => redirect(skb, device, pipeline::keeps_tags::<F, _>(&kernel, device)),
+        Verdict::Transmit(device) => redirect(skb, device, pipeline::keeps_tags::<F, _>(kernel, device)),
         // SAFETY: the helper only notes the device; it returns TC_ACT_REDIRECT.
         Verdict::Answer => unsafe { bpf_redirect(kernel.ingress, 0) as i32 },
         Verdict::Drop(reason) => {
@@ -200,16 +270,14 @@ fn has_tag_in_bytes(skb: *mut __sk_buff) -> bool {
 
 #[inline(always)]
 fn at_tc_egress<F: Routed>(ctx: &TcContext, frame: Result<Ethernet, DropReason>) -> i32 {
-    let skb = ctx.skb.skb;
-    // SAFETY: the context is valid while the program runs.
-    let kernel = Kernel::<true> { ctx: skb.cast(), ingress: unsafe { (*skb).ifindex } };
-    let verdict = pipeline::egress_of::<F, _, _>(&mut SkbPacket(skb), frame, &kernel);
+    let kernel = kernel_at_tc(ctx);
+    let verdict = pipeline::egress_of::<F, _, _>(&mut SkbPacket(ctx.skb.skb), frame, &kernel);
     #[cfg(feature = "log")]
     trace::verdict(ctx, "tc egress", verdict);
     match verdict {
         Verdict::Drop(reason) => sample::dropped_by_tc(ctx, hook::TC_EGRESS, kernel.ingress, reason, TC_ACT_SHOT),
         Verdict::Answer => turn_round(kernel.ingress),
-        Verdict::HandOver(_) if came_from_outside(skb) => TC_ACT_UNSPEC,
+        Verdict::HandOver(_) if came_from_outside(ctx.skb.skb) => TC_ACT_UNSPEC,
         Verdict::HandOver(_) => {
             let slot = if F::ETHER_TYPE == V6::ETHER_TYPE { tc_slot::INSIDE6 } else { tc_slot::INSIDE4 };
             // SAFETY: as in `weir_xdp`.
@@ -220,7 +288,8 @@ fn at_tc_egress<F: Routed>(ctx: &TcContext, frame: Result<Ethernet, DropReason>)
     }
 }
 
-/// The packet came in by an external interface, or by a device that stands on one, and the node merely forwards it: cluster IPs are not for its sender.
+/// The packet came in by an external interface, or by a device that stands on one, and the node merely forwards it: cluster
+/// IPs are not for its sender.
 #[inline(always)]
 fn came_from_outside(skb: *mut __sk_buff) -> bool {
     // SAFETY: the context is valid while the program runs.
@@ -234,10 +303,10 @@ fn at_inside<F: Routed>(ctx: &TcContext) -> i32 {
     let skb = ctx.skb.skb;
     // SAFETY: the context is valid while the program runs.
     let kernel = Kernel::<true> { ctx: skb.cast(), ingress: unsafe { (*skb).ifindex } };
-    let drop = |reason| sample::dropped_by_tc(ctx, hook::TC_EGRESS, kernel.ingress, reason, TC_ACT_SHOT);
     let action = match pipeline::inside::<F, _, _>(&mut SkbPacket(skb), &kernel) {
-        Verdict::Drop(reason) => return drop(reason),
-        Verdict::Refuse(why) => return drop(refused(why).0),
+        Verdict::Drop(reason) => {
+            return sample::dropped_by_tc(ctx, hook::TC_EGRESS, kernel.ingress, reason, TC_ACT_SHOT);
+        }
         Verdict::Answer => turn_round(kernel.ingress),
         Verdict::Transmit(device) => redirect(skb, device, false),
         _ => TC_ACT_UNSPEC,

@@ -11,6 +11,8 @@ use aya_ebpf::helpers::generated::{
 use lb_common::csum::Delta;
 use lb_common::packet::Packet;
 
+use crate::forget::forget;
+
 /// The packet of a tc program.
 pub(crate) struct SkbPacket(pub(crate) *mut __sk_buff);
 
@@ -94,6 +96,11 @@ impl Packet for SkbPacket {
     #[inline(always)]
     fn set_halves<const N: usize>(&mut self, offset: usize, halves: [u16; N]) -> Option<()> {
         self.store(offset, &halves)
+    }
+
+    #[inline(always)]
+    fn forget(&self, word: u64) -> u64 {
+        forget(word)
     }
 
     #[inline(always)]

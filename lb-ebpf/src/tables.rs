@@ -11,7 +11,7 @@ use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_
 use aya_ebpf::maps::PerCpuArray;
 use lb_common::abi::{
     BackendEntry, Counters, DeviceEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey,
-    NextHop, Refusals, ReplyEntry, ServiceEntry, Stat, device_flag, frontend_flag, setting,
+    NextHop, Refusals, ReplyEntry, ServiceEntry, Stat, device_flag, frontend_flag, setting, tc_slot, xdp_slot,
 };
 use lb_common::addr::{Addr4, Addr6, Address, V4, V6};
 use lb_common::drop_reason::DropReason;
@@ -41,6 +41,10 @@ pub(crate) struct Kernel<const RESOLVES: bool> {
 pub(crate) trait Routed: FamilyMaps {
     /// The family in socket calls.
     const SOCKET_FAMILY: u8;
+    /// Where the program for the family's ICMP stands in XDP_PROGRAMS.
+    const XDP_ICMP: u32;
+    /// The same in TC_PROGRAMS.
+    const TC_ICMP: u32;
     /// The family's place among the listeners: 0 or 1.
     const LISTENERS: u32;
 
@@ -53,6 +57,8 @@ pub(crate) trait Routed: FamilyMaps {
 
 impl Routed for V4 {
     const SOCKET_FAMILY: u8 = 2;
+    const XDP_ICMP: u32 = xdp_slot::ICMP;
+    const TC_ICMP: u32 = tc_slot::ICMP;
     const LISTENERS: u32 = 0;
 
     #[inline(always)]
@@ -69,6 +75,8 @@ impl Routed for V4 {
 
 impl Routed for V6 {
     const SOCKET_FAMILY: u8 = 10;
+    const XDP_ICMP: u32 = xdp_slot::ICMP6;
+    const TC_ICMP: u32 = tc_slot::ICMP6;
     const LISTENERS: u32 = 1;
 
     #[inline(always)]

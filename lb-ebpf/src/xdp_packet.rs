@@ -8,6 +8,8 @@ use aya_ebpf::programs::XdpContext;
 use lb_common::csum::Delta;
 use lb_common::packet::{self, Packet};
 
+use crate::forget::forget;
+
 /// The largest offset that the verifier adds to the start of a packet (`MAX_PACKET_OFF` in kernel/bpf/verifier.c).
 const LONGEST_OFFSET: usize = 0xffff;
 
@@ -98,6 +100,11 @@ impl Packet for XdpPacket<'_> {
     fn set_halves<const N: usize>(&mut self, offset: usize, halves: [u16; N]) -> Option<()> {
         // SAFETY: as in `set_words`.
         self.at::<[u16; N]>(offset).map(|place| unsafe { *place = halves })
+    }
+
+    #[inline(always)]
+    fn forget(&self, word: u64) -> u64 {
+        forget(word)
     }
 
     #[inline(always)]

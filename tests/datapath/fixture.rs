@@ -10,7 +10,7 @@ use lb_common::ethernet::Ethernet;
 use lb_common::host::{Bytes, Maps};
 use lb_common::lookup::Table;
 use lb_common::pipeline;
-use lb_common::verdict::{Verdict, refused};
+use lb_common::verdict::Verdict;
 
 use crate::kernel::{self, Kernel};
 use crate::packet::Builder;
@@ -70,10 +70,7 @@ impl Bench {
         let mut verdict = match hook {
             Hook::Ingress | Hook::Companion => pipeline::ingress(&mut bytes, &self.host),
             Hook::Egress => match pipeline::egress(&mut bytes, &self.host) {
-                Verdict::HandOver(_) => match pipeline::inside(&mut bytes, &self.host) {
-                    Verdict::Refuse(why) => Verdict::Drop(refused(why).0), // its sender is on this node
-                    verdict => verdict,
-                },
+                Verdict::HandOver(_) => pipeline::inside(&mut bytes, &self.host),
                 verdict => verdict,
             },
             Hook::Tunnel => pipeline::tunnel(&mut bytes, &self.host),
@@ -172,7 +169,7 @@ fn untagged(frame: &[u8]) -> Vec<u8> {
     }
 }
 
-fn outcome_of(hook: Hook, verdict: Verdict, devices: Devices) -> Outcome {
+pub(crate) fn outcome_of(hook: Hook, verdict: Verdict, devices: Devices) -> Outcome {
     match verdict {
         Verdict::Transmit(_) | Verdict::Answer if hook != Hook::Ingress => Outcome::Redirect,
         Verdict::Pass => Outcome::Pass,

@@ -7,13 +7,14 @@ use std::process::Command;
 use aya::Ebpf;
 use aya::EbpfLoader;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray};
-use aya::programs::{ProgramError, SchedClassifier, SkLookup, TestRun as _, TestRunOptions, Xdp, XdpMode};
+use aya::programs::{Program, ProgramError, SchedClassifier, SkLookup, TestRun as _, TestRunOptions, Xdp, XdpMode};
 use aya::test_helpers::NetNsGuard;
 use lb_common::abi::{
-    self, BackendEntry4, DeviceEntry, DropCounters, FlowEntry4, FlowKey4, FrontendEntry, FrontendKey4, HANDOVER_MAGIC,
-    Refusals, ReplyEntry4, RingLine, SampleHead, ServiceEntry, device_flag, map, program, setting, tc_slot, xdp_slot,
+    self, BackendEntry4, BackendEntry6, CALLED, Called, DeviceEntry, DropCounters, FlowEntry4, FlowKey4, FrontendEntry,
+    FrontendKey4, FrontendKey6, HANDOVER_MAGIC, Refusals, ReplyEntry4, RingLine, SampleHead, ServiceEntry, device_flag,
+    map, program, setting,
 };
-use lb_common::addr::V4;
+use lb_common::addr::{Addr6, V4, V6};
 use lb_common::be::Be32;
 use lb_common::drop_reason::{DROP_REASONS, DropReason};
 use lb_common::host::Maps;
@@ -61,7 +62,9 @@ impl Kernel {
         for line in NETWORK.lines().map(str::trim).filter(|line| !line.is_empty()) {
             run(line);
         }
-        std::fs::write("/proc/sys/net/ipv4/conf/all/forwarding", "1").unwrap();
+        for family in ["ipv4", "ipv6"] {
+            std::fs::write(format!("/proc/sys/net/{family}/conf/all/forwarding"), "1").unwrap();
+        }
         let devices = Devices { first: index("up0"), second: index("up1") };
         let mut loader = EbpfLoader::new();
         let backends = [map::BACKENDS4, map::BACKENDS6];
@@ -69,48 +72,19 @@ impl Kernel {
             loader.map_max_entries(name, 64);
         }
         let mut ebpf = loader.load(lb_userspace::dataplane::object::OBJECT).unwrap();
-        for name in [program::XDP6, program::SAMPLE, program::XDP_REFUSE, program::XDP] {
-            let xdp: &mut Xdp = ebpf.program_mut(name).unwrap().try_into().unwrap();
-            load(|| xdp.load());
-        }
+        call(&mut ebpf);
         let xdp: &mut Xdp = ebpf.program_mut(program::XDP).unwrap().try_into().unwrap();
+        load(|| xdp.load());
         for device in ["up0", "up1"] {
             // attached natively, so that the test run finds a receive queue with XDP on the device
             xdp.attach(device, XdpMode::Driver).unwrap();
         }
-        let called = [
-            program::TC_INGRESS6,
-            program::TC_EGRESS6,
-            program::ASK,
-            program::TC_REFUSE,
-            program::INSIDE4,
-            program::INSIDE6,
-            program::SAMPLE_TC,
-            program::TUNNEL,
-            program::TUNNEL6,
-        ];
-        for name in [program::TC_INGRESS, program::TC_EGRESS].into_iter().chain(called) {
+        for name in [program::TC_INGRESS, program::TC_EGRESS, program::ASK, program::TUNNEL] {
             let classifier: &mut SchedClassifier = ebpf.program_mut(name).unwrap().try_into().unwrap();
             load(|| classifier.load());
         }
         let sk_lookup: &mut SkLookup = ebpf.program_mut(program::SK_LOOKUP).unwrap().try_into().unwrap();
         load(|| sk_lookup.load());
-        for (array, slot, name) in [
-            (map::XDP_PROGRAMS, xdp_slot::REFUSE, program::XDP_REFUSE),
-            (map::TC_PROGRAMS, tc_slot::REFUSE, program::TC_REFUSE),
-            (map::XDP_PROGRAMS, xdp_slot::IPV6, program::XDP6),
-            (map::XDP_PROGRAMS, xdp_slot::SAMPLE, program::SAMPLE),
-            (map::TC_PROGRAMS, tc_slot::SAMPLE, program::SAMPLE_TC),
-            (map::TC_PROGRAMS, tc_slot::INGRESS6, program::TC_INGRESS6),
-            (map::TC_PROGRAMS, tc_slot::EGRESS6, program::TC_EGRESS6),
-            (map::TC_PROGRAMS, tc_slot::TUNNEL6, program::TUNNEL6),
-            (map::TC_PROGRAMS, tc_slot::INSIDE4, program::INSIDE4),
-            (map::TC_PROGRAMS, tc_slot::INSIDE6, program::INSIDE6),
-        ] {
-            let called = ebpf.program(name).unwrap().fd().unwrap().try_clone().unwrap();
-            let mut array: ProgramArray<&mut MapData> = ebpf.map_mut(array).unwrap().try_into().unwrap();
-            array.set(slot, &called, 0).unwrap();
-        }
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut kernel = Self { ebpf, devices, listener, _netns: netns };
         kernel.fill(&tables(devices));
@@ -121,14 +95,6 @@ impl Kernel {
         let mut frontends: HashMap<_, FrontendKey4, FrontendEntry> = self.hash(map::FRONTENDS4);
         for (key, value) in &maps.frontends {
             frontends.insert(key, value, 0).unwrap();
-        }
-        let mut services: Array<_, ServiceEntry> = self.array(map::SERVICES);
-        for (&id, value) in &maps.services {
-            services.set(id, value, 0).unwrap();
-        }
-        let mut rings: Array<_, RingLine> = self.array(map::RINGS);
-        for (line, slots) in (0..).zip(maps.rings.chunks(RING_LINE_SLOTS as usize)) {
-            rings.set(line, RingLine { slots: slots.try_into().unwrap() }, 0).unwrap();
         }
         let mut backends: Array<_, BackendEntry4> = self.array(map::BACKENDS4);
         for (&id, value) in &maps.backends {
@@ -142,14 +108,50 @@ impl Kernel {
         for at in &maps.vips {
             vips.insert(at, 1, 0).unwrap();
         }
-        let mut settings: Array<_, u64> = self.array(map::SETTINGS);
-        for (index, word) in (0..setting::COUNT).zip(maps.settings) {
-            settings.set(index, word, 0).unwrap();
-        }
+        self.fill_shared(&maps.services, &maps.rings, &maps.settings);
         self.fill_devices();
         let mut listeners: aya::maps::SockMap<&mut MapData> =
             self.ebpf.map_mut(map::LISTENERS).unwrap().try_into().unwrap();
         listeners.set(0, &self.listener, 0).unwrap();
+    }
+
+    /// Fills the maps of IPv6, and those of both families, from the host's.
+    pub(crate) fn fill_ipv6(&mut self, maps: &Maps<V6>) {
+        let mut frontends: HashMap<_, FrontendKey6, FrontendEntry> = self.hash(map::FRONTENDS6);
+        for (key, value) in &maps.frontends {
+            frontends.insert(key, value, 0).unwrap();
+        }
+        let mut backends: Array<_, BackendEntry6> = self.array(map::BACKENDS6);
+        for (&id, value) in &maps.backends {
+            backends.set(id, value, 0).unwrap();
+        }
+        for (name, addresses) in [(map::NODE_ADDRS6, &maps.node_addresses), (map::VIPS6, &maps.vips)] {
+            let mut set: HashMap<_, Addr6, u32> = self.hash(name);
+            for at in addresses {
+                set.insert(at, 1, 0).unwrap();
+            }
+        }
+        let mut devices: HashMap<_, u32, DeviceEntry> = self.hash(map::DEVICES);
+        for (&index, &address6) in &maps.uplink_addresses {
+            let entry = DeviceEntry { address6, ..devices.get(&index, 0).unwrap() };
+            devices.insert(index, entry, 0).unwrap();
+        }
+        self.fill_shared(&maps.services, &maps.rings, &maps.settings);
+    }
+
+    fn fill_shared(&mut self, entries: &std::collections::HashMap<u32, ServiceEntry>, slots: &[u32], words: &[u64]) {
+        let mut services: Array<_, ServiceEntry> = self.array(map::SERVICES);
+        for (&id, value) in entries {
+            services.set(id, value, 0).unwrap();
+        }
+        let mut rings: Array<_, RingLine> = self.array(map::RINGS);
+        for (line, slots) in (0..).zip(slots.chunks(RING_LINE_SLOTS as usize)) {
+            rings.set(line, RingLine { slots: slots.try_into().unwrap() }, 0).unwrap();
+        }
+        let mut settings: Array<_, u64> = self.array(map::SETTINGS);
+        for (index, &word) in (0..setting::COUNT).zip(words) {
+            settings.set(index, word, 0).unwrap();
+        }
     }
 
     fn fill_devices(&mut self) {
@@ -259,13 +261,17 @@ impl Kernel {
 
     /// Forward entries of the proven or half-open table.
     pub(crate) fn flows(&self, name: &str) -> BTreeMap<FlowKey4, FlowEntry4> {
-        let map: HashMap<_, FlowKey4, FlowEntry4> = self.ebpf.map(name).unwrap().try_into().unwrap();
-        map.iter().map(Result::unwrap).collect()
+        self.entries(name)
     }
 
     /// Reply entries of the proven or half-open table.
     pub(crate) fn replies(&self, name: &str) -> BTreeMap<FlowKey4, ReplyEntry4> {
-        let map: HashMap<_, FlowKey4, ReplyEntry4> = self.ebpf.map(name).unwrap().try_into().unwrap();
+        self.entries(name)
+    }
+
+    /// All entries of a hash map.
+    pub(crate) fn entries<K: aya::Pod + Ord, V: aya::Pod>(&self, name: &str) -> BTreeMap<K, V> {
+        let map: HashMap<_, K, V> = self.ebpf.map(name).unwrap().try_into().unwrap();
         map.iter().map(Result::unwrap).collect()
     }
 
@@ -342,6 +348,20 @@ impl Kernel {
     }
 }
 
+/// Loads the programs that others call, and puts them in their place.
+fn call(ebpf: &mut Ebpf) {
+    for Called { program, map, slot } in CALLED {
+        match ebpf.program_mut(program).unwrap() {
+            Program::Xdp(program) => load(|| program.load()),
+            Program::SchedClassifier(program) => load(|| program.load()),
+            other => panic!("{other:?} is called"),
+        }
+        let called = ebpf.program(program).unwrap().fd().unwrap().try_clone().unwrap();
+        let mut array: ProgramArray<&mut MapData> = ebpf.map_mut(map).unwrap().try_into().unwrap();
+        array.set(slot, &called, 0).unwrap();
+    }
+}
+
 /// Loads a program; the verifier gives up with EAGAIN when its thread gets a signal, and wants to be called again.
 fn load(mut program: impl FnMut() -> Result<(), ProgramError>) {
     for _ in 0..20 {
@@ -371,6 +391,15 @@ const NETWORK: &str = "
     ip route add 10.244.2.0/24 via 10.10.0.12
     ip route add 10.30.0.0/24 via 10.20.0.1
     ip route add blackhole 10.99.0.1/32
+    ip addr add fd00:10::11/64 dev up0 nodad
+    ip addr add fd00:20::11/64 dev up1 nodad
+    ip -6 neigh add fe80::1 lladdr 02:00:00:00:00:01 dev up0 nud permanent
+    ip -6 neigh add fe80::12 lladdr 02:00:00:00:00:12 dev up0 nud permanent
+    ip -6 neigh add fd00:20::1 lladdr 02:00:00:00:00:22 dev up1 nud permanent
+    ip -6 route add default via fe80::1 dev up0
+    ip -6 route add fd00:244:2::/64 via fe80::12 dev up0
+    ip -6 route add fd00:30::/64 via fd00:20::1 dev up1
+    ip -6 route add blackhole fd00:99::1/128
 ";
 
 fn run(line: &str) {

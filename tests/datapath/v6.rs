@@ -1,197 +1,149 @@
-//! The IPv6 instance of the pipeline, on the host.
+//! IPv6 through host and kernel.
 
-use lb_common::abi::{BackendEntry6, FrontendEntry, FrontendKey6, backend_flag, setting};
-use lb_common::addr::{Addr6, V6};
-use lb_common::be::Be16;
-use lb_common::csum::fold;
+use lb_common::abi::Stat;
 use lb_common::drop_reason::DropReason;
-use lb_common::ethernet::Addresses;
-use lb_common::host::{Bytes, Maps};
-use lb_common::lookup::{Route, Table};
-use lb_common::pipeline;
-use lb_common::verdict::{TTL_EXCEEDED, Verdict, too_big};
+use lb_common::lookup::Table;
+use lb_common::verdict::Verdict;
 
-const CLIENT: &str = "2001:db8::7";
-const VIP: &str = "fd00:100::100";
-const LOCAL_POD: &str = "fd00:244:1::10";
-const REMOTE_POD: &str = "fd00:244:2::20";
-const NODE: &str = "fd00:10::11";
+use crate::fixture::Hook;
+use crate::packet::{ACK, ROUTER, SYN, SYN_ACK, UPLINK};
+use crate::packet6::{Builder6, Carries, packet6};
+use crate::world::{NEXT_NODE, ROUTER2, UPLINK2};
+use crate::world6::{Bench6, CLIENT, FAR_POD, LOCAL_POD, NODE, NODE2, REMOTE_POD, VIP};
 
-fn address(text: &str) -> Addr6 {
-    let octets = text.parse::<std::net::Ipv6Addr>().unwrap().octets();
-    Addr6::from_bytes(octets)
-}
+mod headers;
+mod icmp;
+mod random;
+mod refused;
 
-fn world() -> Maps<V6> {
-    let mut maps = Maps::<V6>::default();
-    for (port, service) in [(80, 1), (81, 2)] {
-        let key = FrontendKey6 { address: address(VIP), port: Be16::new(port), protocol: 6, fill: [0] };
-        maps.frontends.insert(key, FrontendEntry { service, flags: 0 });
-    }
-    for (id, at, flags) in [(1, LOCAL_POD, backend_flag::LOCAL), (2, REMOTE_POD, 0)] {
-        let (address, port) = (address(at), Be16::new(8080));
-        let entry = BackendEntry6 { address, port, flags, generation: 1, protocol: 6, ..Default::default() };
-        maps.backends.insert(id, entry);
-        let ring = maps.add_ring(&[id]);
-        maps.services.insert(id, ring);
-    }
-    maps.settings[setting::SNAT_PORTS as usize] = (15_000 << 16) | 29_999;
-    maps.routing = Box::new(|to| {
-        let hop = if to == address(REMOTE_POD) { 0x12 } else { 0x01 };
-        Route::Direct { device: 7, addresses: Addresses::new([hop, 0, 0], [0x11, 0, 0]), mtu: 1_500 }
-    });
-    maps.uplink_addresses.insert(7, address(NODE));
-    maps
-}
-
-/// A TCP packet with a right checksum.
-fn tcp(source: (&str, u16), destination: (&str, u16), flags: u8, hop_limit: u8) -> Vec<u8> {
-    let mut transport = Vec::new();
-    transport.extend(source.1.to_be_bytes());
-    transport.extend(destination.1.to_be_bytes());
-    transport.extend([0, 0, 0, 7, 0, 0, 0, 9, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
-    transport.extend(b"hello");
-    let octets = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap().octets();
-    let mut pseudo = [octets(source.0), octets(destination.0)].concat();
-    pseudo.extend((transport.len() as u32).to_be_bytes());
-    pseudo.extend([0, 0, 0, 6]);
-    pseudo.extend(&transport);
-    let sum = pseudo.chunks(2).map(|p| u64::from(u16::from_be_bytes([p[0], *p.get(1).unwrap_or(&0)]))).sum();
-    transport[16..18].copy_from_slice(&(!fold(sum)).to_be_bytes());
-    let mut frame = vec![0; 12];
-    frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
-    frame.extend((transport.len() as u16).to_be_bytes());
-    frame.extend([6, hop_limit]);
-    frame.extend(octets(source.0));
-    frame.extend(octets(destination.0));
-    frame.extend(transport);
-    frame
-}
-
-fn ingress(maps: &Maps<V6>, packet: &[u8]) -> (Verdict, Vec<u8>) {
-    let mut bytes = Bytes(packet.to_vec());
-    let verdict = pipeline::ingress::<V6, _, _>(&mut bytes, maps);
-    (verdict, bytes.0)
+/// A flow to the backend on the next node, begun; gives the port of its lease.
+fn begin(bench: &mut Bench6) -> u16 {
+    let sent = Verdict::Transmit(bench.devices.first);
+    let (verdict, _) = bench.run(Hook::Ingress, &packet6(Carries::Tcp(SYN), (CLIENT, 40_000), (VIP, 81)).bytes());
+    assert_eq!(verdict, sent);
+    bench.replies(Table::HalfOpen).keys().map(|replies| replies.destination_port.host()).next().unwrap()
 }
 
 #[test]
 fn local_backend_and_its_reply() {
-    let maps = world();
-    let (verdict, bytes) = ingress(&maps, &tcp((CLIENT, 40_000), (VIP, 80), 2, 64));
-    assert_eq!((verdict, bytes), (Verdict::Deliver, tcp((CLIENT, 40_000), (LOCAL_POD, 8080), 2, 64)));
-    let mut reply = Bytes(tcp((LOCAL_POD, 8080), (CLIENT, 40_000), 0x12, 63));
-    assert_eq!(pipeline::egress::<V6, _, _>(&mut reply, &maps), Verdict::Deliver);
-    assert_eq!(reply.0, tcp((VIP, 80), (CLIENT, 40_000), 0x12, 63));
+    let mut bench = Bench6::new();
+    for (at, port) in [(VIP, 80), (NODE, 30_088)] {
+        let packet = packet6(Carries::Tcp(SYN), (CLIENT, 10_000 + port), (at, port));
+        let expected = packet.clone().to(LOCAL_POD, 8080);
+        bench.becomes(Hook::Ingress, &packet, Verdict::Deliver, &expected);
+        bench.becomes(Hook::Companion, &packet, Verdict::Deliver, &expected);
+        let reply = packet6(Carries::Tcp(SYN_ACK), (LOCAL_POD, 8080), (CLIENT, 10_000 + port)).hops(63);
+        bench.becomes(Hook::Egress, &reply, Verdict::Deliver, &reply.clone().from(at, port));
+    }
+    bench.assert_equal_state();
 }
 
 #[test]
 fn remote_backend_and_its_reply() {
-    let maps = world();
-    let (verdict, bytes) = ingress(&maps, &tcp((CLIENT, 40_000), (VIP, 81), 2, 64));
-    assert_eq!(verdict, Verdict::Transmit(7));
-    let port = maps.flows[Table::HalfOpen as usize].borrow().values().next().unwrap().snat_port.host();
-    assert_eq!(bytes[12..], tcp((NODE, port), (REMOTE_POD, 8080), 2, 63)[12..]);
-    let (verdict, bytes) = ingress(&maps, &tcp((REMOTE_POD, 8080), (NODE, port), 0x12, 63));
-    assert_eq!(verdict, Verdict::Transmit(7));
-    assert_eq!(bytes[12..], tcp((VIP, 81), (CLIENT, 40_000), 0x12, 62)[12..]);
+    let mut bench = Bench6::new();
+    let sent = Verdict::Transmit(bench.devices.first);
+    let port = begin(&mut bench);
+    let packet = packet6(Carries::Tcp(ACK), (CLIENT, 40_000), (VIP, 81));
+    let expected = packet.clone().from(NODE, port).to(REMOTE_POD, 8080).hops(63);
+    bench.becomes(Hook::Ingress, &packet, sent, &expected.clone().macs(NEXT_NODE, UPLINK));
+    bench.becomes(Hook::Companion, &packet, sent, &expected);
+    let reply = packet6(Carries::Tcp(SYN_ACK), (REMOTE_POD, 8080), (NODE, port)).macs(UPLINK, NEXT_NODE);
+    let expected = reply.clone().from(VIP, 81).to(CLIENT, 40_000).hops(63).macs(ROUTER, UPLINK);
+    bench.becomes(Hook::Ingress, &reply, sent, &expected);
+    bench.assert_equal_state();
+}
+
+#[test]
+fn out_of_another_uplink() {
+    let mut bench = Bench6::new();
+    let packet = packet6(Carries::Tcp(SYN), (CLIENT, 40_000), (VIP, 82));
+    let (verdict, bytes) = bench.run(Hook::Ingress, &packet.bytes());
+    let port = bench.replies(Table::HalfOpen).keys().next().unwrap().destination_port.host();
+    let expected = packet.from(NODE2, port).to(FAR_POD, 8080).hops(63).macs(ROUTER2, UPLINK2);
+    assert_eq!((verdict, bytes), (Verdict::Transmit(bench.devices.second), expected.bytes()));
 }
 
 #[test]
 fn malformed_and_foreign() {
-    let maps = world();
-    let good = tcp((CLIENT, 40_000), (VIP, 80), 2, 64);
-    let mut wrong_version = good.clone();
+    let mut bench = Bench6::new();
+    let packet = |source, destination| packet6(Carries::Tcp(SYN), source, destination);
+    let good = packet((CLIENT, 40_000), (VIP, 80));
+    let mut wrong_version = good.bytes();
     wrong_version[14] = 0x40;
-    assert_eq!(ingress(&maps, &wrong_version).0, Verdict::Drop(DropReason::BadIpHeader));
-    assert_eq!(ingress(&maps, &good[..60]).0, Verdict::Drop(DropReason::TruncatedIp));
-    assert_eq!(ingress(&maps, &good[..40]).0, Verdict::Drop(DropReason::TruncatedIp));
-    assert_eq!(ingress(&maps, &tcp(("ff02::1", 1), (VIP, 80), 2, 64)).0, Verdict::Drop(DropReason::BadSource));
-    assert_eq!(ingress(&maps, &tcp(("::1", 1), (VIP, 80), 2, 64)).0, Verdict::Drop(DropReason::BadSource));
-    assert_eq!(ingress(&maps, &tcp((CLIENT, 1), (VIP, 9), 2, 64)).0, Verdict::Pass);
-    assert_eq!(ingress(&maps, &tcp((CLIENT, 1), (VIP, 81), 2, 1)).0, Verdict::Refuse(TTL_EXCEEDED));
+    bench.dropped(&wrong_version, DropReason::BadIpHeader);
+    bench.dropped(&good.bytes()[..60], DropReason::TruncatedIp);
+    bench.dropped(&good.bytes()[..54], DropReason::TruncatedIp);
+    bench.dropped(&packet(("ff02::1", 1), (VIP, 80)).bytes(), DropReason::BadSource);
+    bench.dropped(&packet(("::1", 1), (VIP, 80)).bytes(), DropReason::BadSource);
+    let told = bench.run(Hook::Ingress, &packet((CLIENT, 1), (VIP, 81)).hops(1).bytes());
+    assert_eq!(told.0, Verdict::Answer, "the sender is told");
+    assert_eq!(bench.host.drops.borrow()[DropReason::TtlExceeded as usize].packets, 1);
+    bench.dropped(&packet((CLIENT, 1), (VIP, 83)).bytes(), DropReason::NoRoute);
+    let other = packet((CLIENT, 1), (VIP, 9));
+    bench.becomes(Hook::Ingress, &other, Verdict::Pass, &other);
 }
 
-/// An ICMPv6 message with a right checksum, which covers the addresses.
-fn icmp(source: &str, destination: &str, kind: u8, behind: &[u8], hop_limit: u8) -> Vec<u8> {
-    let octets = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap().octets();
-    let mut message = vec![kind, 0, 0, 0, 0, 0, 0x05, 0x14];
-    message.extend(behind);
-    let mut pseudo = [octets(source), octets(destination)].concat();
-    pseudo.extend((message.len() as u32).to_be_bytes());
-    pseudo.extend([0, 0, 0, 58]);
-    pseudo.extend(&message);
-    let sum = pseudo.chunks(2).map(|p| u64::from(u16::from_be_bytes([p[0], *p.get(1).unwrap_or(&0)]))).sum();
-    message[2..4].copy_from_slice(&(!fold(sum)).to_be_bytes());
-    let mut frame = vec![0; 12];
-    frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
-    frame.extend((message.len() as u16).to_be_bytes());
-    frame.extend([58, hop_limit]);
-    frame.extend(octets(source));
-    frame.extend(octets(destination));
-    frame.extend(message);
-    frame
-}
-
-/// Packet too big (RFC 4443, section 3.2).
-const TOO_BIG: u8 = 2;
-const HOP: &str = "2001:db8:1::1";
-
+/// RFC 8200, section 8.1. What is not for a frontend is not ours to judge.
 #[test]
-fn errors_follow_the_flow() {
-    let mut maps = world();
-    assert_eq!(ingress(&maps, &tcp((CLIENT, 40_000), (VIP, 80), 2, 64)).0, Verdict::Deliver);
-    assert_eq!(ingress(&maps, &tcp((CLIENT, 40_000), (VIP, 81), 2, 64)).0, Verdict::Transmit(7));
-    let port = maps.flows[Table::HalfOpen as usize].borrow().values().map(|flow| flow.snat_port.host()).min().unwrap();
-    maps.resolves = true; // XDP hands them over
-    for length in [48, 60, 65] {
-        let quote = |source, destination| tcp(source, destination, 0x10, 60)[14..14 + length].to_vec();
-        // about the reply of the pod here, of the pod there, about the request to the pod there
-        let (verdict, bytes) = ingress(&maps, &icmp(HOP, VIP, TOO_BIG, &quote((VIP, 80), (CLIENT, 40_000)), 64));
-        let expected = icmp(HOP, LOCAL_POD, TOO_BIG, &quote((LOCAL_POD, 8080), (CLIENT, 40_000)), 64);
-        assert_eq!((verdict, bytes), (Verdict::Deliver, expected));
-        let (verdict, bytes) = ingress(&maps, &icmp(HOP, VIP, TOO_BIG, &quote((VIP, 81), (CLIENT, 40_000)), 64));
-        let expected = icmp(NODE, REMOTE_POD, TOO_BIG, &quote((REMOTE_POD, 8080), (NODE, port)), 63);
-        assert_eq!((verdict, &bytes[12..]), (Verdict::Transmit(7), &expected[12..]));
-        let (verdict, bytes) = ingress(&maps, &icmp(HOP, NODE, TOO_BIG, &quote((NODE, port), (REMOTE_POD, 8080)), 64));
-        let expected = icmp(VIP, CLIENT, TOO_BIG, &quote((CLIENT, 40_000), (VIP, 81)), 63);
-        assert_eq!((verdict, &bytes[12..]), (Verdict::Transmit(7), &expected[12..]));
+fn udp_without_a_checksum() {
+    let mut bench = Bench6::new();
+    let checked = packet6(Carries::Udp, (CLIENT, 5_000), (VIP, 53));
+    let unchecked = Builder6 { carries: Carries::UdpUnchecked, ..checked.clone() };
+    bench.becomes(Hook::Ingress, &checked, Verdict::Deliver, &checked.clone().to(LOCAL_POD, 53));
+    bench.dropped(&unchecked.bytes(), DropReason::UdpZeroChecksum);
+    let elsewhere = unchecked.to(VIP, 54);
+    bench.becomes(Hook::Ingress, &elsewhere, Verdict::Pass, &elsewhere);
+}
+
+/// The parts of `packet` must come out as those of `expected`.
+fn parts_become(bench: &mut Bench6, hook: Hook, packet: &Builder6, verdict: Verdict, expected: &Builder6) {
+    for (part, expected) in packet.fragments(1_232, 7).iter().zip(expected.fragments(1_232, 7)) {
+        assert_eq!(bench.run(hook, part), (verdict, expected));
     }
 }
 
 #[test]
-fn echo_to_a_vip_is_answered() {
-    let maps = Maps::<V6> { vips: vec![address(VIP)], ..world() };
-    let (verdict, bytes) = ingress(&maps, &icmp(CLIENT, VIP, 128, b"odd", 7));
-    assert_eq!((verdict, bytes), (Verdict::Answer, icmp(VIP, CLIENT, 129, b"odd", 64)));
+fn later_fragments_follow_the_first() {
+    let mut bench = Bench6::new();
+    let large: Vec<u8> = (0..3_000u32).map(|n| n as u8).collect();
+    let packet = packet6(Carries::Udp, (CLIENT, 5_000), (VIP, 53)).payload(&large);
+    parts_become(&mut bench, Hook::Ingress, &packet, Verdict::Deliver, &packet.clone().to(LOCAL_POD, 53));
+    let reply = packet6(Carries::Udp, (LOCAL_POD, 53), (CLIENT, 5_000)).payload(&large);
+    parts_become(&mut bench, Hook::Egress, &reply, Verdict::Deliver, &reply.clone().from(VIP, 53));
+    let packet = packet6(Carries::Udp, (CLIENT, 5_000), (VIP, 5353)).payload(&large);
+    let sent = Verdict::Transmit(bench.devices.first);
+    assert_eq!(bench.run(Hook::Ingress, &packet.fragments(1_232, 7)[0]).0, sent);
+    let port = bench
+        .replies(Table::HalfOpen)
+        .keys()
+        .find(|replies| replies.source_port.host() == 53 && replies.destination_port.host() >= 15_000)
+        .unwrap()
+        .destination_port
+        .host();
+    let expected = packet.clone().from(NODE, port).to(REMOTE_POD, 53).hops(63).macs(NEXT_NODE, UPLINK);
+    parts_become(&mut bench, Hook::Ingress, &packet, sent, &expected);
+    assert_eq!(bench.host.stats.borrow()[Stat::FragmentsFollowed as usize], 6);
+    bench.assert_equal_state();
 }
 
 #[test]
-fn the_sender_is_told_why_its_packet_goes_nowhere() {
-    let maps = Maps { ingress: 7, ..world() };
-    for (why, kind, word) in [(TTL_EXCEEDED, [3, 0], 0), (too_big(1_400), [2, 0], 1_400), (too_big(0), [2, 0], 1_280)] {
-        for extra in [0, 1_300] {
-            let mut packet = tcp((CLIENT, 1), (VIP, 81), 2, 1);
-            packet.resize(packet.len() + extra, 7);
-            let length = (packet.len() - 54) as u16;
-            packet[18..20].copy_from_slice(&length.to_be_bytes());
-            let mut bytes = Bytes(packet.clone());
-            let frame = lb_common::ethernet::Ethernet::parse(&bytes).unwrap();
-            assert_eq!(pipeline::refuse::<V6, _, _>(&mut bytes, &frame, &maps, why), Verdict::Answer);
-            let (ip, message) = bytes.0[14..].split_at(40);
-            assert_eq!(ip[..8], [0x60, 0, 0, 0, ip[4], ip[5], 58, 64]);
-            assert_eq!(usize::from(u16::from_be_bytes([ip[4], ip[5]])), message.len());
-            assert!(message.len() + 40 <= 1_280, "RFC 4443, section 2.4 (c)");
-            let octets = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap().octets();
-            assert_eq!((&ip[8..24], &ip[24..40]), (&octets(NODE)[..], &octets(CLIENT)[..]));
-            assert_eq!((&message[..2], &message[4..8]), (&kind[..], &u32::to_be_bytes(word)[..]));
-            let quote = &packet[14..];
-            assert_eq!(message[8..], quote[..(quote.len() & !3).min(1_232)], "as it was sent");
-            let mut pseudo = ip[8..40].to_vec();
-            pseudo.extend((message.len() as u32).to_be_bytes());
-            pseudo.extend([0, 0, 0, 58]);
-            pseudo.extend(message);
-            let sum = pseudo.chunks(2).map(|p| u64::from(u16::from_be_bytes([p[0], p[1]]))).sum();
-            assert_eq!(fold(sum), 0xffff, "the checksum");
-        }
-    }
+fn a_fragment_before_its_first() {
+    let mut bench = Bench6::new();
+    let packet = packet6(Carries::Udp, (CLIENT, 5_000), (VIP, 53)).payload(&[1; 3_000]);
+    bench.dropped(&packet.fragments(1_232, 7)[1], DropReason::FragmentEarly);
+    let elsewhere = packet.clone().to(NODE, 53).fragments(1_232, 7);
+    assert_eq!(bench.run(Hook::Ingress, &elsewhere[1]), (Verdict::Pass, elsewhere[1].clone()));
+    // another datagram's first is not its first
+    assert_eq!(bench.run(Hook::Ingress, &packet.fragments(1_232, 8)[0]).0, Verdict::Deliver);
+    bench.dropped(&packet.fragments(1_232, 7)[1], DropReason::FragmentEarly);
+}
+
+/// RFC 6946: a packet that is its own only fragment needs no other, and is none to wait for.
+#[test]
+fn atomic_fragments_are_whole_packets() {
+    let mut bench = Bench6::new();
+    let packet = packet6(Carries::Tcp(SYN), (CLIENT, 40_000), (VIP, 80)).header(44, &[0, 0, 0, 0, 0, 0, 9]);
+    bench.becomes(Hook::Ingress, &packet, Verdict::Deliver, &packet.clone().to(LOCAL_POD, 8080));
+    assert!(bench.host.fragments.borrow().is_empty());
+    bench.assert_equal_state();
 }

@@ -30,7 +30,7 @@ impl<A: Address> Quote<A> {
     #[inline(always)]
     pub(super) fn parse<F: Ip<Addr = A>, P: Packet>(packet: &P, offset: usize, end: usize) -> Option<Self> {
         let ip = F::header(packet, offset).ok()?;
-        if ip.later || !protocol::is_balanced(ip.protocol) {
+        if ip.later || ip.refused.is_some() || !protocol::is_balanced(ip.protocol) {
             return None;
         }
         let payload = offset + ip.header_length;

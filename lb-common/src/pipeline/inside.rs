@@ -17,21 +17,25 @@ use crate::lookup::Lookup;
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed, parse};
 use crate::rewrite::Translation;
-use crate::verdict::Verdict;
+use crate::verdict::{Verdict, refused};
 
 use super::balance::{Known, begin_inside, known_flow};
 use super::send::{Onward, send};
 use super::{counted, defect};
 
 /// A packet of which [`super::egress`] found that it is for a frontend: for a backend on this node it is an
-/// [`Verdict::Answer`], which is to come in again where it was about to leave.
+/// [`Verdict::Answer`], which is to come in again where it was about to leave. One that is refused is dropped without
+/// an ICMP error: those go out by the device, and its sender is on this side of it.
 #[inline(always)]
 pub fn inside<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, lookup: &L) -> Verdict {
     let verdict = match Ethernet::parse(packet) {
         Ok(frame) if frame.ether_type == F::ETHER_TYPE => caught(packet, &frame, lookup),
         _ => return Verdict::Pass,
     };
-    counted::<F, P, L>(packet, lookup, verdict)
+    match counted::<F, P, L>(packet, lookup, verdict) {
+        Verdict::Refuse(why) => Verdict::Drop(refused(why).0),
+        verdict => verdict,
+    }
 }
 
 /// The frontend that a packet which leaves the node is for: at exactly this address, of whatever kind. Those of the front are

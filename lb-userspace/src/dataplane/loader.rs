@@ -8,7 +8,7 @@ use std::{fs, io};
 use aya::maps::MapData;
 use aya::programs::{ProgramError, SchedClassifier, SkLookup, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use lb_common::abi::{ABI_VERSION, program};
+use lb_common::abi::{ABI_VERSION, CALLED, map, program};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::config::{MapSizes, Pins};
@@ -16,7 +16,7 @@ use super::error::{DataplaneError, map_io, pin_io};
 use super::object::OBJECT;
 use super::report::Note;
 use super::spec::{self, MapSpec, Shape};
-use super::{calls, probe, sys};
+use super::{probe, sys};
 
 /// Loads all programs over the pinned maps and pins them. Attaches nothing.
 pub(crate) fn load(pins: &Pins, sizes: &MapSizes, notes: &mut Vec<Note>) -> Result<Ebpf, DataplaneError> {
@@ -136,27 +136,16 @@ fn is_refused(error: &aya::maps::MapError) -> bool {
     source.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// The tc programs.
-const CLASSIFIERS: [&str; 11] = [
-    program::TC_INGRESS,
-    program::TC_EGRESS,
-    program::TC_INGRESS6,
-    program::TC_EGRESS6,
-    program::TUNNEL,
-    program::TUNNEL6,
-    program::SAMPLE_TC,
-    program::TC_REFUSE,
-    program::INSIDE4,
-    program::INSIDE6,
-    program::ASK,
-];
+/// The tc programs that no other calls.
+const CLASSIFIERS: [&str; 4] = [program::TC_INGRESS, program::TC_EGRESS, program::TUNNEL, program::ASK];
 
 fn load_programs(object: &mut Ebpf) -> Result<(), DataplaneError> {
     let failed = |program| move |source: ProgramError| DataplaneError::Program { program, source: Box::new(source) };
-    for name in [program::XDP, program::XDP6, program::SAMPLE, program::XDP_REFUSE] {
+    let called = |array| CALLED.into_iter().filter(move |called| called.map == array).map(|called| called.program);
+    for name in called(map::XDP_PROGRAMS).chain([program::XDP]) {
         uninterrupted(|| typed::<Xdp>(object, name)?.load().map_err(failed(name)))?;
     }
-    for name in CLASSIFIERS {
+    for name in called(map::TC_PROGRAMS).chain(CLASSIFIERS) {
         uninterrupted(|| classifier(object, name)?.load().map_err(failed(name)))?;
     }
     uninterrupted(|| sk_lookup(object)?.load().map_err(failed(program::SK_LOOKUP)))
@@ -186,7 +175,7 @@ fn was_interrupted(error: &DataplaneError) -> bool {
 fn pin_programs(object: &mut Ebpf, pins: &Pins) -> Result<(), DataplaneError> {
     let others =
         [program::XDP, program::TC_INGRESS, program::TC_EGRESS, program::TUNNEL, program::SK_LOOKUP, program::ASK];
-    for name in others.into_iter().chain(calls::CALLED.map(|called| called.program)) {
+    for name in others.into_iter().chain(CALLED.map(|called| called.program)) {
         pin_program(object, pins, name)?;
     }
     Ok(())
