@@ -64,6 +64,8 @@ pub(in crate::translate) enum Support {
     },
     /// Not built yet.
     Later,
+    /// Not built yet, and without it something would be open that is meant to be closed.
+    LaterGuard,
 }
 
 /// What the annotations of one Ingress ask for, parsed one by one; [`Asked::into_filters`] makes sense of them together.
@@ -146,6 +148,11 @@ pub(super) fn read(
             Support::Refused { reason, instead } => problems.push(refusal(key, reason, instead, owner)),
             Support::Later if later::is_asking_for_nothing(annotation.name, value) => {}
             Support::Later => later.push(key.as_str()),
+            Support::LaterGuard if value.trim().is_empty() => {}
+            Support::LaterGuard => {
+                problems.push(not_yet(key, value, owner));
+                closed.get_or_insert_with(|| format!("{key} is not honoured yet"));
+            }
             Support::Elsewhere => {}
         }
     }
@@ -170,6 +177,11 @@ fn invalid(key: &str, value: &str, wrong: &Wrong, owner: &ObjectRef, consequence
     let problem =
         Problem::error(code::ANNOTATION_INVALID, owner, format!("an annotation has a wrong value; {consequence}"));
     problem.at(field(key), value).expected(wrong.0.clone())
+}
+
+fn not_yet(key: &str, value: &str, owner: &ObjectRef) -> Problem {
+    let what = "this annotation is not honoured yet; its routes answer 503, as it is to protect them";
+    Problem::error(code::NOT_YET, owner, what).at(field(key), value)
 }
 
 fn refusal(key: &str, reason: &str, instead: &str, owner: &ObjectRef) -> Problem {

@@ -12,6 +12,11 @@ const fn later(name: &'static str, kind: &'static str, default: &'static str, me
     Annotation { name, kind, default, meaning, difference: "", support: Support::Later }
 }
 
+/// Without it something would be open that is meant to be closed.
+const fn guard(name: &'static str, kind: &'static str, default: &'static str, meaning: &'static str) -> Annotation {
+    Annotation { name, kind, default, meaning, difference: "", support: Support::LaterGuard }
+}
+
 const fn elsewhere(
     name: &'static str,
     kind: &'static str,
@@ -95,11 +100,11 @@ pub(super) const ANNOTATIONS: &[Annotation] = &[
     later("auth-tls-error-page", "URL", "", "Where clients with a bad certificate are sent."),
     later("auth-tls-match-cn", "pattern", "", "What the name in a client's certificate has to match."),
     later("auth-tls-pass-certificate-to-upstream", "flag", "false", "Passes the client's certificate on in a header."),
-    later("auth-tls-secret", "namespace/name", "", "The Secret with the authorities of client certificates."),
+    guard("auth-tls-secret", "namespace/name", "", "The Secret with the authorities of client certificates."),
     later("auth-tls-verify-client", "on, off, optional, optional_no_ca", "on", "Whether clients need a certificate."),
     later("auth-tls-verify-depth", "number", "1", "How long the chain of a client's certificate may be."),
-    later("auth-type", "basic or digest", "", "Asks for a user and a password."),
-    later("auth-url", "template", "", "The service that is asked about every request."),
+    guard("auth-type", "basic or digest", "", "Asks for a user and a password."),
+    guard("auth-url", "template", "", "The service that is asked about every request."),
     later("backend-protocol", "HTTP, HTTPS, AUTO_HTTP, GRPC, GRPCS, FCGI", "HTTP", "What the backend speaks."),
     later(
         "canary",
