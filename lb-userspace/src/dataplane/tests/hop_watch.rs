@@ -32,7 +32,8 @@ fn whatever_changes_next_hops_begins_an_epoch() {
             let epoch = || settings.get(&setting::HOP_EPOCH, 0).unwrap();
             tokio::spawn(dataplane.follow_next_hops().unwrap().run());
             for change in CHANGES {
-                quiet(&epoch).await;
+                let settled = timeout(Duration::from_secs(30), quiet(&epoch)).await;
+                assert!(settled.is_ok(), "epochs never end before: {change}");
                 let before = epoch();
                 sh(change);
                 let another = async {
