@@ -42,6 +42,8 @@ pub trait Agent: Send + Sync + 'static {
     fn alive(&self) -> bool;
     /// What is missing until the agent is ready; empty when it is.
     fn missing(&self) -> Vec<String>;
+    /// Whoever asks next gets what the maps say then, not what they said a moment ago.
+    fn refresh(&self);
     /// What the agent knows.
     fn view(&self) -> View;
     /// The flows in the maps; else why they cannot be read.

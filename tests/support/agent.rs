@@ -147,14 +147,19 @@ pub(crate) fn tail(log: &Path) -> String {
 
 /// `/api/v1/NAME` of the agent in a namespace.
 pub(crate) fn api(netns: &Netns, name: &str) -> Result<Value> {
-    let response = Request::get("localhost", &format!("/api/v1/{name}")).send(netns, ADMIN)?;
+    let response = get(&format!("/api/v1/{name}")).send(netns, ADMIN)?;
     ensure!(response.status == 200, "/api/v1/{name}: {} {}", response.status, response.text());
     response.json()
 }
 
 /// A page of the admin server, for example `/metrics`.
 pub(crate) fn admin(netns: &Netns, path: &str) -> Result<String> {
-    let response = Request::get("localhost", path).send(netns, ADMIN)?;
+    let response = get(path).send(netns, ADMIN)?;
     ensure!(response.status == 200, "{path}: {} {}", response.status, response.text());
     Ok(response.text())
+}
+
+/// What the maps say now, where the agent would answer from what it read up to a second ago.
+fn get(path: &str) -> Request {
+    Request::get("localhost", path).header("Cache-Control", "no-cache")
 }

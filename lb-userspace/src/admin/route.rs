@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http_body_util::{BodyExt, Limited};
-use hyper::header::ORIGIN;
+use hyper::header::{CACHE_CONTROL, ORIGIN};
 use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
 use serde_json::json;
@@ -36,6 +36,7 @@ where
 {
     let path = request.uri().path().to_owned();
     let arguments = Arguments::parse(request.uri().query().unwrap_or_default());
+    let fresh = request.headers().get_all(CACHE_CONTROL).iter().any(|value| value == "no-cache");
     if path == "/api/v1/log-level" && request.method() != Method::GET {
         return set_log_level(&*agent, peer, request).await;
     }
@@ -47,7 +48,13 @@ where
         return answer::method_not_allowed("GET");
     }
     // Counters are read by system calls: not on a thread that others wait for.
-    let answered = tokio::task::spawn_blocking(move || read(&*agent, &path, &arguments)).await;
+    let answered = tokio::task::spawn_blocking(move || {
+        if fresh {
+            agent.refresh();
+        }
+        read(&*agent, &path, &arguments)
+    })
+    .await;
     answered.unwrap_or_else(|error| answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")))
 }
 

@@ -1,5 +1,6 @@
 use std::io::{Read, Write};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::metrics::{Metrics, Scrape};
@@ -14,12 +15,19 @@ struct Fake {
     alive: bool,
     level: LevelHandle,
     metrics: Metrics,
+    refreshed: AtomicUsize,
 }
 
 impl Fake {
     fn new() -> Arc<Self> {
         let level = telemetry::detached(LogFormat::Text, LogLevel::Info);
-        Arc::new(Self { missing: Mutex::default(), alive: true, level, metrics: Metrics::default() })
+        Arc::new(Self {
+            missing: Mutex::default(),
+            alive: true,
+            level,
+            metrics: Metrics::default(),
+            refreshed: AtomicUsize::new(0),
+        })
     }
 }
 
@@ -29,6 +37,9 @@ impl Agent for Fake {
     }
     fn missing(&self) -> Vec<String> {
         self.missing.lock().unwrap().clone()
+    }
+    fn refresh(&self) {
+        self.refreshed.fetch_add(1, Ordering::Relaxed);
     }
     fn view(&self) -> View {
         View { node: Some("node-1".into()), missing: self.missing(), ..View::default() }
@@ -160,6 +171,20 @@ fn metrics_are_openmetrics() {
         let answer = send(address, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         assert!(answer.contains("content-type: application/openmetrics-text"), "{answer}");
         assert!(answer.contains("\nweir_ready 1\n") && answer.ends_with("# EOF\n"), "{answer}");
+    });
+}
+
+#[test]
+fn who_wants_no_cached_reading_gets_none() {
+    let agent = Fake::new();
+    with_server(Arc::clone(&agent), |address| {
+        get(address, "/api/v1/services");
+        request(address, "GET", "/metrics", "cache-control: max-age=0\r\n", "");
+        assert_eq!(agent.refreshed.load(Ordering::Relaxed), 0);
+        request(address, "GET", "/metrics", "cache-control: no-cache\r\n", "");
+        assert_eq!(agent.refreshed.load(Ordering::Relaxed), 1);
+        ask::ask(address, Name::Services).unwrap();
+        assert_eq!(agent.refreshed.load(Ordering::Relaxed), 2, "the commands show what is now");
     });
 }
 

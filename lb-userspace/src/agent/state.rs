@@ -155,7 +155,7 @@ impl State {
         lock(&self.readiness).sources.iter().map(row).collect()
     }
 
-    /// What the maps say, not older than a second: large tables take a while to count.
+    /// What the maps say, not older than a second unless somebody asked for more: large tables take a while to count.
     fn reading(&self) -> Arc<Reading> {
         let mut cached = lock(&self.reading);
         if let Some(reading) = cached.as_ref().filter(|reading| clock::since(reading.taken) < READING_AGE) {
@@ -199,6 +199,10 @@ impl admin::Agent for State {
 
     fn missing(&self) -> Vec<String> {
         lock(&self.readiness).missing()
+    }
+
+    fn refresh(&self) {
+        *lock(&self.reading) = None;
     }
 
     fn view(&self) -> View {

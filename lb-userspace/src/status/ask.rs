@@ -64,7 +64,10 @@ fn exchange(admin: SocketAddr, method: &str, path: &str) -> std::io::Result<Vec<
     stream.set_read_timeout(Some(ANSWER))?;
     stream.set_write_timeout(Some(ANSWER))?;
     let length = if method == "GET" { "" } else { "content-length: 0\r\n" };
-    write!(stream, "{method} {path} HTTP/1.1\r\nhost: {admin}\r\n{length}connection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nhost: {admin}\r\n{length}cache-control: no-cache\r\nconnection: close\r\n\r\n"
+    )?;
     let mut answer = Vec::new();
     stream.take(LARGEST).read_to_end(&mut answer)?;
     Ok(answer)
