@@ -20,6 +20,10 @@ pub(super) struct Choice {
 
 /// New flows go to the active backends of all nodes. If there is none they go to the terminating ones, which still serve
 /// (the rule of KEP-1669 for kube-proxy); never to unhealthy ones.
+///
+/// Flows that are there stay while their backend is named at all: connections are bound to it, and a pod that misses a
+/// probe, or fails them while it ends, still has its sockets. Datagrams are bound to nothing, so they leave a backend that
+/// does not serve at once (kube-proxy forgets such flows of UDP as well).
 pub(super) fn choose(backends: &[Backend], family: IpFamily, protocol: Protocol) -> Choice {
     let in_state = |state| {
         let family = backends.iter().filter(move |backend| IpFamily::of(backend.address) == family);
@@ -28,11 +32,16 @@ pub(super) fn choose(backends: &[Backend], family: IpFamily, protocol: Protocol)
     let key =
         |backend: &Backend| BackendKey { address: backend.address, port: backend.port, protocol, local: backend.local };
     let weighted = |state| in_state(state).map(|backend| (key(backend), backend.weight)).collect::<BTreeMap<_, _>>();
+    let mut draining: BTreeSet<_> = match protocol {
+        Protocol::Udp => BTreeSet::new(),
+        Protocol::Tcp | Protocol::Sctp => in_state(BackendState::Unhealthy).map(key).collect(),
+    };
     let active = weighted(BackendState::Active);
     if active.is_empty() {
-        return Choice { in_ring: weighted(BackendState::Terminating), draining: BTreeSet::new() };
+        return Choice { in_ring: weighted(BackendState::Terminating), draining };
     }
-    Choice { in_ring: active, draining: in_state(BackendState::Terminating).map(key).collect() }
+    draining.extend(in_state(BackendState::Terminating).map(key));
+    Choice { in_ring: active, draining }
 }
 
 /// A backend in a ring.

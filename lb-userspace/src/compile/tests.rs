@@ -89,9 +89,29 @@ fn terminating_backends_serve_when_no_other_does() {
     let compiled = fresh(&state, &node());
     let ring = compiled.tables.services.values().next().unwrap();
     assert_eq!(ring.len(), 101);
-    let key = compiled.tables.backends[&(IpFamily::V4, ring[0])];
-    assert_eq!(key.address, address("10.244.0.1"));
-    assert_eq!(compiled.tables.backends.len(), 1);
+    assert!(ring.iter().all(|id| compiled.tables.backends[&(IpFamily::V4, *id)].address == address("10.244.0.1")));
+}
+
+/// Backends in the ring and beside it, of a service with one backend in each state.
+fn kept(protocol: Protocol) -> [Vec<String>; 2] {
+    let states = [BackendState::Active, BackendState::Terminating, BackendState::Unhealthy];
+    let backends = states.iter().zip(1..).map(|(state, host)| in_state(&format!("10.244.0.{host}"), *state)).collect();
+    let mut service = service("web", &[node_port(30_080)], Target::Backends(backends));
+    service.key.protocol = protocol;
+    let tables = fresh(&desired([service]), &node()).tables;
+    let ring = tables.services.values().next().unwrap();
+    let named = |in_ring: bool| {
+        let found = tables.backends.iter().filter(|((_, id), _)| ring.contains(id) == in_ring);
+        found.map(|(_, key)| key.address.to_string()).collect::<Vec<_>>()
+    };
+    [named(true), named(false)]
+}
+
+#[test]
+fn connections_stay_with_backends_that_take_no_new_ones_and_datagrams_only_with_those_that_serve() {
+    let ring = vec!["10.244.0.1".to_owned()];
+    assert_eq!(kept(Protocol::Tcp), [ring.clone(), vec!["10.244.0.2".into(), "10.244.0.3".into()]]);
+    assert_eq!(kept(Protocol::Udp), [ring, vec!["10.244.0.2".into()]]);
 }
 
 #[test]

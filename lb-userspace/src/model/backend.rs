@@ -13,7 +13,7 @@ pub enum BackendState {
     Active,
     /// Keeps the flows it has (terminating but serving).
     Terminating,
-    /// Takes nothing (not ready).
+    /// Takes nothing new (not ready); connections that are there stay.
     Unhealthy,
 }
 
