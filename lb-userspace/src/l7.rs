@@ -21,6 +21,7 @@ pub mod guard;
 pub mod host;
 pub mod limiter;
 pub mod parameters;
+pub mod password;
 pub mod path;
 pub mod pattern;
 pub mod pick;
@@ -35,6 +36,7 @@ pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tunnel;
+pub mod verifier;
 pub mod worker;
 
 pub use front::{FrontError, front_main};

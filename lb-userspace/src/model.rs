@@ -11,6 +11,7 @@ pub mod problem;
 pub mod protocol;
 pub mod route;
 pub mod service;
+pub mod users;
 
 pub use backend::{Backend, BackendState};
 pub use desired::DesiredState;
@@ -19,3 +20,4 @@ pub use problem::{ObjectRef, Problem, Severity};
 pub use protocol::Protocol;
 pub use route::{BackendRef, PathMatch, Route, RouteKey};
 pub use service::{Forwarding, FrontListener, Frontend, FrontendKind, Service, ServiceKey, ServiceType, Target};
+pub use users::{PasswordHash, Users};

@@ -90,7 +90,7 @@ fn all_to(endpoint: SocketAddr) -> RouteTable {
     RouteTable {
         hosts: BTreeMap::from([("*".into(), Arc::from([entry]))]),
         upstreams: BTreeMap::from([("default/web:80".into(), Arc::from([endpoint]))]),
-        default: None,
+        ..RouteTable::default()
     }
 }
 

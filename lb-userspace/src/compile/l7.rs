@@ -27,7 +27,7 @@ pub fn route_table(desired: &DesiredState) -> RouteTable {
         entries.sort_by(|one, other| order(&one.path).cmp(&order(&other.path)));
         (host, Arc::from(entries))
     });
-    RouteTable { hosts: hosts.collect(), upstreams, default }
+    RouteTable { hosts: hosts.collect(), upstreams, default, users: desired.users.clone() }
 }
 
 /// The order in which the routes of a host are tried: exact paths, then regular expressions, then prefixes, each the

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::{HeaderName, HeaderValue, LOCATION};
+use hyper::header::{HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 
 use super::guard::Refusal;
 use super::path::PathError;
@@ -51,6 +51,15 @@ impl Answer {
     pub fn forbidden() -> Self {
         let status = StatusCode::FORBIDDEN;
         Self::new(status, format!("{status}\n"))
+    }
+
+    /// The client has to say who it is, with a password (RFC 7617 section 2).
+    pub fn unauthorized(realm: &str) -> Self {
+        let status = StatusCode::UNAUTHORIZED;
+        let realm = realm.replace('\\', "\\\\").replace('"', "\\\"");
+        let challenge = HeaderValue::try_from(format!("Basic realm=\"{realm}\""));
+        let challenge = challenge.unwrap_or(HeaderValue::from_static("Basic realm=\"\""));
+        Answer { headers: vec![(WWW_AUTHENTICATE, challenge)], ..Self::new(status, format!("{status}\n")) }
     }
 
     /// The client asks for more than it may.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::table::{RouteEntry, RouteTable};
+use crate::model::Users;
 
 /// The writes that turn one table into another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub struct TableDelta {
     /// The table's default, if it changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<DefaultChange>,
+    /// Users of Secrets that are new or changed; `None`: removed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub users: BTreeMap<String, Option<Arc<Users>>>,
 }
 
 /// A change of the table's default.
@@ -49,6 +53,7 @@ pub fn delta(old: &RouteTable, new: &RouteTable) -> TableDelta {
         hosts: map_delta(&old.hosts, &new.hosts),
         upstreams: map_delta(&old.upstreams, &new.upstreams),
         default,
+        users: map_delta(&old.users, &new.users),
     }
 }
 
@@ -56,6 +61,7 @@ pub fn delta(old: &RouteTable, new: &RouteTable) -> TableDelta {
 pub fn apply(table: &mut RouteTable, delta: TableDelta) {
     map_apply(&mut table.hosts, delta.hosts);
     map_apply(&mut table.upstreams, delta.upstreams);
+    map_apply(&mut table.users, delta.users);
     match delta.default {
         Some(DefaultChange::Set(entry)) => table.default = Some(entry),
         Some(DefaultChange::Remove) => table.default = None,

@@ -1,18 +1,19 @@
 //! What filters make of a request before it is sent on, in the order of nginx's phases: redirects, limits, then access; and
 //! what they make of its answer.
 
-use std::sync::Arc;
-
 use hyper::body::Body;
-use hyper::header::{HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 
 use super::answer::Answer;
 use super::forward::Ends;
-use super::limiter::{Flight, Limiter};
+use super::limiter::Flight;
 use super::rules::Rule;
+use super::worker::{View, Worker};
 use crate::model::filters::{Filters, Redirect};
 
+mod access;
+mod basic;
 mod cors;
 mod headers;
 mod limits;
@@ -57,15 +58,16 @@ impl After {
 }
 
 /// The answer of a filter, if one answers the request; else what is sent on with it.
-pub fn before(
+pub async fn before(
     rule: &Rule,
     head: &Parts,
     body: &impl Body,
     ends: &Ends,
-    limiter: &Arc<Limiter>,
+    worker: &Worker,
+    view: &View,
     after: &mut After,
 ) -> Result<Outbound, Answer> {
-    let Filters { closed, redirect, app_root, access, cors, headers, limits, proxying } = &*rule.entry.filters;
+    let Filters { closed, redirect, app_root, access, basic, cors, headers, limits, proxying } = &*rule.entry.filters;
     if let Some(why) = closed {
         return Err(Answer::closed(&rule.entry, why));
     }
@@ -78,20 +80,26 @@ pub fn before(
         return Err(to);
     }
     if let Some(limits) = limits {
-        after.flight = limits::check(limits, &seen, limiter)?;
+        after.flight = limits::check(limits, &seen, &worker.limiter)?;
         after.pace = limits.bytes_per_second.map(|rate| (rate, limits.bytes_before));
     }
-    if access.as_ref().is_some_and(|access| !access.admits(ends.client.ip())) {
-        return Err(Answer::forbidden());
-    }
+    // Browsers ask whether they may ask without saying for whom.
     after.cors = cors.as_deref().and_then(|cors| Allowed::new(cors, head));
     if after.cors.is_some() && cors::is_preflight(head) {
         return Err(Answer::preflight());
     }
+    if access.is_some() || basic.is_some() {
+        access::admit(&seen, worker, view).await?;
+    }
     if body.size_hint().lower() > proxying.max_body() {
         return Err(Answer::too_large());
     }
-    Ok(headers.as_deref().map(|headers| Outbound::new(headers, &seen)).unwrap_or_default())
+    let mut outbound = headers.as_deref().map(|headers| Outbound::new(headers, &seen)).unwrap_or_default();
+    if basic.is_some() {
+        // The password was for us.
+        outbound.removed.push(AUTHORIZATION);
+    }
+    Ok(outbound)
 }
 
 /// A target that no header can carry redirects nobody.

@@ -62,7 +62,7 @@ pub fn request(head: &Parts, target: Uri, follows: Follows, ends: &Ends, outboun
     let mut headers = HeaderMap::with_capacity(head.headers.len() + 6);
     let named = named_by_connection(&head.headers);
     for (name, value) in &head.headers {
-        if !(is_hop_by_hop(name) || is_ours_to_tell(name) || named.iter().any(|other| other == name)) {
+        if !(is_hop_by_hop(name) || is_ours_to_tell(name) || named.contains(name) || outbound.removed.contains(name)) {
             headers.append(name, value.clone());
         }
     }

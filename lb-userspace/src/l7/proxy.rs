@@ -104,7 +104,7 @@ async fn forward(
     let view = worker.view();
     let (head, body) = request.into_parts();
     let (rule, target) = route(&view, &head)?;
-    let outbound = filter::before(rule, &head, &body, &client.ends, &worker.limiter, after)?;
+    let outbound = filter::before(rule, &head, &body, &client.ends, worker, &view, after).await?;
     let upstream = rule.upstream.and_then(|index| view.upstream(index));
     let Some((upstream, start)) = upstream.filter(|(upstream, _)| !upstream.endpoints.is_empty()) else {
         return Err(Answer::unavailable(&rule.entry, host_of(&head), head.uri.path()));

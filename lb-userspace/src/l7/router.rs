@@ -4,13 +4,14 @@
 //! its own is never served by the rules of `*`: if none of its paths match, its default backend answers, else the
 //! table's, else the front itself (404).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::path::{CanonicalPath, PathError};
 use super::rules::{HostRules, Rule};
 use super::table::RouteTable;
+use crate::model::Users;
 
 /// A route table prepared for matching.
 #[derive(Debug, Default)]
@@ -19,6 +20,8 @@ pub struct Router {
     pub version: u64,
     /// All upstreams; [`Rule::upstream`] is an index.
     pub upstreams: Vec<Upstream>,
+    /// Users that rules ask passwords of.
+    pub users: BTreeMap<String, Arc<Users>>,
     exact: HashMap<Box<str>, HostRules>,
     /// By what follows the first label, without its dot.
     wildcard: HashMap<Box<str>, HostRules>,
@@ -61,7 +64,7 @@ impl Router {
             .collect();
         let indexes: HashMap<&str, usize> =
             table.upstreams.keys().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
-        let mut router = Router { version, upstreams, ..Router::default() };
+        let mut router = Router { version, upstreams, users: table.users.clone(), ..Router::default() };
         router.default = table.default.as_ref().map(|entry| Rule::new(entry, &indexes));
         for (host, entries) in &table.hosts {
             let rules = HostRules::new(entries, &indexes);

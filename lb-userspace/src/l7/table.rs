@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::PathMatch;
 use crate::model::filters::Filters;
 use crate::model::route::Rewrite;
+use crate::model::{PathMatch, Users};
 
 /// All of layer 7 that the front needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct RouteTable {
     pub upstreams: BTreeMap<String, Arc<[SocketAddr]>>,
     /// Where requests go that no route wants; without one the front answers 404 itself.
     pub default: Option<RouteEntry>,
+    /// Users that routes ask passwords of; the key is [`crate::model::filters::BasicAuth::users`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub users: BTreeMap<String, Arc<Users>>,
 }
 
 /// One route.

@@ -67,5 +67,6 @@ pub(crate) fn tables() -> impl Strategy<Value = RouteTable> {
             hosts,
             upstreams,
             default,
+            ..RouteTable::default()
         })
 }

@@ -27,6 +27,7 @@ use super::counters::Counters;
 use super::limiter::Limiter;
 use super::pool::{Pool, SharedPool};
 use super::router::Router;
+use super::verifier::Verifier;
 pub use limits::Limits;
 pub use view::View;
 
@@ -91,6 +92,8 @@ pub struct Worker {
     pub limits: Limits,
     /// What clients have asked for.
     pub limiter: Arc<Limiter>,
+    /// Who may log in.
+    pub verifier: Verifier,
     /// Idle connections to backends.
     pub pool: SharedPool,
     /// Its end of the access log.
@@ -121,6 +124,7 @@ impl Worker {
         Worker {
             limits,
             limiter,
+            verifier: Verifier::default(),
             pool: Rc::new(Pool::default()),
             log: RefCell::new(log),
             counters: SharedCounters(shared),

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use super::{Route, RouteKey, Service, ServiceKey};
+use super::{Route, RouteKey, Service, ServiceKey, Users};
 
 /// What should be, as `translate` made it from the objects. A pure function of the objects and the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub struct DesiredState {
     pub services: BTreeMap<ServiceKey, Service>,
     /// Layer 7 routes; conflicts are resolved (the oldest Ingress wins).
     pub routes: BTreeMap<RouteKey, Route>,
+    /// Users for the routes that ask for a password, by Secret; see [`super::filters::BasicAuth::users`].
+    pub users: BTreeMap<String, Arc<Users>>,
 }
 
 /// One line per service, frontend, backend and route: for `--dry-run`, for golden files, for people.

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 mod access;
+mod auth;
 mod cors;
 mod headers;
 mod limits;
@@ -12,6 +13,7 @@ mod redirect;
 mod template;
 
 pub use access::Access;
+pub use auth::BasicAuth;
 pub use cors::{Cors, Origin};
 pub use headers::{Headers, Replace};
 pub use limits::{GlobalLimit, RequestLimits};
@@ -31,6 +33,8 @@ pub struct Filters {
     pub app_root: Option<String>,
     /// Which clients are served.
     pub access: Option<Box<Access>>,
+    /// Who is served, by user and password.
+    pub basic: Option<Box<BasicAuth>>,
     /// What pages of other origins may do.
     pub cors: Option<Box<Cors>>,
     /// Headers that are added or changed.
@@ -49,6 +53,7 @@ impl Filters {
         labels.extend(self.redirect.as_ref().map(|redirect| format!("redirect {redirect}")));
         labels.extend(self.app_root.as_ref().map(|path| format!("app-root {path}")));
         labels.extend(self.access.as_ref().map(|_| "source-range".to_owned()));
+        labels.extend(self.basic.as_ref().map(|basic| format!("basic-auth {}", basic.users)));
         labels.extend(self.headers.as_ref().map(|_| "headers".to_owned()));
         labels.extend(self.limits.as_ref().map(|_| "limits".to_owned()));
         labels.extend(self.cors.as_ref().map(|_| "cors".to_owned()));

@@ -13,9 +13,10 @@ mod endpoints;
 mod ingress;
 mod int_or_string;
 mod pod;
+mod secret;
 mod service;
 
-pub use cluster::{ConfigMap, Namespace, Node, NodeSpec, Secret};
+pub use cluster::{ConfigMap, Namespace, Node, NodeSpec};
 pub use endpoints::{
     Endpoint, EndpointAddress, EndpointConditions, EndpointPort, EndpointSlice, EndpointSubset, Endpoints,
     ObjectReference, SERVICE_NAME_LABEL,
@@ -26,6 +27,7 @@ pub use ingress::{
 };
 pub use int_or_string::IntOrString;
 pub use pod::{Container, ContainerPort, Pod, PodCondition, PodIp, PodSpec, PodStatus};
+pub use secret::{Secret, SecretValue};
 pub use service::{LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus};
 
 /// What every object has.

@@ -1,6 +1,5 @@
 //! The JSON is compared as a whole: a key that moves breaks scripts.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -61,7 +60,7 @@ fn desired() -> DesiredState {
     let front = vec![Frontend { kind: FrontendKind::ExternalIP, address: Some(ip("192.0.2.8")), port: 80 }];
     let services =
         [service("web", Target::Backends(backends), web), service("weir", Target::Front(FrontListener::Http), front)];
-    DesiredState { services: services.into(), routes: BTreeMap::new() }
+    DesiredState { services: services.into(), ..DesiredState::default() }
 }
 
 fn tables() -> Tables {
@@ -106,6 +105,7 @@ fn routes() -> RouteTable {
         .into(),
         upstreams: [("default/web:80".to_owned(), vec!["10.1.1.2:8080".parse().unwrap()].into())].into(),
         default: Some(entry(PathMatch::Default, Some("default/web:80"), None)),
+        ..RouteTable::default()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Services, Settings, seniority};
 use crate::model::filters::Filters;
 use crate::model::problem::code;
-use crate::model::{ObjectRef, PathMatch, Problem, Route, RouteKey};
+use crate::model::{ObjectRef, PathMatch, Problem, Route, RouteKey, Users};
 use crate::source::Objects;
 use crate::source::kinds::{Ingress, IngressBackend, IngressRule};
 
@@ -23,20 +23,21 @@ use backend::Lookup;
 use class::Classes;
 use rewrite::Rewriting;
 
-/// Translates every Ingress that is ours; where two want the same host and path, the older one has it.
+/// Translates every Ingress that is ours, to routes and the users whom they ask for a password; where two want the same host and path, the older one has it.
 pub(super) fn translate_all(
     objects: &Objects,
     settings: &Settings,
     services: &Services,
     problems: &mut Vec<Problem>,
-) -> BTreeMap<RouteKey, Route> {
+) -> (BTreeMap<RouteKey, Route>, BTreeMap<String, Arc<Users>>) {
+    let mut users = BTreeMap::new();
     let classes = Classes::new(objects, settings);
     let lookup = Lookup { objects, services };
     let mut ours: Vec<_> = objects.ingresses().filter(|ingress| classes.serve(ingress, problems)).collect();
     ours.sort_by_cached_key(|ingress| seniority(&ingress.metadata));
     let mut table = Table::default();
     for ingress in ours {
-        for draft in translate(ingress, &lookup, problems) {
+        for draft in translate(ingress, &lookup, &mut users, problems) {
             table.add(draft, &reference(ingress), problems);
         }
     }
@@ -44,7 +45,7 @@ pub(super) fn translate_all(
         table.add_default(backend::default_service(namespace, name, &lookup, problems));
     }
     neighbours::note_literal(&table.routes, problems);
-    table.routes
+    (table.routes, users)
 }
 
 /// A route and the field that asks for it.
@@ -58,9 +59,14 @@ fn reference(ingress: &Ingress) -> ObjectRef {
 }
 
 /// Translates one Ingress.
-fn translate(ingress: &Ingress, lookup: &Lookup<'_>, problems: &mut Vec<Problem>) -> Vec<Draft> {
+fn translate(
+    ingress: &Ingress,
+    lookup: &Lookup<'_>,
+    users: &mut BTreeMap<String, Arc<Users>>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Draft> {
     let owner = reference(ingress);
-    let filters = dialect::read(ingress, &owner, lookup, problems);
+    let filters = dialect::read(ingress, &owner, lookup, users, problems);
     let mut one = OneIngress { ingress, owner, filters, lookup, problems, drafts: Vec::new() };
     one.translate();
     one.drafts

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait with deadlines")]
 
 mod access;
+mod basic;
 mod cors;
 mod harness;
 mod headers;

@@ -11,6 +11,8 @@ const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-pref
 pub struct Outbound {
     /// Replaces what the client sent; the Host among them does not show in X-Forwarded-Host.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Not for the backend.
+    pub removed: Vec<HeaderName>,
     /// The connection ends after the answer.
     pub close: bool,
 }
@@ -20,7 +22,7 @@ impl Outbound {
         let of = |name, template: &Option<_>| Some((name, expand(template.as_ref()?, seen)?));
         let host = of(HOST, &headers.host).filter(|(_, value)| !value.is_empty());
         let headers_of_request = host.into_iter().chain(of(X_FORWARDED_PREFIX, &headers.prefix));
-        Outbound { headers: headers_of_request.collect(), close: headers.close }
+        Outbound { headers: headers_of_request.collect(), removed: Vec::new(), close: headers.close }
     }
 }
 

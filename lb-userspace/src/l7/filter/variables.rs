@@ -3,6 +3,7 @@
 use hyper::header::{COOKIE, HeaderName};
 use hyper::http::request::Parts;
 
+use super::basic;
 use crate::l7::forward::Ends;
 use crate::l7::path::CanonicalPath;
 use crate::l7::proxy::host_of;
@@ -44,8 +45,9 @@ impl Variables for Seen<'_> {
             Variable::Parameter(name) => {
                 to.push_str(parameters::first(self.head.uri.query().unwrap_or_default(), name).unwrap_or_default());
             }
-            // Nobody has told who the client is, and no id has been given.
-            Variable::IsArgs | Variable::RemoteUser | Variable::RequestId => {}
+            Variable::RemoteUser => to.push_str(&basic::user(&self.head.headers).unwrap_or_default()),
+            // No id has been given.
+            Variable::IsArgs | Variable::RequestId => {}
         }
     }
 }

@@ -32,7 +32,7 @@ fn regex(path: &str, target: &str) -> RouteEntry {
 
 fn router(hosts: &[(&str, &[RouteEntry])], default: Option<RouteEntry>) -> Router {
     let hosts = hosts.iter().map(|(host, entries)| ((*host).to_owned(), Arc::from(entries.to_vec()))).collect();
-    Router::new(1, &RouteTable { hosts, upstreams: BTreeMap::new(), default })
+    Router::new(1, &RouteTable { hosts, default, ..RouteTable::default() })
 }
 
 /// Name of the rule and the path forwarded; `-` for 404 and `?` for an ambiguous path.
@@ -290,7 +290,7 @@ fn upstreams_are_found_by_name() {
             Arc::from([entry(prefix("/a"), Some("u")), entry(prefix("/b"), Some("gone"))]),
         )]),
         upstreams: BTreeMap::from([("t".into(), Arc::from([])), ("u".into(), Arc::from([([127, 0, 0, 1], 1).into()]))]),
-        default: None,
+        ..RouteTable::default()
     };
     let router = Router::new(7, &table);
     let upstream = |path| match router.route("h", path) {

@@ -13,15 +13,26 @@ pub struct Access {
     pub allow: Vec<IpNet>,
     /// None of these.
     pub deny: Vec<IpNet>,
+    /// Whoever is allowed by address need not authenticate, and whoever authenticates need not be allowed by address.
+    pub or_authenticated: bool,
 }
 
 impl Access {
     /// The client is served.
     pub fn admits(&self, client: IpAddr) -> bool {
         let client = client.to_canonical();
-        let is_in = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&client));
-        !is_in(&self.deny) && (self.allow.is_empty() || is_in(&self.allow))
+        !is_in(&self.deny, client) && (self.allow.is_empty() || is_in(&self.allow, client))
     }
+
+    /// The client is among those that are named as allowed.
+    pub fn names(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        !is_in(&self.deny, client) && is_in(&self.allow, client)
+    }
+}
+
+fn is_in(networks: &[IpNet], client: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&client))
 }
 
 #[cfg(test)]
@@ -31,7 +42,8 @@ mod tests {
     #[test]
     fn denied_is_stronger_than_allowed() {
         let networks = |text: &str| text.split_whitespace().map(|one| one.parse().expect(one)).collect();
-        let access = Access { allow: networks("10.0.0.0/8 2001:db8::/32"), deny: networks("10.1.0.0/16") };
+        let access =
+            Access { allow: networks("10.0.0.0/8 2001:db8::/32"), deny: networks("10.1.0.0/16"), ..Access::default() };
         for (client, admitted) in [
             ("10.0.0.1", true),
             ("10.1.0.1", false),

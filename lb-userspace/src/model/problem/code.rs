@@ -93,6 +93,11 @@ pub const ANNOTATION_UNKNOWN: &str = "annotation-unknown";
 /// An annotation that is not honoured on purpose.
 pub const ANNOTATION_REFUSED: &str = "annotation-refused";
 
+/// A Secret that an annotation names does not exist.
+pub const SECRET_MISSING: &str = "secret-missing";
+/// A value of a Secret cannot be used.
+pub const SECRET_INVALID: &str = "secret-invalid";
+
 /// A ConfigMap that a flag names does not exist.
 pub const CONFIGMAP_MISSING: &str = "configmap-missing";
 /// A key or value of a ConfigMap cannot be used.

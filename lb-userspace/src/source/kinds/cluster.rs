@@ -1,4 +1,4 @@
-//! Node, ConfigMap, Secret and Namespace (v1).
+//! Node, ConfigMap and Namespace (v1).
 #![allow(missing_docs, reason = "fields of the Kubernetes API")]
 
 use std::collections::BTreeMap;
@@ -28,15 +28,6 @@ pub struct NodeSpec {
 pub struct ConfigMap {
     pub metadata: Metadata,
     pub data: BTreeMap<String, String>,
-}
-
-/// Only that it exists: what a Secret holds is not kept before something needs it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct Secret {
-    pub metadata: Metadata,
-    #[serde(rename = "type")]
-    pub secret_type: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -42,7 +42,7 @@ fn view() -> View {
         routes: Arc::new(RouteTable {
             hosts: [("*.shop.example".to_owned(), routes.into())].into(),
             upstreams: upstreams.into(),
-            default: None,
+            ..RouteTable::default()
         }),
         ..View::default()
     }

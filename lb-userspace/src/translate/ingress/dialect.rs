@@ -6,16 +6,18 @@
 //!
 //! [docs/annotations.md]: ../../../../../docs/annotations.md
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::annotations::{NGINX, WEIR};
 use super::backend::Lookup;
 use crate::model::filters::{Filters, Proxying};
 use crate::model::problem::code;
-use crate::model::{ObjectRef, Problem};
+use crate::model::{ObjectRef, Problem, Users};
 use crate::source::kinds::Ingress;
 
 mod access;
+mod basic;
 mod context;
 mod cors;
 mod headers;
@@ -73,6 +75,7 @@ pub(in crate::translate) enum Support {
 pub(in crate::translate) struct Asked {
     redirects: redirects::Redirects,
     sources: access::Sources,
+    basic: basic::Basic,
     origins: cors::Origins,
     changes: headers::Changes,
     limits: limits::Limits,
@@ -80,16 +83,18 @@ pub(in crate::translate) struct Asked {
 }
 
 impl Asked {
-    fn into_filters(self, closed: Option<String>, context: &mut Context<'_>) -> Filters {
+    fn into_filters(self, context: &mut Context<'_>) -> Filters {
+        let basic = self.basic.auth(context);
         Filters {
-            closed,
             redirect: self.redirects.redirect(),
             app_root: self.redirects.app_root(),
             access: self.sources.access(),
+            basic,
             cors: self.origins.cors(),
             headers: self.changes.headers(context),
             limits: self.limits.limits(),
             proxying: self.proxying,
+            closed: context.closed.take(),
         }
     }
 }
@@ -99,6 +104,7 @@ pub(in crate::translate) fn all() -> impl Iterator<Item = (&'static str, &'stati
     let nginx = [
         redirects::ANNOTATIONS,
         access::ANNOTATIONS,
+        basic::ANNOTATIONS,
         cors::ANNOTATIONS,
         headers::ANNOTATIONS,
         limits::ANNOTATIONS,
@@ -115,6 +121,7 @@ pub(super) fn read(
     ingress: &Ingress,
     owner: &ObjectRef,
     lookup: &Lookup<'_>,
+    users: &mut BTreeMap<String, Arc<Users>>,
     problems: &mut Vec<Problem>,
 ) -> Arc<Filters> {
     let mut asked = Asked::default();
@@ -160,8 +167,8 @@ pub(super) fn read(
         let problem = Problem::info(code::ANNOTATIONS_IGNORED, owner, "annotations that are not honoured yet");
         problems.push(problem.at(format!("metadata.annotations[{first}]"), later.join(", ")));
     }
-    let mut context = Context { objects: lookup.objects, ingress, owner, problems };
-    Arc::new(asked.into_filters(closed, &mut context))
+    let mut context = Context { objects: lookup.objects, ingress, owner, users, closed, problems };
+    Arc::new(asked.into_filters(&mut context))
 }
 
 fn unknown(key: &str, prefix: &str, owner: &ObjectRef) -> Problem {

@@ -322,7 +322,7 @@ pub(super) fn table(hosts: &[(&str, &[RouteEntry])], upstreams: &[(&str, &[Socke
             .iter()
             .map(|(name, endpoints)| ((*name).into(), Arc::from(endpoints.to_vec())))
             .collect::<BTreeMap<_, _>>(),
-        default: None,
+        ..RouteTable::default()
     }
 }
 

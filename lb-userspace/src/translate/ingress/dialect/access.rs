@@ -13,14 +13,16 @@ pub(super) struct Sources {
     /// By the old name, which is the weaker one.
     whitelist: Option<Vec<IpNet>>,
     deny: Option<Vec<IpNet>>,
+    /// An address or authentication is enough.
+    pub(super) or_authenticated: bool,
 }
 
 impl Sources {
     pub(super) fn access(self) -> Option<Box<Access>> {
         let allow = self.allow.or(self.whitelist).unwrap_or_default();
         let deny = self.deny.unwrap_or_default();
-        let access = Access { allow, deny };
-        (access != Access::default()).then(|| Box::new(access))
+        let access = Access { allow, deny, or_authenticated: self.or_authenticated };
+        (!access.allow.is_empty() || !access.deny.is_empty()).then(|| Box::new(access))
     }
 }
 

@@ -1,17 +1,24 @@
 //! What annotations refer to: other objects, and where Problems go.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::value::Wrong;
 use super::{NGINX, field};
 use crate::model::problem::code;
-use crate::model::{ObjectRef, Problem};
+use crate::model::{ObjectRef, Problem, Users};
 use crate::source::Objects;
-use crate::source::kinds::{ConfigMap, Ingress};
+use crate::source::kinds::{ConfigMap, Ingress, Metadata, Secret};
 
 /// Everything beside the annotations' own text.
 pub(in crate::translate) struct Context<'a> {
     pub(super) objects: &'a Objects,
     pub(super) ingress: &'a Ingress,
     pub(super) owner: &'a ObjectRef,
+    /// Users of the Secrets that Ingresses name, of all Ingresses so far.
+    pub(super) users: &'a mut BTreeMap<String, Arc<Users>>,
+    /// Why the routes are closed, if they are.
+    pub(super) closed: Option<String>,
     pub(super) problems: &'a mut Vec<Problem>,
 }
 
@@ -42,6 +49,45 @@ impl<'a> Context<'a> {
             self.problems.push(problem.at(field(&format!("{NGINX}{annotation}")), name));
         }
         found.map(|found| &**found)
+    }
+
+    /// The Secret that an annotation names by `name` or `namespace/name`; without it the routes are closed, as it is to
+    /// protect them.
+    pub(super) fn secret(&mut self, annotation: &str, named: &str) -> Option<&'a Secret> {
+        let own = self.ingress.metadata.namespace.as_str();
+        let (namespace, name) = named.split_once('/').unwrap_or((own, named));
+        if namespace != own {
+            self.close(
+                annotation,
+                named,
+                &format!("a Secret of namespace {own}"),
+                "Secrets of other namespaces are not read",
+            );
+            return None;
+        }
+        let found = self.objects.secret(namespace, name).map(|found| &**found);
+        if found.is_none() {
+            let what = format!("Secret {namespace}/{name} does not exist; its routes answer 503");
+            let problem = Problem::error(code::SECRET_MISSING, self.owner, what);
+            self.problems.push(problem.at(field(&format!("{NGINX}{annotation}")), named));
+            self.closed.get_or_insert_with(|| format!("Secret {namespace}/{name} does not exist"));
+        }
+        found
+    }
+
+    /// Something that is to protect the routes cannot do so: they answer 503.
+    pub(super) fn close(&mut self, annotation: &str, value: &str, expected: &str, what: &str) {
+        self.problem(annotation, value, &Wrong::expected(expected), &format!("{what}; its routes answer 503"));
+        self.closed.get_or_insert_with(|| what.to_owned());
+    }
+
+    /// Users of a Secret who cannot log in.
+    pub(super) fn note_unusable(&mut self, secret: &Metadata, users: &[(String, String)]) {
+        let owner = ObjectRef::new("Secret", &secret.namespace, &secret.name);
+        for (user, why) in users {
+            let problem = Problem::warning(code::SECRET_INVALID, &owner, format!("this user cannot log in: {why}"));
+            self.problems.push(problem.at("data", user).expected("a hash by bcrypt, apr1, {SHA} or sha-crypt"));
+        }
     }
 
     /// Something that an annotation leads to is wrong.

@@ -85,7 +85,6 @@ pub(super) const ANNOTATIONS: &[Annotation] = &[
         "",
         "A ConfigMap of headers for requests to the authentication service.",
     ),
-    later("auth-realm", "text", "", "The realm that browsers show."),
     later("auth-request-redirect", "template", "", "X-Auth-Request-Redirect for the authentication service."),
     later(
         "auth-response-headers",
@@ -93,8 +92,6 @@ pub(super) const ANNOTATIONS: &[Annotation] = &[
         "",
         "Headers of the authentication service's answer that the backend gets.",
     ),
-    later("auth-secret", "name", "", "The Secret with users and passwords."),
-    later("auth-secret-type", "auth-file or auth-map", "auth-file", "The form of that Secret."),
     later("auth-signin", "template", "", "Where clients are sent that are not authenticated."),
     later("auth-signin-redirect-param", "name", "rd", "The parameter of that URL which holds where they came from."),
     later("auth-tls-error-page", "URL", "", "Where clients with a bad certificate are sent."),
@@ -103,7 +100,6 @@ pub(super) const ANNOTATIONS: &[Annotation] = &[
     guard("auth-tls-secret", "namespace/name", "", "The Secret with the authorities of client certificates."),
     later("auth-tls-verify-client", "on, off, optional, optional_no_ca", "on", "Whether clients need a certificate."),
     later("auth-tls-verify-depth", "number", "1", "How long the chain of a client's certificate may be."),
-    guard("auth-type", "basic or digest", "", "Asks for a user and a password."),
     guard("auth-url", "template", "", "The service that is asked about every request."),
     later("backend-protocol", "HTTP, HTTPS, AUTO_HTTP, GRPC, GRPCS, FCGI", "HTTP", "What the backend speaks."),
     later(
@@ -150,7 +146,6 @@ pub(super) const ANNOTATIONS: &[Annotation] = &[
     later("proxy-ssl-server-name", "on or off", "off", "Whether backends are told the name."),
     later("proxy-ssl-verify", "on or off", "off", "Whether their certificates are checked."),
     later("proxy-ssl-verify-depth", "number", "1", "How long their chain may be."),
-    later("satisfy", "any or all", "all", "Whether source range or authentication alone are enough."),
     later("server-alias", "hosts", "", "More hosts for the same rules."),
     later("service-upstream", "flag", "false", "Sends requests to the Service's address instead of to endpoints."),
     later("session-cookie-change-on-failure", "flag", "false", "Gives a new cookie when an endpoint fails."),
