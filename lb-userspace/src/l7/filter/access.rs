@@ -9,15 +9,14 @@ use crate::l7::worker::{View, Worker};
 pub(super) async fn admit(seen: &Seen<'_>, worker: &Worker, view: &View) -> Result<(), Answer> {
     let filters = &seen.rule.entry.filters;
     let client = seen.ends.client.ip();
-    let authenticates = filters.basic.is_some();
-    match &filters.access {
-        Some(access) if access.or_authenticated && authenticates => {
-            if access.names(client) {
-                return Ok(());
-            }
+    if let Some(access) = &filters.access {
+        let either = access.or_authenticated && filters.basic.is_some();
+        if either && access.names(client) {
+            return Ok(());
         }
-        Some(access) if !access.admits(client) => return Err(Answer::forbidden()),
-        _ => {}
+        if !either && !access.admits(client) {
+            return Err(Answer::forbidden());
+        }
     }
     if let Some(basic) = &filters.basic {
         // On the heap, so that connections to other routes take no memory for it.
