@@ -25,6 +25,7 @@ use crate::status::capture::{CaptureListing, CaptureQuery};
 use crate::status::drops::{DropListing, DropsQuery};
 use crate::status::explain::{ExplainListing, ExplainQuery};
 use crate::status::flows::{FlowListing, FlowQuery};
+use crate::status::top::TopReading;
 use crate::telemetry::LevelHandle;
 
 /// Connections at a time; more wait in the kernel.
@@ -54,6 +55,8 @@ pub trait Agent: Send + Sync + 'static {
     fn capture(&self, query: &CaptureQuery) -> Result<CaptureListing, String>;
     /// What would become of a packet or request; else why nobody can tell.
     fn explain(&self, query: &ExplainQuery) -> Result<ExplainListing, String>;
+    /// The counters, not older than a second.
+    fn top(&self) -> TopReading;
     /// The metrics' text.
     fn metrics(&self) -> String;
     /// The level of the log.

@@ -4,6 +4,7 @@ mod agent;
 mod exit;
 mod manifests;
 mod see;
+mod top;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,8 @@ pub use exit::Exit;
 pub use manifests::ManifestArgs;
 use see::{CAPTURE_EXAMPLES, DROPS_EXAMPLES, EXPLAIN_EXAMPLES, FLOWS_EXAMPLES};
 pub use see::{CaptureArgs, DropsArgs, ExplainArgs, FlowsArgs};
+use top::TOP_EXAMPLES;
+pub use top::TopArgs;
 
 /// Where an agent answers unless told otherwise.
 pub const DEFAULT_ADMIN: &str = "127.0.0.1:10254";
@@ -94,6 +97,9 @@ pub enum Command {
     /// What was dropped and why, with samples
     #[command(after_help = DROPS_EXAMPLES)]
     Drops(DropsArgs),
+    /// What happens now: packets, bytes and new flows a second of services and backends, and drops
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(TopArgs),
     /// Dropped packets, or those of a service, into a file for tcpdump and Wireshark
     #[command(after_help = CAPTURE_EXAMPLES)]
     Capture(CaptureArgs),

@@ -7,6 +7,7 @@ mod explain;
 mod flows;
 mod pcapng;
 mod read;
+mod top;
 mod unload;
 
 use std::io::{IsTerminal, Write};
@@ -38,6 +39,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Flows(args) => flows::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Drops(args) => drops::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Capture(args) => capture::run(&args),
         Command::Unload(args) => unload::run(&args),
         Command::Completions(args) => completions(&args),
@@ -110,13 +112,23 @@ fn say(text: &str) {
 
 /// How wide tables may be.
 fn width() -> usize {
-    let stated = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let of_terminal = || {
-        let stdout = std::io::stdout();
-        let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten()?;
-        Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
-    };
-    stated.or_else(of_terminal).unwrap_or(WIDTH)
+    stated("COLUMNS").or_else(|| terminal().map(|(columns, _)| columns)).unwrap_or(WIDTH)
+}
+
+/// How many lines the terminal has; `None` where stdout is none.
+fn height() -> Option<usize> {
+    terminal().map(|(_, lines)| stated("LINES").unwrap_or(lines))
+}
+
+fn stated(variable: &str) -> Option<usize> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Columns and lines of the terminal that stdout is.
+fn terminal() -> Option<(usize, usize)> {
+    let stdout = std::io::stdout();
+    let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten()?;
+    Some((size.ws_col.into(), size.ws_row.into())).filter(|(columns, lines)| *columns > 0 && *lines > 0)
 }
 
 #[cfg(test)]

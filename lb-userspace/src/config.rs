@@ -4,6 +4,7 @@ mod flag;
 mod manifests;
 mod not_yet;
 mod see;
+mod top;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::telemetry::{LogFormat, LogLevel};
 pub use flag::{ConfigError, Mistake};
 pub use manifests::Manifests;
 pub use see::{CaptureCommand, ExplainCommand, FlowsCommand};
+pub use top::TopCommand;
 
 use flag::Flags;
 

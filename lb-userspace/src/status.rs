@@ -10,12 +10,14 @@ pub mod filter;
 pub mod flows;
 mod print;
 mod print_see;
+mod print_top;
 pub mod query;
 mod routes;
 pub mod row;
 mod services;
 mod table;
 pub mod time;
+pub mod top;
 mod view;
 
 #[cfg(test)]
@@ -25,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use print::{print, print_problems};
 pub use print_see::{print_drops, print_explain, print_flows, print_samples};
+pub use print_top::print_top;
 pub use view::View;
 
 use routes::filter as filter_text;

@@ -2,10 +2,11 @@
 //! more, and it changes nothing.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use lb_common::abi::{BackendEntry4, map, program};
+use lb_common::abi::{BackendEntry4, BackendEntry6, FlowEntry6, FlowKey6, ReplyEntry6, map, program};
 use lb_common::drop_reason::DropReason;
 use lb_common::verdict::{Verdict, refused};
 use lb_userspace::dataplane::explain::{Explainer, Explanation, Probe};
@@ -14,7 +15,9 @@ use crate::fixture::{Bench, Outcome, hex};
 use crate::kernel::{self, Kernel};
 use crate::packet::{ACK, SYN};
 use crate::random::{Random, packet};
-use crate::world::{CLIENT, FRONT, LOCAL_POD, NODE, REMOTE_POD, VIP, VIP2};
+use crate::world::{CLIENT, Devices, FRONT, LOCAL_POD, NODE, REMOTE_POD, VIP, VIP2};
+
+mod v6;
 
 /// How many tuples, and how many frames of every kind.
 const CASES: u32 = 1_000;
@@ -58,7 +61,7 @@ fn done(kernel: &mut Kernel, frame: &[u8]) -> (Outcome, Vec<u8>) {
 }
 
 /// What was explained, in the same words.
-fn outcome(told: &Explanation, frame: &[u8], devices: crate::world::Devices) -> Outcome {
+fn outcome(told: &Explanation, frame: &[u8], devices: Devices) -> Outcome {
     let handed_over = told.seen.contains(&lb_userspace::dataplane::explain::Seen::HandedOver);
     match told.verdict {
         Verdict::Transmit(_) if handed_over => Outcome::Redirect,
@@ -74,9 +77,8 @@ fn outcome(told: &Explanation, frame: &[u8], devices: crate::world::Devices) -> 
 
 /// Explains a frame, then lets the kernel have it, and compares. Every so often it also looks whether explaining changed
 /// anything, which takes long.
-fn compare(bench: &mut Bench, explainer: &Explainer, frame: &[u8], number: u32) -> Explanation {
-    let devices = bench.devices;
-    let kernel = bench.kernel.as_mut().unwrap();
+fn compare(kernel: &mut Kernel, explainer: &Explainer, frame: &[u8], number: u32) -> Explanation {
+    let devices = kernel.devices;
     let drops = kernel.drops();
     let before = number.is_multiple_of(32).then(|| state(kernel));
     let told = explainer.frame(devices.first, frame).unwrap();
@@ -106,22 +108,43 @@ fn compare(bench: &mut Bench, explainer: &Explainer, frame: &[u8], number: u32) 
 /// The backend that was named is the one that the packet now goes to.
 fn assert_backend(kernel: &Kernel, told: &Explanation, bytes: &[u8]) {
     let Some(backend) = told.backend else { return };
-    let entry: BackendEntry4 = kernel.backend(backend.id);
-    assert_eq!(backend.at.to_string(), format!("{}:{}", dotted(entry.address.bytes()), entry.port.host()));
-    if matches!(told.verdict, Verdict::Deliver | Verdict::Transmit(_)) && bytes.get(12..14) == Some(&[8, 0]) {
-        assert_eq!(bytes[30..34], entry.address.bytes(), "{told:?}");
+    let (entry, place): (SocketAddr, std::ops::Range<usize>) = if backend.at.is_ipv4() {
+        let entry: BackendEntry4 = kernel.backend(map::BACKENDS4, backend.id);
+        ((entry.address.bytes(), entry.port.host()).into(), 30..34)
+    } else {
+        let entry: BackendEntry6 = kernel.backend(map::BACKENDS6, backend.id);
+        ((entry.address.bytes(), entry.port.host()).into(), 38..54)
+    };
+    assert_eq!(backend.at, entry);
+    let untagged = matches!(bytes.get(12..14), Some([0x08, 0x00] | [0x86, 0xdd]));
+    if matches!(told.verdict, Verdict::Deliver | Verdict::Transmit(_)) && untagged {
+        let octets = match entry.ip() {
+            IpAddr::V4(ip) => ip.octets().to_vec(),
+            IpAddr::V6(ip) => ip.octets().to_vec(),
+        };
+        assert_eq!(bytes[place], octets, "{told:?}");
     }
 }
 
-fn dotted(bytes: [u8; 4]) -> String {
-    std::net::Ipv4Addr::from(bytes).to_string()
+/// The verdict in one word.
+fn word(told: &Explanation) -> String {
+    format!("{:?}", told.verdict).split('(').next().unwrap_or_default().to_owned()
+}
+
+/// Each of these verdicts came often enough to have been tried.
+fn expect_each(outcomes: &BTreeMap<String, u32>, words: &[&str], least: u32) {
+    for word in words {
+        assert!(outcomes.get(*word).copied().unwrap_or(0) >= least, "{word} hardly ever came: {outcomes:?}");
+    }
 }
 
 /// All that a packet may change.
-fn state(kernel: &Kernel) -> impl PartialEq + std::fmt::Debug + use<> {
+fn state(kernel: &Kernel) -> impl PartialEq + use<> {
     let flows = [map::FLOWS4, map::HALF_FLOWS4].map(|name| kernel.flows(name));
     let replies = [map::REPLIES4, map::HALF_REPLIES4].map(|name| kernel.replies(name));
-    (flows, replies, kernel.events())
+    let flows6 = [map::FLOWS6, map::HALF_FLOWS6].map(|name| kernel.entries::<FlowKey6, FlowEntry6>(name));
+    let replies6 = [map::REPLIES6, map::HALF_REPLIES6].map(|name| kernel.entries::<FlowKey6, ReplyEntry6>(name));
+    (flows, replies, flows6, replies6, kernel.events())
 }
 
 fn bench() -> Option<(Bench, Pinned)> {
@@ -179,17 +202,14 @@ fn a_thousand_tuples_fare_as_explained() {
         let probe = Probe::new(protocol, from, to).unwrap();
         let by_tuple = explainer.probe(&probe, Some("up0")).unwrap();
         let frame = probe.frame(crate::world::mac(crate::packet::UPLINK));
-        let told = compare(&mut bench, &explainer, &frame, number);
+        let told = compare(bench.kernel.as_mut().unwrap(), &explainer, &frame, number);
         assert_eq!(told, by_tuple, "{probe:?}");
-        let word = format!("{:?}", told.verdict).split('(').next().unwrap_or_default().to_owned();
-        *outcomes.entry(word).or_default() += 1;
+        *outcomes.entry(word(&told)).or_default() += 1;
         if let Some(backend) = told.backend {
             *backends.entry(backend.id).or_default() += 1;
         }
     }
-    for word in ["Pass", "Deliver", "Transmit", "Front", "Drop"] {
-        assert!(outcomes.get(word).copied().unwrap_or(0) >= 20, "{word} hardly ever came: {outcomes:?}");
-    }
+    expect_each(&outcomes, &["Pass", "Deliver", "Transmit", "Front", "Drop"], 20);
     assert!(backends.len() >= 5, "{backends:?}");
 }
 
@@ -205,17 +225,14 @@ fn frames_of_every_kind_fare_as_explained() {
         if hook != crate::fixture::Hook::Ingress {
             continue;
         }
-        let told = compare(&mut bench, &explainer, &bytes, round);
-        let word = format!("{:?}", told.verdict).split('(').next().unwrap_or_default().to_owned();
-        *outcomes.entry(word).or_default() += 1;
+        let told = compare(bench.kernel.as_mut().unwrap(), &explainer, &bytes, round);
+        *outcomes.entry(word(&told)).or_default() += 1;
         if round % 100 == 0 {
             let kernel = bench.kernel.as_ref().unwrap();
             replies = [map::REPLIES4, map::HALF_REPLIES4].into_iter().flat_map(|name| kernel.replies(name)).collect();
         }
     }
-    for word in ["Pass", "Deliver", "Transmit", "Front", "Drop"] {
-        assert!(outcomes.get(word).copied().unwrap_or(0) >= 5, "{word} hardly ever came: {outcomes:?}");
-    }
+    expect_each(&outcomes, &["Pass", "Deliver", "Transmit", "Front", "Drop"], 5);
 }
 
 /// A flow that exists is told as such, and keeps its backend.
@@ -225,7 +242,7 @@ fn known_flows_are_told() {
     let explainer = Explainer::open(pinned.path()).unwrap();
     for flags in [SYN, ACK, ACK] {
         let frame = crate::packet::tcp((CLIENT, 40_000), (VIP, 7070), flags).bytes();
-        let told = compare(&mut bench, &explainer, &frame, 0);
+        let told = compare(bench.kernel.as_mut().unwrap(), &explainer, &frame, 0);
         assert_eq!(told.backend.map(|backend| (backend.id, backend.local)), Some((1, true)));
     }
     let probe =

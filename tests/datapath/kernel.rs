@@ -333,9 +333,9 @@ impl Kernel {
         samples
     }
 
-    /// A backend.
-    pub(crate) fn backend(&self, id: u32) -> BackendEntry4 {
-        let map: Array<_, BackendEntry4> = self.ebpf.map(map::BACKENDS4).unwrap().try_into().unwrap();
+    /// A backend of the table of its family.
+    pub(crate) fn backend<E: aya::Pod>(&self, table: &str, id: u32) -> E {
+        let map: Array<_, E> = self.ebpf.map(table).unwrap().try_into().unwrap();
         map.get(&id, 0).unwrap()
     }
 

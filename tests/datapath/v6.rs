@@ -13,7 +13,7 @@ use crate::world6::{Bench6, CLIENT, FAR_POD, LOCAL_POD, NODE, NODE2, REMOTE_POD,
 
 mod headers;
 mod icmp;
-mod random;
+pub(crate) mod random;
 mod refused;
 
 /// A flow to the backend on the next node, begun; gives the port of its lease.

@@ -1,11 +1,14 @@
 //! `weir explain`: what it says is what then happens to a real client.
 
+use std::net::{IpAddr, SocketAddr};
+
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
-use weir_lab::{CLIENT, Cluster, ask_tcp};
+use weir_lab::{CLIENT, CLIENT6, Cluster, ask_tcp};
 
 use crate::common::{EXTERNAL, scenario, web, web_service};
+use crate::ipv6::{EXTERNAL6, dual};
 
 /// Source ports that nobody else uses.
 const PORTS: std::ops::Range<u16> = 7_200..7_216;
@@ -22,16 +25,26 @@ fn explain(cluster: &mut Cluster, arguments: &[&str]) -> Result<Value> {
 /// Explains connections from some ports, then makes them: each reaches the backend that was named.
 fn connections_fare_as_explained(cluster: &mut Cluster, ports: impl Iterator<Item = u16>) -> Result<()> {
     let to = cluster.nodes[0].port(30070);
-    let pods: Vec<_> = cluster.pods.iter().map(|pod| (pod.name.clone(), pod.ip, pod.node.clone())).collect();
+    connections_to(cluster, to, CLIENT.into(), ports)
+}
+
+fn connections_to(
+    cluster: &mut Cluster,
+    to: SocketAddr,
+    client: IpAddr,
+    ports: impl Iterator<Item = u16>,
+) -> Result<()> {
+    let address = |pod: &weir_lab::Pod| if to.is_ipv4() { IpAddr::from(pod.ip) } else { pod.ip6.into() };
+    let pods: Vec<_> = cluster.pods.iter().map(|pod| (pod.name.clone(), address(pod), pod.node.clone())).collect();
     let mut reached = std::collections::BTreeSet::new();
     for port in ports {
-        let from = format!("{CLIENT}:{port}");
+        let from = SocketAddr::new(client, port).to_string();
         let told = explain(cluster, &[&format!("tcp://{to}"), "--from", &from])?;
         ensure!(told["verdict"] == "forward" && told["from"] == from.as_str(), "{told}");
         let greeting = ask_tcp(&cluster.client, to, Some(port))?;
         let pod = greeting.split(' ').next().unwrap_or_default();
         let (_, address, home) = pods.iter().find(|(name, ..)| name == pod).context("an unknown pod")?;
-        ensure!(told["backend"] == format!("{address}:7070"), "{pod} answered, but {told}");
+        ensure!(told["backend"] == SocketAddr::new(*address, 7070).to_string(), "{pod} answered, but {told}");
         let hop = told["nextHop"].as_str().unwrap_or_default();
         ensure!(hop.ends_with(if home == &cluster.nodes[0].name { "dev cni0" } else { "dev eth0" }), "{told}");
         ensure!(told["node"].is_null() || told["node"] == home.as_str(), "{told}");
@@ -61,6 +74,24 @@ fn a_client_reaches_the_backend_that_was_explained() -> Result<()> {
         named(cluster)?;
         cluster.nodes[0].end_agent(Signal::KILL)?;
         connections_fare_as_explained(cluster, rest)
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_client_of_ipv6_reaches_the_backend_that_was_explained() -> Result<()> {
+    scenario(|cluster| {
+        dual(cluster)?;
+        cluster.start_agents()?;
+        let (first, rest) = (PORTS.take(8), PORTS.skip(8));
+        let to = cluster.nodes[0].port6(30070);
+        connections_to(cluster, to, CLIENT6.into(), first)?;
+        let bad = explain(cluster, &[&format!("tcp://{to}"), "--from", "[::1]:9"])?;
+        ensure!(bad["verdict"] == "drop" && bad["reason"] == "bad_source", "{bad}");
+        let udp = explain(cluster, &[&format!("udp://[{EXTERNAL6}]:5353")])?;
+        ensure!(udp["verdict"] == "forward" && !udp["backend"].is_null(), "{udp}");
+        cluster.nodes[0].end_agent(Signal::KILL)?;
+        connections_to(cluster, to, CLIENT6.into(), rest)
     })
 }
 

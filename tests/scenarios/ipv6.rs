@@ -19,7 +19,7 @@ pub(crate) const EXTERNAL6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0,
 const BALANCER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x200, 0, 0, 0, 0, 1);
 
 /// The Service of [`crate::common::web`] in both families, and one of type LoadBalancer with an address of each.
-fn dual(cluster: &mut Cluster) -> Result<()> {
+pub(crate) fn dual(cluster: &mut Cluster) -> Result<()> {
     cluster.add_pod(0, "near", "web")?;
     cluster.add_pod(1, "far", "web")?;
     cluster.write_pods()?;

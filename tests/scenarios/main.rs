@@ -32,3 +32,4 @@ mod sctp;
 mod seeds_layer4;
 mod seeds_layer7;
 mod sockets;
+mod top;

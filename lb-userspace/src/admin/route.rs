@@ -8,6 +8,7 @@ use hyper::header::{CACHE_CONTROL, ORIGIN};
 use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
 use serde_json::json;
+use tokio::task::JoinError;
 
 use super::Agent;
 use super::answer::{self, Answer};
@@ -17,13 +18,16 @@ use crate::status::drops::DropsQuery;
 use crate::status::explain::ExplainQuery;
 use crate::status::flows::FlowQuery;
 use crate::status::query::{Arguments, BadArgument};
+use crate::status::top::{TopQuery, top};
 use crate::status::{Listing, Name};
 use crate::telemetry::LogLevel;
 
 const PATHS: &str = "/healthz /readyz /metrics /api/v1/status /api/v1/services /api/v1/backends /api/v1/routes \
-                     /api/v1/flows /api/v1/drops /api/v1/capture /api/v1/explain /api/v1/log-level";
+                     /api/v1/flows /api/v1/drops /api/v1/top /api/v1/capture /api/v1/explain /api/v1/log-level";
 /// Where packets are captured.
 const CAPTURE: &str = "/api/v1/capture";
+/// Where an answer takes as long as what it tells of.
+const TOP: &str = "/api/v1/top";
 /// Longer than any level's name.
 const LARGEST_BODY: usize = 64;
 
@@ -47,15 +51,36 @@ where
     } else if request.method() != Method::GET && request.method() != Method::HEAD {
         return answer::method_not_allowed("GET");
     }
-    // Counters are read by system calls: not on a thread that others wait for.
-    let answered = tokio::task::spawn_blocking(move || {
-        if fresh {
-            agent.refresh();
-        }
-        read(&*agent, &path, &arguments)
-    })
-    .await;
+    let answered = if path == TOP {
+        measure(agent, &arguments).await
+    } else {
+        apart(move || {
+            if fresh {
+                agent.refresh();
+            }
+            read(&*agent, &path, &arguments)
+        })
+        .await
+    };
     answered.unwrap_or_else(|error| answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")))
+}
+
+/// Counters are read by system calls: not on a thread that others wait for.
+async fn apart<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+    tokio::task::spawn_blocking(read).await
+}
+
+/// Reads the counters twice and tells what happened in between.
+async fn measure(agent: Arc<dyn Agent>, arguments: &Arguments) -> Result<Answer, JoinError> {
+    let query = match TopQuery::read(arguments) {
+        Ok(query) => query,
+        Err(error) => return Ok(answer::text(StatusCode::BAD_REQUEST, format!("{error}\n"))),
+    };
+    let again = Arc::clone(&agent);
+    let before = apart(move || agent.top()).await?;
+    tokio::time::sleep(query.pause()).await;
+    let after = apart(move || again.top()).await?;
+    Ok(answer::json(&top(&query, &before, &after)))
 }
 
 fn read(agent: &dyn Agent, path: &str, arguments: &Arguments) -> Answer {

@@ -59,6 +59,9 @@ impl Agent for Fake {
     fn explain(&self, query: &ExplainQuery) -> Result<ExplainListing, String> {
         Ok(ExplainListing { explain: explain_request(query, &self.view()) })
     }
+    fn top(&self) -> TopReading {
+        TopReading { view: self.view(), front: None, asked: crate::clock::now() }
+    }
     fn metrics(&self) -> String {
         self.metrics.render(&Scrape { view: self.view(), front: None, conntrack: None })
     }
@@ -151,6 +154,17 @@ fn questions_carry_arguments() {
         assert_eq!(get(address, "/api/v1/flows?limit=1"), (503, "map FLOWS4: no such file\n".into()));
         let error = ask::get(address, "/api/v1/flows?limit=0").unwrap_err().to_string();
         assert!(error.contains("400 (limit '0': expected"), "{error}");
+    });
+}
+
+#[test]
+fn rates_are_told_after_the_time_that_was_asked_for() {
+    with_server(Fake::new(), |address| {
+        let text = ask::get(address, "/api/v1/top?seconds=1&sort=flows").unwrap();
+        let listing: crate::status::top::TopListing = serde_json::from_str(&text).unwrap();
+        assert_eq!((listing.top.node.as_deref(), listing.top.sort.as_str()), (Some("node-1"), "flows"));
+        let wrong = "seconds '31': expected a number of seconds from 1 to 30\n";
+        assert_eq!(get(address, "/api/v1/top?seconds=31"), (400, wrong.into()));
     });
 }
 

@@ -29,6 +29,7 @@ use crate::status::drops::{DropListing, DropsQuery};
 use crate::status::explain::{ExplainListing, ExplainQuery};
 use crate::status::flows::{FlowListing, FlowQuery};
 use crate::status::row::{FrontRow, InterfaceRow, MapRow, SocketLevelRow, SourceRow, WayRow};
+use crate::status::top::TopReading;
 use crate::tables::{BackendId, BackendKey, IpFamily, ServiceId, Tables};
 use crate::telemetry::LevelHandle;
 
@@ -224,6 +225,7 @@ impl admin::Agent for State {
             tables: Arc::clone(&picture.tables),
             routes: Arc::clone(&picture.routes),
             counts: reading.counters.clone(),
+            counted_at: Some(reading.taken),
         }
     }
 
@@ -241,6 +243,10 @@ impl admin::Agent for State {
 
     fn explain(&self, query: &ExplainQuery) -> Result<ExplainListing, String> {
         self.explain_live(query)
+    }
+
+    fn top(&self) -> TopReading {
+        TopReading { view: self.view(), front: Some(self.front().counters), asked: clock::now() }
     }
 
     fn metrics(&self) -> String {

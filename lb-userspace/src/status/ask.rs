@@ -46,22 +46,27 @@ pub fn ask(admin: SocketAddr, name: Name) -> Result<String, AskError> {
 
 /// What the agent at `admin` answers at this path, arguments included.
 pub fn get(admin: SocketAddr, path: &str) -> Result<String, AskError> {
-    request(admin, "GET", path)
+    request(admin, "GET", path, ANSWER)
+}
+
+/// The same where the agent takes its time: it begins to answer after `pause`.
+pub fn get_after(admin: SocketAddr, path: &str, pause: Duration) -> Result<String, AskError> {
+    request(admin, "GET", path, ANSWER + pause)
 }
 
 /// The same for what changes something.
 pub fn post(admin: SocketAddr, path: &str) -> Result<String, AskError> {
-    request(admin, "POST", path)
+    request(admin, "POST", path, ANSWER)
 }
 
-fn request(admin: SocketAddr, method: &str, path: &str) -> Result<String, AskError> {
-    let answer = exchange(admin, method, path).map_err(|source| AskError::Nobody { admin, source })?;
+fn request(admin: SocketAddr, method: &str, path: &str, patience: Duration) -> Result<String, AskError> {
+    let answer = exchange(admin, method, path, patience).map_err(|source| AskError::Nobody { admin, source })?;
     body(&answer).map_err(|found| AskError::Answer { admin, path: path.to_owned(), found })
 }
 
-fn exchange(admin: SocketAddr, method: &str, path: &str) -> std::io::Result<Vec<u8>> {
+fn exchange(admin: SocketAddr, method: &str, path: &str, patience: Duration) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&admin, CONNECT)?;
-    stream.set_read_timeout(Some(ANSWER))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(ANSWER))?;
     let length = if method == "GET" { "" } else { "content-length: 0\r\n" };
     write!(

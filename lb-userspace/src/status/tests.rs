@@ -163,6 +163,7 @@ fn view() -> View {
         tables: Arc::new(tables),
         routes: Arc::new(routes()),
         counts: Some(Arc::new(counts())),
+        counted_at: None,
     }
 }
 

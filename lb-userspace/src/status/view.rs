@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::row::{Counters, FrontRow, InterfaceRow, MapRow, SocketLevelRow, SourceRow, StatusRow, WayRow};
 use crate::dataplane::CounterSnapshot;
@@ -43,6 +44,8 @@ pub struct View {
     pub routes: Arc<RouteTable>,
     /// Counters; `None` if they cannot be read.
     pub counts: Option<Arc<CounterSnapshot>>,
+    /// When they were read.
+    pub counted_at: Option<Instant>,
 }
 
 impl View {

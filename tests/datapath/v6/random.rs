@@ -24,7 +24,7 @@ fn text(address: Addr6) -> String {
 }
 
 /// A third of the packets are replies for which the bench waits.
-fn packet(random: &mut Random, ingress: Hook, replies: &Replies) -> (Hook, Vec<u8>) {
+pub(crate) fn packet(random: &mut Random, ingress: Hook, replies: &Replies) -> (Hook, Vec<u8>) {
     let flags = random.of(&[SYN, SYN, ACK, ACK, ACK, SYN_ACK, FIN, RST, 0, 0xff]);
     let carries = random.of(&[Carries::Tcp(flags), Carries::Tcp(flags), Carries::Udp, Carries::UdpUnchecked]);
     let (from, to) = ((random.of(SOURCES), random.of(PORTS)), (random.of(TARGETS), random.of(PORTS)));
