@@ -3,11 +3,12 @@
 //! ```text
 //! agent:  RouteTable ─supervisor─ snapshot, delta ─┐ control socket      ┌─ counters, version in force
 //! front:                                           └─> Router ─> worker (one per core) ─> backend
-//!                      client ─> guard ─> hyper ─> proxy ─(router, pick, pool)──────────────┘
+//!                      client ─> guard ─> hyper ─> proxy ─(router, balance, pool)──────────────┘
 //! ```
 
 pub mod access_log;
 pub mod answer;
+pub mod balance;
 pub mod body;
 pub mod connection;
 pub mod control;
@@ -24,10 +25,10 @@ pub mod parameters;
 pub mod password;
 pub mod path;
 pub mod pattern;
-pub mod pick;
 pub mod pool;
 pub mod proxy;
 pub mod record;
+pub mod retry;
 pub mod rewrite;
 pub mod router;
 pub mod rules;

@@ -25,6 +25,7 @@ pub mod model;
 pub mod plan;
 pub mod reconcile;
 pub mod sink;
+pub mod siphash;
 pub mod sockets;
 pub mod source;
 pub mod status;

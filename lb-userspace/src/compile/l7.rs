@@ -1,7 +1,7 @@
 //! The route table: routes in the order in which they are tried, and the endpoints behind them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -14,12 +14,11 @@ const ANY_HOST: &str = "*";
 /// The route table of the desired routes. The default of any host is [`RouteTable::default`] and in no host's list.
 pub fn route_table(desired: &DesiredState) -> RouteTable {
     let mut hosts = BTreeMap::<String, Vec<RouteEntry>>::new();
-    let mut default = None;
-    let mut upstreams = BTreeMap::new();
+    let mut table = RouteTable::default();
     for route in desired.routes.values() {
-        let entry = entry(route, desired, &mut upstreams);
+        let entry = entry(route, desired, &mut table);
         match (&route.key.host, &route.key.path) {
-            (None, PathMatch::Default) => default = Some(entry),
+            (None, PathMatch::Default) => table.default = Some(entry),
             (host, _) => hosts.entry(host.as_deref().unwrap_or(ANY_HOST).into()).or_default().push(entry),
         }
     }
@@ -27,7 +26,9 @@ pub fn route_table(desired: &DesiredState) -> RouteTable {
         entries.sort_by(|one, other| order(&one.path).cmp(&order(&other.path)));
         (host, Arc::from(entries))
     });
-    RouteTable { hosts: hosts.collect(), upstreams, default, users: desired.users.clone() }
+    table.hosts = hosts.collect();
+    table.users = desired.users.clone();
+    table
 }
 
 /// The order in which the routes of a host are tried: exact paths, then regular expressions, then prefixes, each the
@@ -44,11 +45,11 @@ fn order(path: &PathMatch) -> (u8, Reverse<usize>, &str, u8) {
     }
 }
 
-fn entry(route: &Route, desired: &DesiredState, upstreams: &mut BTreeMap<String, Arc<[SocketAddr]>>) -> RouteEntry {
+fn entry(route: &Route, desired: &DesiredState, table: &mut RouteTable) -> RouteEntry {
     let backend = &route.backend;
     let service = backend.resolved.as_ref().and_then(|key| desired.services.get(key));
     let upstream = service.and_then(|service| match &service.target {
-        Target::Backends(backends) => Some(upstream(service, backends, upstreams)),
+        Target::Backends(backends) => Some(upstream(service, backends, table)),
         // The model has no such route: its requests would come back for ever.
         Target::Front(_) => None,
     });
@@ -64,21 +65,28 @@ fn entry(route: &Route, desired: &DesiredState, upstreams: &mut BTreeMap<String,
     }
 }
 
-fn upstream(service: &Service, backends: &[Backend], upstreams: &mut BTreeMap<String, Arc<[SocketAddr]>>) -> String {
+fn upstream(service: &Service, backends: &[Backend], table: &mut RouteTable) -> String {
     let key = format!("{}/{}:{}", service.key.namespace, service.key.name, service.key.port);
-    upstreams.entry(key.clone()).or_insert_with(|| endpoints(backends, &service.families));
+    if !table.upstreams.contains_key(&key) {
+        let endpoints = endpoints(backends, &service.families);
+        table.upstreams.insert(key.clone(), endpoints.keys().copied().collect());
+        let first = endpoints.values().next();
+        if endpoints.values().any(|weight| Some(weight) != first) {
+            table.weights.insert(key.clone(), endpoints.into_values().collect());
+        }
+    }
     key
 }
 
-/// Active backends; the terminating ones if there is none, as in a ring. Sorted, each once.
-fn endpoints(backends: &[Backend], families: &[IpFamily]) -> Arc<[SocketAddr]> {
-    let in_state = |state| -> BTreeSet<SocketAddr> {
+/// Active backends and their weights; the terminating ones if there is none, as in a ring. Sorted, each once.
+fn endpoints(backends: &[Backend], families: &[IpFamily]) -> BTreeMap<SocketAddr, u16> {
+    let in_state = |state| -> BTreeMap<SocketAddr, u16> {
         let backends = backends.iter().filter(|backend| backend.state == state);
-        once_per_pod(backends, families).map(|backend| SocketAddr::new(backend.address, backend.port)).collect()
+        let address = |backend: &Backend| SocketAddr::new(backend.address, backend.port);
+        once_per_pod(backends, families).map(|backend| (address(backend), backend.weight)).collect()
     };
     let active = in_state(BackendState::Active);
-    let chosen = if active.is_empty() { in_state(BackendState::Terminating) } else { active };
-    chosen.into_iter().collect()
+    if active.is_empty() { in_state(BackendState::Terminating) } else { active }
 }
 
 /// A pod with an address of each family counts once, by the preferred one: it is no stronger than others.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::pool::{Lease, SharedPool};
+use super::pool::Lease;
 use super::record::Record;
 
 /// Why a body broke off.
@@ -155,7 +155,7 @@ enum Source {
 struct Relay {
     inner: Incoming,
     /// The connection it comes from, which can be used again after its end.
-    lease: Option<(Lease, SharedPool)>,
+    lease: Option<Lease>,
     /// The last frame has come.
     ended: bool,
     stall: Duration,
@@ -169,7 +169,7 @@ impl ResponseBody {
     }
 
     /// What a backend sends. The connection goes back to the pool after the last frame.
-    pub fn relay(inner: Incoming, lease: Option<(Lease, SharedPool)>, stall: Duration, record: Record) -> Self {
+    pub fn relay(inner: Incoming, lease: Option<Lease>, stall: Duration, record: Record) -> Self {
         ResponseBody {
             source: Source::Relay(Relay { inner, lease, ended: false, stall, timer: None }),
             record,
@@ -248,8 +248,8 @@ impl Relay {
 impl Drop for Relay {
     /// The body is over when there is no other frame, or after the last byte of a known length: hyper does not ask then.
     fn drop(&mut self) {
-        if let Some((lease, pool)) = self.lease.take().filter(|_| self.ended || self.inner.is_end_stream()) {
-            pool.give(lease);
+        if let Some(lease) = self.lease.take().filter(|_| self.ended || self.inner.is_end_stream()) {
+            lease.give_back();
         }
     }
 }

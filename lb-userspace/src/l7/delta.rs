@@ -18,6 +18,9 @@ pub struct TableDelta {
     /// Upstreams that are new or changed; `None`: removed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub upstreams: BTreeMap<String, Option<Arc<[SocketAddr]>>>,
+    /// Weights that are new or changed; `None`: removed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, Option<Arc<[u16]>>>,
     /// The table's default, if it changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<DefaultChange>,
@@ -52,6 +55,7 @@ pub fn delta(old: &RouteTable, new: &RouteTable) -> TableDelta {
     TableDelta {
         hosts: map_delta(&old.hosts, &new.hosts),
         upstreams: map_delta(&old.upstreams, &new.upstreams),
+        weights: map_delta(&old.weights, &new.weights),
         default,
         users: map_delta(&old.users, &new.users),
     }
@@ -62,6 +66,7 @@ pub fn apply(table: &mut RouteTable, delta: TableDelta) {
     map_apply(&mut table.hosts, delta.hosts);
     map_apply(&mut table.upstreams, delta.upstreams);
     map_apply(&mut table.users, delta.users);
+    map_apply(&mut table.weights, delta.weights);
     match delta.default {
         Some(DefaultChange::Set(entry)) => table.default = Some(entry),
         Some(DefaultChange::Remove) => table.default = None,

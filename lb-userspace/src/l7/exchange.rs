@@ -1,23 +1,24 @@
 //! A request on its way to the endpoints of its upstream: attempts, retries, and what comes back.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
-use hyper::header::UPGRADE;
+use hyper::header::{HeaderMap, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::Answer;
+use super::balance::Picker;
 use super::body::{Progress, RequestBody, ResponseBody};
 use super::filter::Outbound;
 use super::forward::{self, Follows};
-use super::pool::{Lease, Pool};
+use super::pool::{ConnectError, Lease, Peer, Pool, Reuse};
 use super::proxy::Client;
 use super::record::Record;
+use super::retry::{Attempts, Failure};
 use super::rules::Rule;
 use super::tunnel;
 use super::worker::{Limits, Worker};
@@ -35,17 +36,11 @@ pub struct Relayed {
 
 impl Relayed {
     /// The answer as the client gets it.
-    pub fn into_response(
-        self,
-        worker: &Rc<Worker>,
-        record: Record,
-        pace: Option<(u64, u64)>,
-    ) -> Response<ResponseBody> {
-        let lease = self.lease.map(|lease| (lease, Rc::clone(&worker.pool)));
+    pub fn into_response(self, record: Record, pace: Option<(u64, u64)>) -> Response<ResponseBody> {
         let (mut head, body) = self.response.into_parts();
         // hyper lowers it for clients that speak 1.0.
         head.version = Version::HTTP_11;
-        Response::from_parts(head, ResponseBody::relay(body, lease, self.stall, record).paced(pace))
+        Response::from_parts(head, ResponseBody::relay(body, self.lease, self.stall, record).paced(pace))
     }
 }
 
@@ -59,6 +54,9 @@ pub struct Exchange<'a> {
     outbound: Outbound,
     follows: Follows,
     limits: Times,
+    attempts: Attempts<'a>,
+    /// There is an endpoint that has not been tried.
+    has_more: bool,
     progress: Rc<Progress>,
     /// The body, or what hyper gave back because it had sent nothing of it.
     unsent: Option<Unsent>,
@@ -88,13 +86,16 @@ enum Unsent {
     Request(Box<Request<RequestBody>>),
 }
 
-/// How an attempt ended without an answer.
-enum Failure {
+/// How sending on one connection ended without an answer.
+enum Broken {
     /// Nothing of the request was sent.
     Unsent,
     /// It may have been seen.
-    Broken,
+    Sent,
 }
+
+/// What came of one endpoint: what the client gets, or the answer for it if no other endpoint does better.
+type Attempted = Result<Result<Relayed, Answer>, Answer>;
 
 impl<'a> Exchange<'a> {
     /// Before the first attempt.
@@ -113,7 +114,8 @@ impl<'a> Exchange<'a> {
             Some(_) => Follows::Known,
             None => Follows::Chunks,
         };
-        let repeatable = empty && (head.method.is_idempotent());
+        let attempts = Attempts::new(rule.entry.filters.retry.as_deref());
+        let repeatable = empty && (head.method.is_idempotent() || attempts.repeats_all());
         let proxying = &rule.entry.filters.proxying;
         let limits = Times::new(proxying, &worker.limits);
         let progress = Rc::new(Progress::new(proxying.max_body()));
@@ -126,46 +128,111 @@ impl<'a> Exchange<'a> {
             outbound,
             follows,
             limits,
+            attempts,
+            has_more: false,
             progress,
             unsent: Some(Unsent::Body(body)),
             repeatable,
         }
     }
 
-    /// Tries an endpoint; `None`: the next one may be tried.
-    pub async fn attempt(&mut self, endpoint: SocketAddr) -> Option<Result<Relayed, Answer>> {
+    /// Tries one endpoint after the other.
+    pub async fn run(&mut self, picker: &mut Picker<'_>, record: &mut Record) -> Result<Relayed, Answer> {
+        self.worker.budget.deposit();
+        let mut last = None;
+        while let Some(peer) = picker.next() {
+            record.endpoint(peer.endpoint);
+            self.attempts.begin();
+            self.has_more = picker.has_more();
+            match self.attempt(&peer).await {
+                Ok(result) => return result,
+                Err(answer) => last = Some(answer),
+            }
+        }
+        Err(last.unwrap_or_else(|| Answer::bad_gateway(&self.rule.entry, "no endpoint could be reached")))
+    }
+
+    /// The request's headers, as the client sent them.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    async fn attempt(&mut self, peer: &Rc<Peer>) -> Attempted {
         let counters = &self.worker.counters;
         // A pooled connection that the backend has just closed says nothing about the endpoint: it gets a second chance.
-        while let Some(lease) = self.worker.pool.take(endpoint) {
+        while let Some(lease) = self.idle(peer).await {
             counters.upstream_reuses.increment();
             match self.send(lease).await {
-                Ok(result) => return Some(result),
-                Err(Failure::Unsent) => counters.upstream_retries.increment(),
-                Err(Failure::Broken) if self.repeatable => {
+                Ok(result) => return result,
+                Err(Broken::Unsent) => counters.upstream_retries.increment(),
+                Err(Broken::Sent) if self.repeatable => {
                     counters.upstream_retries.increment();
                     break;
                 }
-                Err(Failure::Broken) => return Some(self.broken()),
+                Err(Broken::Sent) => return self.broken(peer),
             }
         }
-        match Pool::connect(endpoint, self.limits.connect).await {
-            Err(_) => {
-                counters.upstream_failures.increment();
-                self.worker.avoid(endpoint);
-                None
+        match Pool::connect(peer, self.limits.connect).await {
+            Err(error) => {
+                peer.health.unreachable(self.worker.limits.avoid, Instant::now());
+                let failure = match error {
+                    ConnectError::Timeout(_) => Failure::Timeout,
+                    ConnectError::Io(_) | ConnectError::Broken(_) => Failure::Error,
+                };
+                self.unreachable(failure)
             }
             Ok(lease) => {
                 counters.upstream_connections.increment();
                 match self.send(lease).await {
-                    Ok(result) => Some(result),
-                    Err(Failure::Unsent) => {
-                        counters.upstream_failures.increment();
-                        None
-                    }
-                    Err(Failure::Broken) => Some(self.broken()),
+                    Ok(result) => result,
+                    Err(Broken::Unsent) => self.unreachable(Failure::Error),
+                    Err(Broken::Sent) => self.broken(peer),
                 }
             }
         }
+    }
+
+    /// An idle connection. For a request that must not be sent twice it is one that has had every chance to be seen
+    /// closed: the runtime looks at its sockets before a task that yields goes on.
+    async fn idle(&self, peer: &Rc<Peer>) -> Option<Lease> {
+        if self.repeatable {
+            return peer.take(Reuse::Any);
+        }
+        loop {
+            let lease = peer.take(Reuse::Proven)?;
+            tokio::task::yield_now().await;
+            if lease.sender.is_ready() {
+                return Some(lease);
+            }
+        }
+    }
+
+    fn unreachable(&self, failure: Failure) -> Attempted {
+        self.worker.counters.upstream_failures.increment();
+        let answer = match failure {
+            Failure::Timeout => Answer::timeout(&self.rule.entry),
+            _ => Answer::bad_gateway(&self.rule.entry, "no endpoint could be reached"),
+        };
+        let goes_on = self.has_more && self.attempts.go_on(failure, Instant::now());
+        if goes_on { Err(answer) } else { Ok(Err(answer)) }
+    }
+
+    /// The endpoint failed a request that it has, or may have, seen.
+    fn failed(&self, peer: &Peer, failure: Failure, answer: Answer) -> Attempted {
+        self.worker.counters.upstream_failures.increment();
+        peer.health.failed(self.worker.limits.avoid, Instant::now());
+        if self.may_repeat(failure) { Err(answer) } else { Ok(Err(answer)) }
+    }
+
+    /// The request may go to another endpoint although one has, or may have, seen it.
+    fn may_repeat(&self, failure: Failure) -> bool {
+        let now = Instant::now();
+        let repeats =
+            self.has_more && self.repeatable && self.attempts.go_on(failure, now) && self.worker.budget.withdraw(now);
+        if repeats {
+            self.worker.counters.upstream_retries.increment();
+        }
+        repeats
     }
 
     /// When the endpoint has taken too long: to take a part of the body, or to answer after the last one.
@@ -174,40 +241,44 @@ impl<'a> Exchange<'a> {
         self.progress.last() + limit
     }
 
-    fn broken(&self) -> Result<Relayed, Answer> {
+    fn broken(&self, peer: &Peer) -> Attempted {
         if self.progress.is_too_large() {
-            return Err(Answer::too_large());
+            return Ok(Err(Answer::too_large()));
         }
         if let Some(refusal) = self.client.guard.broken_body() {
             self.worker.counters.refused.increment();
-            return Err(Answer::refused(refusal));
+            return Ok(Err(Answer::refused(refusal)));
         }
-        self.worker.counters.upstream_failures.increment();
-        Err(Answer::bad_gateway(&self.rule.entry, "the endpoint broke off without an answer"))
+        let answer = Answer::bad_gateway(&self.rule.entry, "the endpoint broke off without an answer");
+        self.failed(peer, Failure::Error, answer)
     }
 
-    async fn send(&mut self, mut lease: Lease) -> Result<Result<Relayed, Answer>, Failure> {
-        let request = self.request().ok_or(Failure::Broken)?;
+    async fn send(&mut self, mut lease: Lease) -> Result<Attempted, Broken> {
+        let request = self.request().ok_or(Broken::Sent)?;
         self.progress.start();
+        let started = Instant::now();
         let mut answer = std::pin::pin!(lease.sender.try_send_request(request));
         let result = loop {
             tokio::select! {
                 biased;
                 result = &mut answer => break result,
                 () = sleep_until(self.deadline()) => if self.deadline() <= Instant::now() {
-                    self.worker.counters.upstream_failures.increment();
-                    return Ok(Err(Answer::timeout(&self.rule.entry)));
+                    return Ok(self.failed(lease.peer(), Failure::Timeout, Answer::timeout(&self.rule.entry)));
                 },
             }
         };
         match result {
-            Ok(response) => Ok(self.accept(response, lease)),
+            Ok(response) => {
+                let now = Instant::now();
+                lease.peer().latency.observe((now - started).as_secs_f64(), now);
+                Ok(self.accept(response, lease))
+            }
             Err(mut error) => match error.take_message() {
                 Some(request) => {
                     self.unsent = Some(Unsent::Request(Box::new(request)));
-                    Err(Failure::Unsent)
+                    Err(Broken::Unsent)
                 }
-                None => Err(Failure::Broken),
+                None => Err(Broken::Sent),
             },
         }
     }
@@ -225,15 +296,25 @@ impl<'a> Exchange<'a> {
     }
 
     /// Checks an answer; a connection that gave a doubtful one is not used again.
-    fn accept(&mut self, mut response: Response<Incoming>, lease: Lease) -> Result<Relayed, Answer> {
+    fn accept(&mut self, mut response: Response<Incoming>, lease: Lease) -> Attempted {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(response);
+            lease.peer().health.succeeded();
+            return Ok(self.switch(response));
         }
         if let Err(error) = forward::response(response.headers_mut()) {
-            self.worker.counters.upstream_failures.increment();
-            return Err(Answer::bad_gateway(&self.rule.entry, &error.to_string()));
+            let answer = Answer::bad_gateway(&self.rule.entry, &error.to_string());
+            return self.failed(lease.peer(), Failure::Invalid, answer);
         }
-        Ok(Relayed { response, lease: Some(lease), stall: self.limits.answer })
+        let failure = Failure::Status(response.status().as_u16());
+        if self.attempts.is_failure(failure) {
+            lease.peer().health.failed(self.worker.limits.avoid, Instant::now());
+            if self.may_repeat(failure) {
+                return Err(Answer::bad_gateway(&self.rule.entry, "no endpoint gave an answer that is asked for"));
+            }
+        } else {
+            lease.peer().health.succeeded();
+        }
+        Ok(Ok(Relayed { response, lease: Some(lease), stall: self.limits.answer }))
     }
 
     /// The backend speaks another protocol from here on, if that was asked for.

@@ -2,7 +2,7 @@
 //! what they make of its answer.
 
 use hyper::body::Body;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 
 use super::answer::Answer;
@@ -13,12 +13,14 @@ use super::worker::{View, Worker};
 use crate::model::filters::{Filters, Redirect};
 
 mod access;
+mod balance;
 mod basic;
 mod cors;
 mod headers;
 mod limits;
 mod variables;
 
+pub use balance::set_cookie;
 use cors::Allowed;
 use headers::Inbound;
 pub use headers::Outbound;
@@ -33,6 +35,7 @@ pub struct After {
     flight: Option<Flight>,
     /// Bytes per second, and bytes before that holds.
     pace: Option<(u64, u64)>,
+    added: Option<(HeaderName, HeaderValue)>,
 }
 
 impl After {
@@ -46,6 +49,11 @@ impl After {
         self.flight.take()
     }
 
+    /// Adds a header to the answer.
+    pub fn add(&mut self, header: (HeaderName, HeaderValue)) {
+        self.added = Some(header);
+    }
+
     /// Changes the headers of an answer.
     pub fn apply(&self, headers: &mut HeaderMap) {
         if let Some(inbound) = &self.headers {
@@ -53,6 +61,9 @@ impl After {
         }
         if let Some(allowed) = &self.cors {
             allowed.apply(headers);
+        }
+        if let Some((name, value)) = &self.added {
+            headers.append(name, value.clone());
         }
     }
 }
@@ -67,7 +78,8 @@ pub async fn before(
     view: &View,
     after: &mut After,
 ) -> Result<Outbound, Answer> {
-    let Filters { closed, redirect, app_root, access, basic, cors, headers, limits, proxying } = &*rule.entry.filters;
+    let Filters { closed, redirect, app_root, access, basic, cors, headers, limits, proxying, balance, retry: _ } =
+        &*rule.entry.filters;
     if let Some(why) = closed {
         return Err(Answer::closed(&rule.entry, why));
     }
@@ -99,6 +111,7 @@ pub async fn before(
         // The password was for us.
         outbound.removed.push(AUTHORIZATION);
     }
+    outbound.ties = balance.as_ref().map(|balance| balance::ties(balance, &seen));
     Ok(outbound)
 }
 

@@ -1,4 +1,8 @@
-//! Idle connections to backends, one pool per worker: nothing here is shared between cores.
+//! Endpoints as one worker knows them, and its idle connections to them: nothing here is shared between cores.
+
+mod health;
+mod latency;
+mod peer;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,25 +16,18 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::body::RequestBody;
+pub use peer::{Peer, Reuse};
 
 /// Sends requests on one connection.
 pub type Sender = http1::SendRequest<RequestBody>;
 
-/// Most idle connections to one endpoint.
-const MAX_IDLE: usize = 64;
-/// Backends close idle connections too; staying under their usual 60 s and more makes the race rare.
-const IDLE: Duration = Duration::from_secs(50);
+/// Endpoints that are in no table any more are remembered for so long after their last use: names may still lead there.
+const FORGOTTEN: Duration = Duration::from_secs(120);
 
-/// Idle connections to backends.
+/// What a worker knows of endpoints.
 #[derive(Debug, Default)]
 pub struct Pool {
-    idle: RefCell<HashMap<SocketAddr, Vec<Idle>>>,
-}
-
-#[derive(Debug)]
-struct Idle {
-    sender: Sender,
-    since: Instant,
+    peers: RefCell<HashMap<SocketAddr, Rc<Peer>>>,
 }
 
 /// Why there is no connection.
@@ -47,60 +44,55 @@ pub enum ConnectError {
     Broken(#[from] hyper::Error),
 }
 
-/// A connection in use; it goes back to the pool if it is given back.
+/// A connection in use; it goes back to its endpoint's idle ones if it is given back.
 #[derive(Debug)]
 pub struct Lease {
-    /// The endpoint.
-    pub endpoint: SocketAddr,
     /// The connection.
     pub sender: Sender,
-    /// An earlier request has used it.
-    pub reused: bool,
+    load: peer::Load,
+}
+
+impl Lease {
+    /// The endpoint.
+    pub fn peer(&self) -> &Rc<Peer> {
+        self.load.peer()
+    }
+
+    /// Gives back a connection whose answer was read to its end.
+    pub fn give_back(self) {
+        let Lease { sender, load } = self;
+        if !sender.is_closed() {
+            load.peer().keep(sender);
+        }
+    }
 }
 
 impl Pool {
-    /// An idle connection that looks alive; the one that was used last.
-    pub fn take(&self, endpoint: SocketAddr) -> Option<Lease> {
-        let mut idle = self.idle.borrow_mut();
-        let idle = idle.get_mut(&endpoint)?;
-        while let Some(Idle { sender, since }) = idle.pop() {
-            if sender.is_ready() && since.elapsed() < IDLE {
-                return Some(Lease { endpoint, sender, reused: true });
-            }
-        }
-        None
+    /// What is known of an endpoint.
+    pub fn peer(&self, endpoint: SocketAddr) -> Rc<Peer> {
+        let mut peers = self.peers.borrow_mut();
+        Rc::clone(peers.entry(endpoint).or_insert_with(|| Rc::new(Peer::new(endpoint))))
     }
 
     /// Opens a connection and starts to drive it.
-    pub async fn connect(endpoint: SocketAddr, limit: Duration) -> Result<Lease, ConnectError> {
-        let stream = timeout(limit, TcpStream::connect(endpoint)).await??;
+    pub async fn connect(peer: &Rc<Peer>, limit: Duration) -> Result<Lease, ConnectError> {
+        let load = peer::Load::new(peer);
+        let stream = timeout(limit, TcpStream::connect(peer.endpoint)).await??;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // An error here reaches whoever waits for the answer.
         tokio::task::spawn_local(async move { drop(connection.with_upgrades().await) });
-        Ok(Lease { endpoint, sender, reused: false })
+        Ok(Lease { sender, load })
     }
 
-    /// Gives back a connection whose answer was read to its end.
-    pub fn give(&self, lease: Lease) {
-        if lease.sender.is_closed() {
-            return;
-        }
-        let mut idle = self.idle.borrow_mut();
-        let idle = idle.entry(lease.endpoint).or_default();
-        if idle.len() < MAX_IDLE {
-            idle.push(Idle { sender: lease.sender, since: Instant::now() });
-        }
-    }
-
-    /// Closes what is idle for long, closed by the other side, or leads to an endpoint that is not wanted any more.
+    /// Closes what is idle for long, closed by the other side, or leads to an endpoint that is not wanted any more;
+    /// forgets such endpoints.
     pub fn sweep(&self, wanted: impl Fn(SocketAddr) -> bool) {
-        self.idle.borrow_mut().retain(|&endpoint, idle| {
-            idle.retain(|one| wanted(endpoint) && !one.sender.is_closed() && one.since.elapsed() < IDLE);
-            !idle.is_empty()
+        let now = Instant::now();
+        self.peers.borrow_mut().retain(|&endpoint, peer| {
+            let wanted = wanted(endpoint) || now.duration_since(peer.last_used()) < FORGOTTEN;
+            peer.sweep(wanted, now);
+            wanted || Rc::strong_count(peer) > 1
         });
     }
 }
-
-/// A pool that answers' bodies can hold on to.
-pub type SharedPool = Rc<Pool>;

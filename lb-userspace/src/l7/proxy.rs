@@ -9,20 +9,18 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 
 use super::answer::Answer;
+use super::balance::{Endpoints, Picker, Sticky};
 use super::body::ResponseBody;
 use super::exchange::{Exchange, Relayed};
 use super::filter::{self, After};
 use super::forward::Ends;
 use super::guard::Handle;
 use super::host;
-use super::pick;
 use super::record::Record;
 use super::router::Decision;
 use super::rules::Rule;
 use super::worker::{View, Worker};
-
-/// Endpoints that one request tries.
-const MAX_ATTEMPTS: usize = 3;
+use crate::clock;
 
 /// What a client's connection is to its requests.
 #[derive(Debug)]
@@ -62,7 +60,7 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Inc
         Ok(relayed) => {
             record.answered(relayed.response.status().as_u16());
             record.hold(after.take_flight());
-            relayed.into_response(&worker, record, after.pace())
+            relayed.into_response(record, after.pace())
         }
         Err(answer) => own(answer, record),
     };
@@ -106,18 +104,33 @@ async fn forward(
     let (rule, target) = route(&view, &head)?;
     let outbound = filter::before(rule, &head, &body, &client.ends, worker, &view, after).await?;
     let upstream = rule.upstream.and_then(|index| view.upstream(index));
-    let Some((upstream, start)) = upstream.filter(|(upstream, _)| !upstream.endpoints.is_empty()) else {
+    let Some((upstream, turn)) = upstream.filter(|(upstream, _)| !upstream.endpoints.is_empty()) else {
         return Err(Answer::unavailable(&rule.entry, host_of(&head), head.uri.path()));
     };
     record.upstream(&upstream.name);
+    let balance = rule.entry.filters.balance.as_deref();
+    let affinity = balance.and_then(|balance| balance.affinity.as_deref());
+    let ties = outbound.ties.clone().unwrap_or_default();
+    let endpoints =
+        Endpoints { addresses: &upstream.endpoints, weights: upstream.weights.as_deref(), pool: &worker.pool };
+    let sticky = affinity.map(|affinity| Sticky::new(affinity, ties.cookie, &upstream.name, worker.random()));
+    let mut picker = Picker::new(endpoints, balance, ties.hash, sticky, turn);
     let mut exchange = Exchange::new(worker, client, rule, head, body, target, outbound);
-    for endpoint in pick::order(&upstream.endpoints, start, |endpoint| worker.avoids(endpoint)).take(MAX_ATTEMPTS) {
-        record.endpoint(endpoint);
-        if let Some(result) = exchange.attempt(endpoint).await {
-            return result;
-        }
+    let result = exchange.run(&mut picker, record).await;
+    if let (Some(affinity), Some(value), Ok(_)) = (affinity, picker.tell(), &result)
+        && let Some(cookie) = filter::set_cookie(
+            affinity,
+            &upstream.name,
+            value,
+            &rule.entry.path,
+            ties.secure,
+            exchange.headers(),
+            clock::wall(),
+        )
+    {
+        after.add(cookie);
     }
-    Err(Answer::bad_gateway(&rule.entry, "no endpoint could be reached"))
+    result
 }
 
 /// The guard has seen to it that a target in absolute form names the same host.

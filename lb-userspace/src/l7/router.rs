@@ -36,6 +36,8 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// Where it is served.
     pub endpoints: Arc<[SocketAddr]>,
+    /// Shares of the endpoints; `None`: all the same.
+    pub weights: Option<Arc<[u16]>>,
 }
 
 /// What becomes of a request.
@@ -60,7 +62,11 @@ impl Router {
         let upstreams: Vec<Upstream> = table
             .upstreams
             .iter()
-            .map(|(name, endpoints)| Upstream { name: name.as_str().into(), endpoints: endpoints.clone() })
+            .map(|(name, endpoints)| Upstream {
+                name: name.as_str().into(),
+                endpoints: endpoints.clone(),
+                weights: table.weights.get(name).filter(|weights| weights.len() == endpoints.len()).cloned(),
+            })
             .collect();
         let indexes: HashMap<&str, usize> =
             table.upstreams.keys().enumerate().map(|(i, name)| (name.as_str(), i)).collect();

@@ -20,6 +20,9 @@ pub struct RouteTable {
     pub hosts: BTreeMap<String, Arc<[RouteEntry]>>,
     /// Endpoints of each upstream that a route names; the key is `namespace/service:port`.
     pub upstreams: BTreeMap<String, Arc<[SocketAddr]>>,
+    /// Shares of the endpoints of an upstream, in their order, where they are not all the same.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, Arc<[u16]>>,
     /// Where requests go that no route wants; without one the front answers 404 itself.
     pub default: Option<RouteEntry>,
     /// Users that routes ask passwords of; the key is [`crate::model::filters::BasicAuth::users`].

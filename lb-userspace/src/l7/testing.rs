@@ -61,12 +61,10 @@ pub(crate) fn tables() -> impl Strategy<Value = RouteTable> {
     (
         prop::collection::btree_map(host, routes, 0..4),
         prop::collection::btree_map("u[0-3]", endpoints, 0..4),
+        prop::collection::btree_map("u[0-3]", prop::collection::vec(1u16..9, 0..3).prop_map(Arc::from), 0..3),
         prop::option::of(route_entry().prop_map(|e| RouteEntry { path: PathMatch::Default, ..e })),
     )
-        .prop_map(|(hosts, upstreams, default): (BTreeMap<_, _>, BTreeMap<_, _>, _)| RouteTable {
-            hosts,
-            upstreams,
-            default,
-            ..RouteTable::default()
+        .prop_map(|(hosts, upstreams, weights, default): (BTreeMap<_, _>, BTreeMap<_, _>, BTreeMap<_, _>, _)| {
+            RouteTable { hosts, upstreams, weights, default, ..RouteTable::default() }
         })
 }

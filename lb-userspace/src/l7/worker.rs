@@ -5,8 +5,8 @@ mod limits;
 mod view;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::poll_fn;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -25,9 +25,11 @@ use super::connection;
 use super::control::BACKLOG;
 use super::counters::Counters;
 use super::limiter::Limiter;
-use super::pool::{Pool, SharedPool};
+use super::pool::Pool;
+use super::retry::Budget;
 use super::router::Router;
 use super::verifier::Verifier;
+use crate::siphash::UNKEYED;
 pub use limits::Limits;
 pub use view::View;
 
@@ -94,8 +96,10 @@ pub struct Worker {
     pub limiter: Arc<Limiter>,
     /// Who may log in.
     pub verifier: Verifier,
-    /// Idle connections to backends.
-    pub pool: SharedPool,
+    /// What it knows of endpoints.
+    pub pool: Pool,
+    /// How often requests may be repeated.
+    pub budget: Budget,
     /// Its end of the access log.
     pub log: RefCell<Log>,
     /// What it counts.
@@ -103,7 +107,7 @@ pub struct Worker {
     /// How far it is on its way out.
     pub stage: watch::Sender<Stage>,
     view: RefCell<Rc<View>>,
-    avoided: RefCell<HashMap<SocketAddr, Instant>>,
+    random: Cell<u64>,
     open: watch::Sender<usize>,
 }
 
@@ -125,12 +129,13 @@ impl Worker {
             limits,
             limiter,
             verifier: Verifier::default(),
-            pool: Rc::new(Pool::default()),
+            pool: Pool::default(),
+            budget: Budget::default(),
             log: RefCell::new(log),
             counters: SharedCounters(shared),
             stage: watch::Sender::new(Stage::Serving),
             view: RefCell::new(Rc::new(View::new(Arc::default()))),
-            avoided: RefCell::default(),
+            random: Cell::new(RandomState::new().hash_one(0)),
             open: watch::Sender::new(0),
         }
     }
@@ -145,15 +150,11 @@ impl Worker {
         *self.stage.borrow() > Stage::Serving
     }
 
-    /// The endpoint could not be reached.
-    pub fn avoid(&self, endpoint: SocketAddr) {
-        self.avoided.borrow_mut().insert(endpoint, Instant::now() + self.limits.avoid);
-    }
-
-    /// The endpoint could not be reached a moment ago.
-    pub fn avoids(&self, endpoint: SocketAddr) -> bool {
-        let avoided = self.avoided.borrow();
-        !avoided.is_empty() && avoided.get(&endpoint).is_some_and(|until| *until > Instant::now())
+    /// A random number; nothing secret hangs on it.
+    pub fn random(&self) -> u64 {
+        let next = self.random.get().wrapping_add(1);
+        self.random.set(next);
+        UNKEYED.hash(&next.to_le_bytes())
     }
 
     /// Counts as an open connection until it is dropped.
@@ -169,8 +170,6 @@ impl Worker {
     }
 
     fn sweep(&self) {
-        let now = Instant::now();
-        self.avoided.borrow_mut().retain(|_, until| *until > now);
         let view = self.view();
         let wanted: std::collections::HashSet<_> =
             view.router.upstreams.iter().flat_map(|upstream| upstream.endpoints.iter().copied()).collect();

@@ -5,20 +5,24 @@ use serde::{Deserialize, Serialize};
 
 mod access;
 mod auth;
+mod balance;
 mod cors;
 mod headers;
 mod limits;
 mod proxying;
 mod redirect;
+mod retry;
 mod template;
 
 pub use access::Access;
 pub use auth::BasicAuth;
+pub use balance::{Affinity, Algorithm, Balance, HashBy, SameSite};
 pub use cors::{Cors, Origin};
 pub use headers::{Headers, Replace};
 pub use limits::{GlobalLimit, RequestLimits};
 pub use proxying::Proxying;
 pub use redirect::Redirect;
+pub use retry::Retry;
 pub use template::{Template, TemplateError, Variable, Variables};
 
 /// The filters of a route. Those of one Ingress share an instance.
@@ -43,6 +47,10 @@ pub struct Filters {
     pub limits: Option<Box<RequestLimits>>,
     /// Times and sizes.
     pub proxying: Proxying,
+    /// How an endpoint is chosen.
+    pub balance: Option<Box<Balance>>,
+    /// When another endpoint is tried.
+    pub retry: Option<Box<Retry>>,
 }
 
 impl Filters {
@@ -57,6 +65,8 @@ impl Filters {
         labels.extend(self.headers.as_ref().map(|_| "headers".to_owned()));
         labels.extend(self.limits.as_ref().map(|_| "limits".to_owned()));
         labels.extend(self.cors.as_ref().map(|_| "cors".to_owned()));
+        labels.extend(self.balance.as_ref().map(|balance| balance.label()));
+        labels.extend(self.retry.as_ref().map(|_| "next-upstream".to_owned()));
         labels
     }
 }

@@ -38,6 +38,8 @@ pub struct Metadata {
     pub name: String,
     /// Empty for kinds that have none; filled with `default` where a kind has one and none was written.
     pub namespace: String,
+    /// Given by the API; files rarely have one.
+    pub uid: Option<String>,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
     /// RFC 3339 in UTC, so the order of the text is that of time.

@@ -52,7 +52,7 @@ impl Site {
         Self::start(&ingress("web", "a.example", "/", annotations), &[("web", web)])
     }
 
-    /// Serves manifests; each pod is the only endpoint of a Service of its name, port 80.
+    /// Serves manifests; each pod is an endpoint of a Service of its name, port 80.
     pub(crate) fn start(manifests: &str, pods: &[(&str, &Pod)]) -> Self {
         let (manifests_dir, run) = (directory(), directory());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
@@ -63,8 +63,10 @@ impl Site {
         let mut services = String::new();
         for (number, (name, pod)) in (1u8..).zip(pods) {
             endpoints.push((SocketAddr::from(([192, 0, 2, number], 8080)), pod.address));
-            services.push_str(&service(name, number));
+            services.push_str(&endpoint(name, number));
         }
+        let names: std::collections::BTreeSet<_> = pods.iter().map(|(name, _)| *name).collect();
+        services.extend(names.into_iter().map(service));
         std::fs::write(manifests_dir.path().join("services.yaml"), services).expect("written");
         let mut site =
             Site { front: Some(front), runtime, manifests: manifests_dir, _run: run, endpoints, problems: Vec::new() };
@@ -154,10 +156,15 @@ spec:\n  rules:\n  - host: {host:?}\n    http:\n      paths:\n      - path: {pat
     )
 }
 
-fn service(name: &str, number: u8) -> String {
+fn service(name: &str) -> String {
     format!(
-        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{port: 80, targetPort: 8080}}]}}\n\
----\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata: {{name: {name}-1, labels: {{kubernetes.io/service-name: {name}}}}}\n\
+        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{port: 80, targetPort: 8080}}]}}\n"
+    )
+}
+
+fn endpoint(name: &str, number: u8) -> String {
+    format!(
+        "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata: {{name: {name}-{number}, labels: {{kubernetes.io/service-name: {name}}}}}\n\
 ports: [{{port: 8080}}]\nendpoints: [{{addresses: [192.0.2.{number}]}}]\n"
     )
 }

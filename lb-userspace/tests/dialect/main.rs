@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait with deadlines")]
 
 mod access;
+mod affinity;
+mod balancing;
 mod basic;
 mod cors;
 mod harness;
@@ -12,3 +14,4 @@ mod limits;
 mod pod;
 mod proxying;
 mod redirects;
+mod retries;

@@ -50,6 +50,19 @@ impl Pod {
         Pod { address, seen }
     }
 
+    /// Accepts by its backlog alone, and answers nothing, for as long as the test runs.
+    pub(crate) fn silent() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        std::mem::forget(listener);
+        Self::at(address)
+    }
+
+    /// Answers with this text.
+    pub(crate) fn named(name: &'static str) -> Self {
+        Self::answering(move |_| answer("200 OK", &[], name))
+    }
+
     /// Somebody else who listens there.
     pub(crate) fn at(address: SocketAddr) -> Self {
         Pod { address, seen: Arc::default() }

@@ -53,6 +53,13 @@ impl Variables for Seen<'_> {
 }
 
 impl Seen<'_> {
+    /// The client speaks TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        let mut scheme = String::new();
+        self.append(&Variable::Scheme, &mut scheme);
+        scheme == "https"
+    }
+
     fn request_uri(&self) -> &str {
         self.head.uri.path_and_query().map_or("/", |path| path.as_str())
     }

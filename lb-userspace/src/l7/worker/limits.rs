@@ -15,7 +15,7 @@ pub struct Limits {
     pub connect: Duration,
     /// For the head of an answer after the request's last byte, and between two parts of its body.
     pub answer: Duration,
-    /// An endpoint that could not be reached is tried last for so long.
+    /// An endpoint that fails is tried last for so long, the first time; then twice as long, and so on.
     pub avoid: Duration,
     /// A draining worker accepts for at least so long: its successor takes over meanwhile.
     pub hand_over: Duration,

@@ -17,6 +17,8 @@ use crate::model::{ObjectRef, Problem, Users};
 use crate::source::kinds::Ingress;
 
 mod access;
+mod affinity;
+mod balance;
 mod basic;
 mod context;
 mod cors;
@@ -26,6 +28,7 @@ mod limits;
 mod proxying;
 mod redirects;
 mod refused;
+mod retries;
 mod similar;
 pub(in crate::translate) mod value;
 
@@ -80,6 +83,8 @@ pub(in crate::translate) struct Asked {
     changes: headers::Changes,
     limits: limits::Limits,
     proxying: Proxying,
+    balancing: balance::Balancing,
+    retries: retries::Retries,
 }
 
 impl Asked {
@@ -95,6 +100,8 @@ impl Asked {
             limits: self.limits.limits(),
             proxying: self.proxying,
             closed: context.closed.take(),
+            balance: self.balancing.balance(context),
+            retry: self.retries.retry(),
         }
     }
 }
@@ -109,11 +116,15 @@ pub(in crate::translate) fn all() -> impl Iterator<Item = (&'static str, &'stati
         headers::ANNOTATIONS,
         limits::ANNOTATIONS,
         proxying::ANNOTATIONS,
+        balance::ANNOTATIONS,
+        affinity::ANNOTATIONS,
+        retries::ANNOTATIONS,
         refused::ANNOTATIONS,
         later::ANNOTATIONS,
     ];
     let nginx = nginx.into_iter().flatten().map(|annotation| (NGINX, annotation));
-    nginx.chain(later::OWN.iter().map(|annotation| (WEIR, annotation)))
+    let own = [balance::OWN, later::OWN].into_iter().flatten().map(|annotation| (WEIR, annotation));
+    nginx.chain(own)
 }
 
 /// Reads the annotations of an Ingress.

@@ -1,0 +1,151 @@
+//! One endpoint: its idle connections, how much it has to do, how well it does.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::health::Health;
+use super::latency::Latency;
+use super::{Lease, Sender};
+
+/// Most idle connections to one endpoint.
+const MAX_IDLE: usize = 64;
+/// Backends close idle connections too; staying under their usual 60 s and more makes the race rare.
+const IDLE: Duration = Duration::from_secs(50);
+/// A request that must not be sent twice uses only a connection that was used so recently: some servers close after 2 s.
+const FRESH: Duration = Duration::from_secs(1);
+/// An endpoint that left a connection open for so long after an answer keeps connections.
+const KEPT: Duration = Duration::from_millis(20);
+
+/// Which idle connection will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// Any: should the endpoint close it just now, the request is sent again.
+    Any,
+    /// One that is least likely to be closed just now: the request must not be sent twice (RFC 9112 section 9.3.1).
+    Proven,
+}
+
+/// An endpoint as one worker knows it.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its address.
+    pub endpoint: SocketAddr,
+    /// Whether it fails.
+    pub health: Health,
+    /// How long its answers take.
+    pub latency: Latency,
+    /// When the worker got to know it.
+    pub since: Instant,
+    idle: RefCell<Vec<Idle>>,
+    in_flight: Cell<u32>,
+    used: Cell<Instant>,
+    /// It has been seen to keep connections after an answer.
+    keeps: Cell<bool>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: Sender,
+    since: Instant,
+}
+
+impl Peer {
+    pub(super) fn new(endpoint: SocketAddr) -> Self {
+        let now = Instant::now();
+        Peer {
+            endpoint,
+            health: Health::default(),
+            latency: Latency::new(now),
+            since: now,
+            idle: RefCell::default(),
+            in_flight: Cell::new(0),
+            used: Cell::new(now),
+            keeps: Cell::new(false),
+        }
+    }
+
+    #[cfg(test)]
+    pub(in crate::l7) fn loaded(self: &Rc<Self>) -> Load {
+        Load::new(self)
+    }
+
+    /// Requests whose answers are awaited or on their way.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.get()
+    }
+
+    pub(super) fn last_used(&self) -> Instant {
+        self.used.get()
+    }
+
+    /// An idle connection that looks alive; the one that was used last.
+    pub fn take(self: &Rc<Self>, reuse: Reuse) -> Option<Lease> {
+        let now = Instant::now();
+        let mut idle = self.idle.borrow_mut();
+        if reuse == Reuse::Proven && !self.proves_to_keep(&idle, now) {
+            return None;
+        }
+        while let Some(Idle { sender, since }) = idle.pop() {
+            let age = now.duration_since(since);
+            if !sender.is_ready() {
+                self.keeps.set(self.keeps.get() && age > FRESH);
+            } else if reuse == Reuse::Proven && age > FRESH {
+                // The ones below are older still.
+                idle.push(Idle { sender, since });
+                return None;
+            } else if age < IDLE {
+                return Some(Lease { sender, load: Load::new(self) });
+            }
+        }
+        None
+    }
+
+    fn proves_to_keep(&self, idle: &[Idle], now: Instant) -> bool {
+        let kept = |one: &Idle| one.sender.is_ready() && now.duration_since(one.since) > KEPT;
+        // The first is the oldest.
+        if !self.keeps.get() && idle.first().is_some_and(kept) {
+            self.keeps.set(true);
+        }
+        self.keeps.get()
+    }
+
+    pub(super) fn keep(&self, sender: Sender) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < MAX_IDLE {
+            idle.push(Idle { sender, since: Instant::now() });
+        }
+    }
+
+    pub(super) fn sweep(&self, wanted: bool, now: Instant) {
+        let mut idle = self.idle.borrow_mut();
+        self.proves_to_keep(&idle, now);
+        idle.retain(|one| wanted && !one.sender.is_closed() && now.duration_since(one.since) < IDLE);
+    }
+}
+
+/// One request's part in what an endpoint has to do.
+#[derive(Debug)]
+pub(in crate::l7) struct Load(Rc<Peer>);
+
+impl Load {
+    pub(super) fn new(peer: &Rc<Peer>) -> Self {
+        peer.in_flight.set(peer.in_flight.get() + 1);
+        peer.used.set(Instant::now());
+        Load(Rc::clone(peer))
+    }
+
+    pub(super) fn peer(&self) -> &Rc<Peer> {
+        &self.0
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+        self.0.used.set(Instant::now());
+    }
+}
