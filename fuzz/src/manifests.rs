@@ -47,7 +47,8 @@ fn compiled(desired: &DesiredState) {
     let address: BTreeSet<_> = ["192.0.2.1".parse(), "2001:db8::1".parse()].into_iter().flatten().collect();
     let node = Node {
         node_addresses: address.clone(),
-        front_addresses: address,
+        front_addresses: address.clone(),
+        tls_addresses: address,
         settings: tables::Settings { snat_ports: (15_000, 29_999), ..tables::Settings::default() },
         http_port: 80,
         https_port: 443,

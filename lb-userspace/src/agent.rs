@@ -61,7 +61,8 @@ async fn serve(config: Config, level: LevelHandle) -> Result<(), AgentError> {
     let listener = admin::bind(config.admin).await?;
     let dataplane = Dataplane::start(&facts.dataplane_config(&config)).await?;
     tokio::spawn(dataplane.follow_next_hops()?.run());
-    let front = Front::start(FrontConfig::new(dataplane.run_dir())).await?;
+    let tls = config.manifests.https_port != 0;
+    let front = Front::start(FrontConfig { tls, ..FrontConfig::new(dataplane.run_dir()) }).await?;
 
     let problems = StatusSink::default();
     let metrics = Metrics::default();

@@ -26,13 +26,15 @@ pub use l7::route_table;
 pub struct Node {
     /// Addresses on which NodePorts answer.
     pub node_addresses: BTreeSet<IpAddr>,
-    /// Those of them on which the front answers: no other socket of the host listens on its port there.
+    /// Those of them on which the front answers for HTTP: no other socket of the host listens on its port there.
     pub front_addresses: BTreeSet<IpAddr>,
+    /// The same for HTTPS.
+    pub tls_addresses: BTreeSet<IpAddr>,
     /// Settings of the data plane; `node_ports` is found by `compile`.
     pub settings: Settings,
     /// Port of the front on the node's addresses; 0: none.
     pub http_port: u16,
-    /// The same for HTTPS. 0 as long as the front has no HTTPS listener: packets would go nowhere.
+    /// The same for HTTPS.
     pub https_port: u16,
     /// How many ids there are.
     pub limits: Limits,

@@ -3,7 +3,7 @@
 //! ```text
 //! agent:  RouteTable ─supervisor─ snapshot, delta ─┐ control socket      ┌─ counters, version in force
 //! front:                                           └─> Router ─> worker (one per core) ─> backend
-//!                      client ─> guard ─> hyper ─> proxy ─(router, balance, pool)──────────────┘
+//!              client ─> (tls) ─> guard ─> hyper ─> proxy ─(router, balance, pool)──────────────┘
 //! ```
 
 pub mod access_log;
@@ -20,6 +20,7 @@ pub mod forward;
 pub mod front;
 pub mod guard;
 pub mod host;
+pub mod http2;
 pub mod limiter;
 pub mod parameters;
 pub mod password;
@@ -36,6 +37,7 @@ pub mod supervisor;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod tls;
 pub mod tunnel;
 pub mod verifier;
 pub mod worker;

@@ -32,3 +32,4 @@ pub mod status;
 pub mod tables;
 pub mod telemetry;
 pub mod translate;
+pub mod x509;

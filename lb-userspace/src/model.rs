@@ -3,6 +3,7 @@
 //! Everything here is plain data with `Eq` and a defined order, so that "has it changed?" is `==`.
 
 pub mod backend;
+pub mod certificate;
 pub mod desired;
 pub mod family;
 pub mod filters;
@@ -11,13 +12,16 @@ pub mod problem;
 pub mod protocol;
 pub mod route;
 pub mod service;
+pub mod tls;
 pub mod users;
 
 pub use backend::{Backend, BackendState};
+pub use certificate::Certificate;
 pub use desired::DesiredState;
 pub use family::IpFamily;
 pub use problem::{ObjectRef, Problem, Severity};
 pub use protocol::Protocol;
 pub use route::{BackendRef, PathMatch, Route, RouteKey};
 pub use service::{Forwarding, FrontListener, Frontend, FrontendKind, Service, ServiceKey, ServiceType, Target};
+pub use tls::{Tls, TlsHost};
 pub use users::{PasswordHash, Users};

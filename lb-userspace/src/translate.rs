@@ -46,6 +46,8 @@ pub struct Settings {
     pub https_port: u16,
     /// Namespace and name of the Service for requests that no Ingress wants.
     pub default_backend_service: Option<(String, String)>,
+    /// Namespace and name of the Secret with the certificate for hosts that have none.
+    pub default_ssl_certificate: Option<(String, String)>,
     /// Namespace and name of the ConfigMap with the settings of the front.
     pub configmap: Option<(String, String)>,
     /// Namespace and name of the ConfigMap that maps TCP ports of the front to Services.
@@ -68,6 +70,7 @@ impl Default for Settings {
             http_port: 80,
             https_port: 443,
             default_backend_service: None,
+            default_ssl_certificate: None,
             configmap: None,
             tcp_services_configmap: None,
             udp_services_configmap: None,
@@ -84,13 +87,13 @@ pub fn translate(objects: &Objects, settings: &Settings) -> (DesiredState, Vec<P
     node_ports::assign(&mut drafts, settings, &mut problems);
     conflicts::between_frontends(&mut drafts, &mut problems);
     let services = drafts.into_iter().map(|draft| (draft.service.key.clone(), draft.service)).collect();
-    let (routes, users) = ingress::translate_all(objects, settings, &services, &mut problems);
+    let (routes, users, tls) = ingress::translate_all(objects, settings, &services, &mut problems);
     configmap::check_named(objects, settings, &services, &mut problems);
     pods::check(objects, &mut problems);
     locate(objects, &mut problems);
     problems.extend(objects.problems());
     problem::sort(&mut problems);
-    (DesiredState { services, routes, users }, problems)
+    (DesiredState { services, routes, users, tls }, problems)
 }
 
 fn translate_services(objects: &Objects, settings: &Settings, problems: &mut Vec<Problem>) -> Vec<service::Draft> {

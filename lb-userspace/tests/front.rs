@@ -148,8 +148,10 @@ async fn tables_come_into_force_and_shutdown_leaves_nothing() {
     let front = start(dir.path(), all_to(backend("one"))).await;
     let process = Process::of(&front);
     let port = front.status().port;
-    // Two workers, and one listener of each family that the machine has.
-    assert!(matches!(front.listeners().len(), 2 | 4), "{:?}", front.listeners());
+    // Two workers, and one listener of each scheme and family that the machine has.
+    let listeners = front.listeners();
+    assert!(matches!(listeners.http.len(), 2 | 4), "{listeners:?}");
+    assert_eq!(listeners.http.len(), listeners.https.len());
     assert_eq!(ask(port).await.expect("an answer"), "one");
 
     let table = all_to(backend("two"));

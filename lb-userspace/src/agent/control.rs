@@ -163,8 +163,8 @@ impl Control {
 
     /// Whether somebody came to listen, or left, where the front would answer.
     fn look_for_others(&mut self) {
-        let port = self.config.manifests.http_port;
-        let taken = tokio::task::block_in_place(|| node::taken("--http-port", port, &self.facts.nodeport_addresses));
+        let taken = || node::taken(&self.config.manifests, &self.facts.nodeport_addresses);
+        let taken = tokio::task::block_in_place(taken);
         if taken != self.taken {
             self.taken = taken;
             self.schedule.changed(clock::now());

@@ -29,9 +29,9 @@ pub(super) async fn run(config: &Config) -> Result<(), AgentError> {
     let settings = config.manifests.settings(Some(&facts.name), &facts.node_ips);
     let (desired, mut problems) = translate(&objects, &settings);
     problems.extend(config.not_yet.iter().cloned());
-    let taken = node::taken("--http-port", config.manifests.http_port, &facts.nodeport_addresses);
-    problems.extend(taken.problem);
-    let (compiled, _) = compile(&desired, &facts.node(config, &taken.addresses), &Ids::restore(&actual));
+    let taken = node::taken(&config.manifests, &facts.nodeport_addresses);
+    problems.extend(taken.problems.iter().cloned());
+    let (compiled, _) = compile(&desired, &facts.node(config, &taken), &Ids::restore(&actual));
     problems.extend(compiled.problems);
     let unread: Vec<_> = objects.unread().collect();
     let (tables, kept) = match unread.is_empty() {

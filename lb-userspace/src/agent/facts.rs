@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::error::AgentError;
-use super::node;
+use super::node::{self, Taken};
 use crate::compile::{self, Limits};
 use crate::config::Config;
 use crate::dataplane::{self, addresses};
@@ -32,11 +32,13 @@ impl Facts {
         Ok(Self { name: name(config), node_ips, nodeport_addresses })
     }
 
-    /// What compilation needs to know of the node; on the addresses in `taken` somebody else has the front's port.
-    pub(super) fn node(&self, config: &Config, taken: &BTreeSet<IpAddr>) -> compile::Node {
+    /// What compilation needs to know of the node; on addresses that are `taken` somebody else has the front's port.
+    pub(super) fn node(&self, config: &Config, taken: &Taken) -> compile::Node {
+        let free = |taken| self.nodeport_addresses.difference(taken).copied().collect();
         compile::Node {
             node_addresses: self.nodeport_addresses.clone(),
-            front_addresses: self.nodeport_addresses.difference(taken).copied().collect(),
+            front_addresses: free(&taken.http),
+            tls_addresses: free(&taken.https),
             settings: Settings {
                 snat_ports: config.snat_ports,
                 node_ports: None,
@@ -45,8 +47,7 @@ impl Facts {
                 front_mark: config.fwmark,
             },
             http_port: config.manifests.http_port,
-            // Nobody listens for HTTPS yet.
-            https_port: 0,
+            https_port: config.manifests.https_port,
             limits: Limits { services: config.sizes.services, backends: config.sizes.backends },
         }
     }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::config::Manifests;
 use crate::model::problem::code;
 use crate::model::{ObjectRef, Problem};
 use crate::sockets::{self, Listening};
@@ -33,27 +34,35 @@ fn by_others(address: IpAddr) -> bool {
 /// Where other sockets of the host keep the front from answering.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Taken {
-    /// Addresses on which the front would hide them.
-    pub(super) addresses: BTreeSet<IpAddr>,
+    /// Addresses on which the front would hide them from clients of HTTP.
+    pub(super) http: BTreeSet<IpAddr>,
+    /// The same for HTTPS.
+    pub(super) https: BTreeSet<IpAddr>,
     /// Says so, and who it is.
-    pub(super) problem: Option<Problem>,
+    pub(super) problems: Vec<Problem>,
 }
 
-/// Looks who listens on a port of the front.
-pub(super) fn taken(flag: &str, port: u16, addresses: &BTreeSet<IpAddr>) -> Taken {
+/// Looks who listens on the ports of the front.
+pub(super) fn taken(manifests: &Manifests, addresses: &BTreeSet<IpAddr>) -> Taken {
+    let (http, problem) = taken_of("--http-port", manifests.http_port, addresses);
+    let (https, other) = taken_of("--https-port", manifests.https_port, addresses);
+    Taken { http, https, problems: problem.into_iter().chain(other).collect() }
+}
+
+fn taken_of(flag: &str, port: u16, addresses: &BTreeSet<IpAddr>) -> (BTreeSet<IpAddr>, Option<Problem>) {
     if port == 0 {
-        return Taken::default();
+        return Default::default();
     }
     match sockets::listening_on(port) {
         Ok(listening) => {
             let addresses = answered(&listening, addresses);
             let holder = || sockets::holder(&listening);
             let problem = (!addresses.is_empty()).then(|| port_taken(flag, port, &addresses, holder()));
-            Taken { addresses, problem }
+            (addresses, problem)
         }
         Err(error) => {
             tracing::warn!(%error, port, "cannot see who listens on the front's port");
-            Taken::default()
+            Default::default()
         }
     }
 }
@@ -95,12 +104,13 @@ mod tests {
     fn a_taken_port_names_holder_and_addresses() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let found = taken("--http-port", port, &addresses(&["127.0.0.1", "192.0.2.1"]));
-        assert_eq!(found.addresses, addresses(&["127.0.0.1"]));
-        let message = found.problem.unwrap().message;
+        let taken = |port, at: &[&str]| taken_of("--http-port", port, &addresses(at));
+        let (found, problem) = taken(port, &["127.0.0.1", "192.0.2.1"]);
+        assert_eq!(found, addresses(&["127.0.0.1"]));
+        let message = problem.unwrap().message;
         assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
         assert!(message.contains("127.0.0.1") && !message.contains("192.0.2.1"), "{message}");
-        assert_eq!(taken("--http-port", port, &addresses(&["192.0.2.1"])), Taken::default());
-        assert_eq!(taken("--http-port", 0, &addresses(&["127.0.0.1"])), Taken::default());
+        assert_eq!(taken(port, &["192.0.2.1"]), Default::default());
+        assert_eq!(taken(0, &["127.0.0.1"]), Default::default());
     }
 }

@@ -39,12 +39,6 @@ pub(super) fn maps_changed(entries: usize) -> Problem {
     Problem::warning(code::MAPS_CHANGED, &ObjectRef::default(), what)
 }
 
-/// Nobody listens for HTTPS.
-pub(super) fn https(port: u16) -> Option<Problem> {
-    let what = "TLS is not built yet: the front does not listen for HTTPS";
-    (port != 0).then(|| Problem::info(code::NOT_YET, &ObjectRef::default(), what).at("--https-port", port))
-}
-
 /// What keeps the front from serving as it should.
 pub(super) fn front(status: &FrontStatus) -> Vec<Problem> {
     let object = ObjectRef::default();

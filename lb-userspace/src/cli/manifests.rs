@@ -25,6 +25,9 @@ pub struct ManifestArgs {
     /// Service that gets the requests which no Ingress wants
     #[arg(long, value_name = "NS/NAME")]
     pub default_backend_service: Option<String>,
+    /// Secret with the certificate for hosts that have none [default: one that the front makes itself]
+    #[arg(long, value_name = "NS/NAME")]
+    pub default_ssl_certificate: Option<String>,
     /// ConfigMap with settings of the front
     #[arg(long, value_name = "NS/NAME")]
     pub configmap: Option<String>,

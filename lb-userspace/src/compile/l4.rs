@@ -111,7 +111,11 @@ impl Claims {
         let service =
             ServiceKey { namespace: String::new(), name: FRONT_SERVICE.into(), port, protocol: Protocol::Tcp };
         let mut holders = BTreeMap::<ServiceKey, FrontendKey>::new();
-        for &address in &node.front_addresses {
+        let addresses = match listener {
+            FrontListener::Http => &node.front_addresses,
+            FrontListener::Https => &node.tls_addresses,
+        };
+        for &address in addresses {
             let family = IpFamily::of(address);
             let key = FrontendKey { address, port, protocol: Protocol::Tcp };
             let on_every_node = FrontendKey { address: family.unspecified(), ..key };

@@ -28,6 +28,7 @@ pub fn route_table(desired: &DesiredState) -> RouteTable {
     });
     table.hosts = hosts.collect();
     table.users = desired.users.clone();
+    table.tls = desired.tls.clone();
     table
 }
 

@@ -26,6 +26,8 @@ pub struct Manifests {
     pub https_port: u16,
     /// Gets the requests that no Ingress wants.
     pub default_backend_service: Option<ObjectName>,
+    /// Holds the certificate for hosts that have none.
+    pub default_ssl_certificate: Option<ObjectName>,
     /// Settings of the front.
     pub configmap: Option<ObjectName>,
     /// Exposes TCP services.
@@ -51,6 +53,11 @@ impl Manifests {
                 "--default-backend-service",
                 args.default_backend_service.as_deref(),
             ),
+            default_ssl_certificate: object(
+                flags,
+                "--default-ssl-certificate",
+                args.default_ssl_certificate.as_deref(),
+            ),
             configmap: object(flags, "--configmap", args.configmap.as_deref()),
             tcp_services_configmap: object(flags, "--tcp-services-configmap", args.tcp_services_configmap.as_deref()),
             udp_services_configmap: object(flags, "--udp-services-configmap", args.udp_services_configmap.as_deref()),
@@ -75,6 +82,7 @@ impl Manifests {
             http_port: self.http_port,
             https_port: self.https_port,
             default_backend_service: self.default_backend_service.clone(),
+            default_ssl_certificate: self.default_ssl_certificate.clone(),
             configmap: self.configmap.clone(),
             tcp_services_configmap: self.tcp_services_configmap.clone(),
             udp_services_configmap: self.udp_services_configmap.clone(),

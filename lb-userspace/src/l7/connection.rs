@@ -1,6 +1,7 @@
 //! One client connection from accept to close.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,30 +10,88 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::forward::Ends;
 use super::guard::{Guard, MAX_HEAD};
+use super::http2;
 use super::proxy::{self, Client};
+use super::tls;
 use super::worker::{Stage, Worker};
 
+/// What is spoken on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
 /// Starts to serve a connection on this worker.
-pub fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+pub fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, scheme: Scheme) {
     worker.counters.connections.increment();
     let (worker, open) = (Rc::clone(worker), worker.opened());
     tokio::task::spawn_local(async move {
-        serve(&worker, stream, peer).await;
+        serve(&worker, stream, peer, scheme).await;
         worker.counters.connections_ended.increment();
         drop(open);
     });
 }
 
-async fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+async fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, scheme: Scheme) {
     // The address that the client connected to: the VIP.
     let Ok(front) = stream.local_addr() else { return };
     prepare(&stream);
+    match scheme {
+        Scheme::Http => http(worker, stream, Ends::new(peer, front)).await,
+        // What only TLS needs takes no memory of other connections.
+        Scheme::Https => Box::pin(https(worker, stream, peer, front)).await,
+    }
+}
+
+/// HTTP/1, unless the client begins with what only HTTP/2 begins with (RFC 9113 section 3.3).
+async fn http(worker: &Rc<Worker>, stream: TcpStream, ends: Ends) {
+    let limit = worker.limits.client.idle;
+    let first = tokio::select! {
+        first = timeout(limit, http2::begins(&stream)) => first,
+        () = closing(worker) => return http1(worker, stream, ends).await,
+    };
+    match first {
+        Ok(Ok(false)) => http1(worker, stream, ends).await,
+        Ok(Ok(true)) => Box::pin(http2::serve(worker, stream, ends)).await,
+        Ok(Err(_)) | Err(_) => {}
+    }
+}
+
+async fn https(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, front: SocketAddr) {
+    worker.counters.tls_handshakes.increment();
+    let secured = match Box::pin(timeout(worker.limits.handshake, accept(worker, stream))).await {
+        Ok(Ok(secured)) => secured,
+        Ok(Err(_)) | Err(_) => return worker.counters.tls_failures.increment(),
+    };
+    let ends = Ends::secured(peer, front, secured.session);
+    if secured.is_h2 {
+        http2::serve(worker, secured.stream, ends).await;
+    } else {
+        http1(worker, secured.stream, ends).await;
+    }
+}
+
+async fn accept(worker: &Rc<Worker>, stream: TcpStream) -> io::Result<tls::Secured> {
+    let view = worker.view();
+    let server = view.router.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+    tls::accept(server, stream).await
+}
+
+async fn http1<I>(worker: &Rc<Worker>, stream: I, ends: Ends)
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let (guard, handle) = Guard::new(stream, worker.limits.client);
-    let client = Rc::new(Client::new(Ends::new(peer, front), handle));
+    let client = Rc::new(Client::new(ends, handle));
     let service_client = Rc::clone(&client);
     let service = service_fn(move |request| {
         let answer = proxy::answer(Rc::clone(worker), Rc::clone(&service_client), request);
@@ -58,10 +117,16 @@ async fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
 
 /// Waits until the connection may be closed between two requests. One that has not had its first request yet gets time
 /// to send it: a client that connects and sees the connection close does not try again by itself.
-async fn to_be_closed(worker: &Rc<Worker>, client: &Client) {
-    let mut stage = worker.stage.subscribe();
-    let closing = |stage: &Stage| *stage == Stage::Closing || (*stage == Stage::Draining && client.has_been_served());
-    if stage.wait_for(closing).await.is_err() {
+pub(super) async fn to_be_closed(worker: &Rc<Worker>, client: &Client) {
+    until(worker, |stage| stage == Stage::Closing || (stage == Stage::Draining && client.has_been_served())).await;
+}
+
+async fn closing(worker: &Rc<Worker>) {
+    until(worker, |stage| stage == Stage::Closing).await;
+}
+
+async fn until(worker: &Rc<Worker>, reached: impl Fn(Stage) -> bool) {
+    if worker.stage.subscribe().wait_for(|stage| reached(*stage)).await.is_err() {
         std::future::pending::<()>().await;
     }
 }

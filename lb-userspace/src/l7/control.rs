@@ -1,5 +1,5 @@
 //! What agent and front say to each other over the control socket: frames of JSON behind their length, and once, at the
-//! start, the listeners.
+//! start, the listeners: those of HTTP with the first message, those of HTTPS with a byte of their own behind it.
 
 use std::io::{IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
@@ -14,6 +14,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use zeroize::Zeroizing;
 
 use super::counters::FrontCounters;
 use super::delta::TableDelta;
@@ -21,7 +22,7 @@ use super::table::RouteTable;
 
 /// Raised with every change of the messages. Agent and front are the same binary, so it differs only by mistake.
 pub const PROTOCOL: u32 = 1;
-/// Most listeners of a front in one family: those of both go in one message, and the kernel takes 253 descriptors in it
+/// Most listeners of a front for one scheme in one family: those of both families go in one message, and the kernel takes 253 descriptors in it
 /// (`SCM_MAX_FD`, include/net/scm.h).
 pub const MAX_LISTENERS: usize = 126;
 const _: () = assert!(MAX_LISTENERS <= lb_common::limits::LISTENERS_PER_KIND as usize);
@@ -35,8 +36,11 @@ pub const MAX_FRAME: usize = 256 << 20;
 pub struct Hello {
     /// [`PROTOCOL`].
     pub protocol: u32,
-    /// Number of listeners.
+    /// Number of listeners for HTTP.
     pub listeners: usize,
+    /// Number of listeners for HTTPS.
+    #[serde(default)]
+    pub tls_listeners: usize,
     /// Write the access log to stdout.
     pub access_log: bool,
 }
@@ -121,32 +125,64 @@ pub enum ControlError {
     },
 }
 
+/// Sockets that listen.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// Where plain HTTP is spoken.
+    pub http: Vec<TcpListener>,
+    /// Where TLS is spoken.
+    pub https: Vec<TcpListener>,
+}
+
 /// Sends the first message. The socket blocks.
-pub fn send_hello(socket: &UnixStream, access_log: bool, listeners: &[TcpListener]) -> Result<(), ControlError> {
-    let hello = Hello { protocol: PROTOCOL, listeners: listeners.len(), access_log };
-    let bytes = frame(&hello)?;
+pub fn send_hello(socket: &UnixStream, access_log: bool, listeners: &Listeners) -> Result<(), ControlError> {
+    let Listeners { http, https } = listeners;
+    let hello = Hello { protocol: PROTOCOL, listeners: http.len(), tls_listeners: https.len(), access_log };
+    send_with(socket, &frame(&hello)?, http)?;
+    if https.is_empty() { Ok(()) } else { send_with(socket, &[0], https) }
+}
+
+fn send_with(socket: &UnixStream, bytes: &[u8], listeners: &[TcpListener]) -> Result<(), ControlError> {
     let descriptors: Vec<BorrowedFd<'_>> = listeners.iter().map(AsFd::as_fd).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2 * MAX_LISTENERS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+    if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(ControlError::Listeners { found: listeners.len(), expected: 2 * MAX_LISTENERS });
     }
     // A new socket takes a message of this size whole.
     let sent =
-        sendmsg(socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL).map_err(std::io::Error::from)?;
+        sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL).map_err(std::io::Error::from)?;
     if sent == bytes.len() { Ok(()) } else { Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into()) }
 }
 
 /// Receives the first message. The socket blocks.
-pub fn receive_hello(mut socket: &UnixStream) -> Result<(Hello, Vec<TcpListener>), ControlError> {
+pub fn receive_hello(mut socket: &UnixStream) -> Result<(Hello, Listeners), ControlError> {
     let mut length = [0; 4];
+    let http = receive_with(socket, &mut length)?;
+    let mut bytes = vec![0; checked_length(length, MAX_REPORT)?];
+    socket.read_exact(&mut bytes)?;
+    let hello: Hello = serde_json::from_slice(&bytes)?;
+    if hello.protocol != PROTOCOL {
+        return Err(ControlError::Protocol { found: hello.protocol });
+    }
+    let https = if hello.tls_listeners > 0 { receive_with(socket, &mut [0])? } else { Vec::new() };
+    let (found, expected) = (http.len() + https.len(), hello.listeners + hello.tls_listeners);
+    if (http.len(), https.len()) != (hello.listeners, hello.tls_listeners) || found == 0 {
+        return Err(ControlError::Listeners { found, expected: expected.max(1) });
+    }
+    Ok((hello, Listeners { http, https }))
+}
+
+/// The first bytes of a message, and the listeners that come with them.
+fn receive_with(socket: &UnixStream, bytes: &mut [u8]) -> Result<Vec<TcpListener>, ControlError> {
+    let expected = bytes.len();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2 * MAX_LISTENERS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     // The descriptors come with the first bytes, and the kernel reads no further than that message.
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::WAITALL;
     let received =
-        recvmsg(socket, &mut [IoSliceMut::new(&mut length)], &mut ancillary, flags).map_err(std::io::Error::from)?;
-    if received.bytes != length.len() {
+        recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut ancillary, flags).map_err(std::io::Error::from)?;
+    if received.bytes != expected {
         return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
     }
     let mut listeners: Vec<TcpListener> = Vec::new();
@@ -155,21 +191,13 @@ pub fn receive_hello(mut socket: &UnixStream) -> Result<(Hello, Vec<TcpListener>
             listeners.extend(descriptors.map(|descriptor: OwnedFd| TcpListener::from(descriptor)));
         }
     }
-    let mut bytes = vec![0; checked_length(length, MAX_REPORT)?];
-    socket.read_exact(&mut bytes)?;
-    let hello: Hello = serde_json::from_slice(&bytes)?;
-    if hello.protocol != PROTOCOL {
-        return Err(ControlError::Protocol { found: hello.protocol });
-    }
-    if hello.listeners != listeners.len() || listeners.is_empty() {
-        return Err(ControlError::Listeners { found: listeners.len(), expected: hello.listeners.max(1) });
-    }
-    Ok((hello, listeners))
+    Ok(listeners)
 }
 
 /// Writes one message.
 pub async fn write<T: Serialize>(out: &mut (impl AsyncWrite + Unpin), message: &T) -> Result<(), ControlError> {
-    Ok(out.write_all(&frame(message)?).await?)
+    // There may be keys in it.
+    Ok(out.write_all(&Zeroizing::new(frame(message)?)).await?)
 }
 
 /// Reads one message; `None` at the end of the stream.
@@ -184,7 +212,7 @@ pub async fn read<T: DeserializeOwned>(
     };
     let length = checked_length(length, limit)?;
     // What was not received takes no memory, whatever the length claims.
-    let mut bytes = Vec::new();
+    let mut bytes = Zeroizing::new(Vec::new());
     input.take(length as u64).read_to_end(&mut bytes).await?;
     if bytes.len() < length {
         return Ok(None);
@@ -224,8 +252,8 @@ mod tests {
     #[test]
     fn listeners_travel_with_the_first_message() {
         let (agent, front) = UnixStream::pair().expect("a pair");
-        let listeners: Vec<_> =
-            (0..2 * MAX_LISTENERS).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+        let open = |count| (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+        let listeners = Listeners { http: open(2 * MAX_LISTENERS), https: open(3) };
         send_hello(&agent, true, &listeners).expect("sent");
         (&agent).write_all(b"next").expect("sent");
         let (hello, received) = receive_hello(&front).expect("received");
@@ -233,7 +261,8 @@ mod tests {
         let ports = |listeners: &[TcpListener]| {
             listeners.iter().map(|one| one.local_addr().expect("bound")).collect::<Vec<_>>()
         };
-        assert_eq!(ports(&received), ports(&listeners));
+        assert_eq!(ports(&received.http), ports(&listeners.http));
+        assert_eq!(ports(&received.https), ports(&listeners.https));
         let mut next = [0; 4];
         (&front).read_exact(&mut next).expect("the next message is untouched");
         assert_eq!(&next, b"next");

@@ -16,6 +16,12 @@ pub struct Counters {
     pub requests: [Counter; 5],
     /// Requests refused by the guard; they are in `requests` too.
     pub refused: Counter,
+    /// Connections on which TLS was to be spoken.
+    pub tls_handshakes: Counter,
+    /// Of those, without a good handshake.
+    pub tls_failures: Counter,
+    /// Connections that speak HTTP/2.
+    pub http2_connections: Counter,
     /// Connections to backends opened.
     pub upstream_connections: Counter,
     /// Requests sent on a connection that an earlier request had opened.
@@ -65,6 +71,9 @@ impl Counters {
             active_connections: self.connections.get().saturating_sub(self.connections_ended.get()),
             requests: self.requests.each_ref().map(Counter::get),
             refused: self.refused.get(),
+            tls_handshakes: self.tls_handshakes.get(),
+            tls_failures: self.tls_failures.get(),
+            http2_connections: self.http2_connections.get(),
             upstream_connections: self.upstream_connections.get(),
             upstream_reuses: self.upstream_reuses.get(),
             upstream_failures: self.upstream_failures.get(),
@@ -86,6 +95,12 @@ pub struct FrontCounters {
     pub requests: [u64; 5],
     /// Requests refused because their framing or Host is doubtful; they are in `requests` too.
     pub refused: u64,
+    /// Connections on which TLS was to be spoken.
+    pub tls_handshakes: u64,
+    /// Of those, without a good handshake.
+    pub tls_failures: u64,
+    /// Connections that speak HTTP/2.
+    pub http2_connections: u64,
     /// Connections to backends opened.
     pub upstream_connections: u64,
     /// Requests sent on a connection that an earlier request had opened.
@@ -113,6 +128,9 @@ impl AddAssign for FrontCounters {
             *sum += part;
         }
         self.refused += other.refused;
+        self.tls_handshakes += other.tls_handshakes;
+        self.tls_failures += other.tls_failures;
+        self.http2_connections += other.http2_connections;
         self.upstream_connections += other.upstream_connections;
         self.upstream_reuses += other.upstream_reuses;
         self.upstream_failures += other.upstream_failures;

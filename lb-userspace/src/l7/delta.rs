@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::table::{RouteEntry, RouteTable};
-use crate::model::Users;
+use crate::model::{Certificate, Tls, TlsHost, Users};
 
 /// The writes that turn one table into another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,53 @@ pub struct TableDelta {
     /// Users of Secrets that are new or changed; `None`: removed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub users: BTreeMap<String, Option<Arc<Users>>>,
+    /// What changed of TLS.
+    #[serde(default, skip_serializing_if = "TlsDelta::is_empty")]
+    pub tls: TlsDelta,
+}
+
+/// What changed of TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TlsDelta {
+    /// Certificates that are new or changed; `None`: removed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub certificates: BTreeMap<String, Option<Arc<Certificate>>>,
+    /// Hosts that are new or changed; `None`: removed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<String, Option<TlsHost>>,
+    /// The rest, if any of it changed; with neither certificates nor hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Tls>,
+}
+
+impl TlsDelta {
+    /// Nothing changed.
+    pub fn is_empty(&self) -> bool {
+        *self == TlsDelta::default()
+    }
+
+    fn new(old: &Tls, new: &Tls) -> Self {
+        let rest = |tls: &Tls| {
+            let Tls { certificates: _, hosts: _, default } = tls;
+            Tls { default: default.clone(), ..Tls::default() }
+        };
+        let changed = rest(new);
+        TlsDelta {
+            certificates: map_delta(&old.certificates, &new.certificates),
+            hosts: map_delta(&old.hosts, &new.hosts),
+            rest: (rest(old) != changed).then_some(changed),
+        }
+    }
+
+    fn apply(self, tls: &mut Tls) {
+        if let Some(rest) = self.rest {
+            let (certificates, hosts) = (std::mem::take(&mut tls.certificates), std::mem::take(&mut tls.hosts));
+            *tls = Tls { certificates, hosts, ..rest };
+        }
+        map_apply(&mut tls.certificates, self.certificates);
+        map_apply(&mut tls.hosts, self.hosts);
+    }
 }
 
 /// A change of the table's default.
@@ -58,6 +105,7 @@ pub fn delta(old: &RouteTable, new: &RouteTable) -> TableDelta {
         weights: map_delta(&old.weights, &new.weights),
         default,
         users: map_delta(&old.users, &new.users),
+        tls: TlsDelta::new(&old.tls, &new.tls),
     }
 }
 
@@ -67,6 +115,7 @@ pub fn apply(table: &mut RouteTable, delta: TableDelta) {
     map_apply(&mut table.upstreams, delta.upstreams);
     map_apply(&mut table.users, delta.users);
     map_apply(&mut table.weights, delta.weights);
+    delta.tls.apply(&mut table.tls);
     match delta.default {
         Some(DefaultChange::Set(entry)) => table.default = Some(entry),
         Some(DefaultChange::Remove) => table.default = None,

@@ -4,6 +4,7 @@
 //! so the front is the first one and the only one to believe.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
@@ -13,6 +14,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, Uri, Version};
 
 use super::filter::Outbound;
+use super::tls::Session;
 
 /// Both ends of a client's connection, as headers tell them.
 #[derive(Clone, Debug)]
@@ -21,28 +23,51 @@ pub struct Ends {
     pub client: SocketAddr,
     /// The VIP and port that the client connected to.
     pub front: SocketAddr,
+    /// What TLS tells; `None`: the connection is plain.
+    pub session: Option<Rc<Session>>,
     client_address: HeaderValue,
     front_authority: HeaderValue,
     front_port: HeaderValue,
 }
 
 impl Ends {
-    /// Of one connection.
+    /// Of a plain connection.
     pub fn new(client: SocketAddr, front: SocketAddr) -> Self {
+        Self::of(client, front, None)
+    }
+
+    /// Of a connection over TLS.
+    pub fn secured(client: SocketAddr, front: SocketAddr, session: Rc<Session>) -> Self {
+        Self::of(client, front, Some(session))
+    }
+
+    fn of(client: SocketAddr, front: SocketAddr, session: Option<Rc<Session>>) -> Self {
         // Digits, dots and colons are always valid in a header.
         let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown"));
+        let usual = if session.is_some() { 443 } else { 80 };
         let authority = match front {
-            SocketAddr::V4(front) if front.port() == 80 => front.ip().to_string(),
-            SocketAddr::V6(front) if front.port() == 80 => format!("[{}]", front.ip()),
+            SocketAddr::V4(front) if front.port() == usual => front.ip().to_string(),
+            SocketAddr::V6(front) if front.port() == usual => format!("[{}]", front.ip()),
             front => front.to_string(),
         };
         Ends {
             client,
             front,
+            session,
             client_address: value(client.ip().to_canonical().to_string()),
             front_authority: value(authority),
             front_port: HeaderValue::from(front.port()),
         }
+    }
+
+    /// The connection is one over TLS.
+    pub fn is_secured(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// The scheme of URLs that lead here.
+    pub fn scheme(&self) -> &'static str {
+        if self.is_secured() { "https" } else { "http" }
     }
 }
 
@@ -69,7 +94,9 @@ pub fn request(head: &Parts, target: Uri, follows: Follows, ends: &Ends, outboun
     let host = headers.entry(HOST).or_insert_with(|| missing_host(head, ends)).clone();
     headers.insert(X_FORWARDED_HOST, host);
     headers.insert(X_FORWARDED_FOR, ends.client_address.clone());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    for name in [X_FORWARDED_PROTO, X_FORWARDED_SCHEME, X_SCHEME] {
+        headers.insert(name, HeaderValue::from_static(ends.scheme()));
+    }
     headers.insert(X_FORWARDED_PORT, ends.front_port.clone());
     headers.insert(X_REAL_IP, ends.client_address.clone());
     match follows {
@@ -158,7 +185,9 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_SCHEME: HeaderName = HeaderName::from_static("x-forwarded-scheme");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const X_SCHEME: HeaderName = HeaderName::from_static("x-scheme");
 
 /// `Expect` is here because the front itself says 100 when it begins to read the body; `Trailer` because trailers of
 /// requests are not passed on.
@@ -170,7 +199,11 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// such interfaces turn into a setting of HTTP clients (CVE-2016-5385).
 fn is_ours_to_tell(name: &HeaderName) -> bool {
     let ours = |name: &str| {
-        name.starts_with("x-forwarded-") || name == "x-real-ip" || name == "proxy" || name == FORWARDED.as_str()
+        name.starts_with("x-forwarded-")
+            || name == "x-real-ip"
+            || name == "x-scheme"
+            || name == "proxy"
+            || name == FORWARDED.as_str()
     };
     let name = name.as_str();
     ours(name) || (name.contains('_') && ours(&name.replace('_', "-")))
@@ -203,8 +236,15 @@ mod tests {
         lines
     }
 
-    const ADDED: [&str; 4] =
-        ["x-forwarded-for: 192.0.2.7", "x-forwarded-host: a", "x-forwarded-port: 80", "x-forwarded-proto: http"];
+    const ADDED: [&str; 7] = [
+        "x-forwarded-for: 192.0.2.7",
+        "x-forwarded-host: a",
+        "x-forwarded-port: 80",
+        "x-forwarded-proto: http",
+        "x-forwarded-scheme: http",
+        "x-real-ip: 192.0.2.7",
+        "x-scheme: http",
+    ];
 
     #[test]
     fn hop_by_hop_headers_end_here() {
@@ -229,7 +269,6 @@ mod tests {
         );
         let mut expected = vec!["accept: b", "accept: c", "content-length: 3", "host: a"];
         expected.extend(ADDED);
-        expected.push("x-real-ip: 192.0.2.7");
         assert_eq!(lines, expected);
     }
 
@@ -252,7 +291,6 @@ mod tests {
         );
         let mut expected = vec!["host: a"];
         expected.extend(ADDED);
-        expected.push("x-real-ip: 192.0.2.7");
         assert_eq!(lines, expected);
     }
 

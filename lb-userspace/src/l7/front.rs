@@ -7,7 +7,6 @@ mod descriptors;
 mod workers;
 
 use std::io;
-use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -19,11 +18,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::control::{self, ControlError, FromFront, Hello, ToFront};
+use super::control::{self, ControlError, FromFront, Hello, Listeners, ToFront};
 use super::counters::FrontCounters;
 use super::delta;
 use super::router::Router;
 use super::table::RouteTable;
+use super::tls;
 use super::worker::Limits;
 use workers::Workers;
 
@@ -45,6 +45,9 @@ pub enum FrontError {
         #[source]
         source: io::Error,
     },
+    /// Nothing could be encrypted.
+    #[error("TLS is not available")]
+    Tls(#[source] tls::TlsError),
     /// A worker ended by itself.
     #[error("worker {worker} ended: {reason}")]
     Worker {
@@ -89,18 +92,19 @@ fn control_socket() -> Result<UnixStream, FrontError> {
     descriptor.try_clone_to_owned().map(UnixStream::from).map_err(start_error("copy the control socket"))
 }
 
-async fn run(control: UnixStream, hello: &Hello, listeners: Vec<TcpListener>) -> Result<(), FrontError> {
+async fn run(control: UnixStream, hello: &Hello, listeners: Listeners) -> Result<(), FrontError> {
     control.set_nonblocking(true).map_err(start_error("set up the control socket"))?;
     let control = tokio::net::UnixStream::from_std(control).map_err(start_error("set up the control socket"))?;
     let terminate = signal(SignalKind::terminate()).map_err(start_error("listen for SIGTERM"))?;
     let (from_agent, to_agent) = control.into_split();
     let descriptors = descriptors::raise().map_err(start_error("raise the limit of open descriptors"))?;
+    let tls = tls::Builder::new().map_err(FrontError::Tls)?;
     let listeners = workers::per_worker(listeners);
     let clients = descriptors::clients_per_worker(descriptors, listeners.len());
     let limits = Limits { clients, ..Limits::default() };
     let (workers, log_written) = Workers::start(listeners, hello.access_log, limits)?;
     let mut front =
-        Front { to_agent: Some(to_agent), workers, table: RouteTable::default(), version: 0, acknowledged: 0 };
+        Front { to_agent: Some(to_agent), workers, table: RouteTable::default(), tls, version: 0, acknowledged: 0 };
     let result = front.serve(listen(from_agent), terminate).await;
     drop(front);
     // The last lines; but not if nobody reads them.
@@ -137,6 +141,7 @@ struct Front {
     to_agent: Option<OwnedWriteHalf>,
     workers: Workers,
     table: RouteTable,
+    tls: tls::Builder,
     version: u64,
     acknowledged: u64,
 }
@@ -196,7 +201,15 @@ impl Front {
 
     fn put_in_force(&mut self, version: u64) {
         self.version = version;
-        self.workers.routes.send_replace(Arc::new(Router::new(version, &self.table)));
+        let mut router = Router::new(version, &self.table);
+        router.tls = match self.tls.server(&self.table.tls) {
+            Ok(server) => Some(server),
+            Err(error) => {
+                tracing::error!(error = %crate::l7::chain(&error), "TLS stays as it was");
+                self.workers.routes.borrow().tls.clone()
+            }
+        };
+        self.workers.routes.send_replace(Arc::new(router));
     }
 
     /// A version is in force when the last worker serves from it.

@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 pub use framer::{Body, Framer, MAX_HEAD, Step};
+pub use head::{MAX_HEADERS, passes_for_another};
 
 /// Why a request is refused before anyone looks at what it asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,8 @@ pub struct Refusal {
     pub reason: &'static str,
 }
 
-const fn refuse(status: u16, reason: &'static str) -> Refusal {
+/// A refusal with this status and reason.
+pub const fn refuse(status: u16, reason: &'static str) -> Refusal {
     Refusal { status, reason }
 }
 

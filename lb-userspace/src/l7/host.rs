@@ -41,6 +41,12 @@ pub fn normalise(authority: &str) -> Option<Cow<'_, str>> {
     })
 }
 
+/// Both name the same host and port; `usual` is the port of whoever names none.
+pub fn is_same(one: &str, other: &str, usual: u16) -> bool {
+    let port = |authority| split(authority).map(|(_, port)| port.unwrap_or(usual));
+    normalise(one) == normalise(other) && port(one) == port(other)
+}
+
 /// Names as they are used: RFC 3986 would allow escapes and sub-delimiters as well, which no host of a rule can have.
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)

@@ -14,7 +14,7 @@ use super::body::ResponseBody;
 use super::exchange::{Exchange, Relayed};
 use super::filter::{self, After};
 use super::forward::Ends;
-use super::guard::Handle;
+use super::guard::{Handle, Refusal};
 use super::host;
 use super::record::Record;
 use super::router::Decision;
@@ -27,7 +27,7 @@ use crate::clock;
 pub struct Client {
     /// Both ends.
     pub ends: Ends,
-    /// The guard in front of hyper.
+    /// The guard in front of hyper; one that does nothing where HTTP/2 is spoken.
     pub guard: Handle,
     served: Cell<bool>,
 }
@@ -49,7 +49,8 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Inc
     let mut record = Record::new(&worker, &client.ends, &request);
     client.served.set(true);
     let mut after = After::default();
-    let result = match client.guard.refusal() {
+    let refusal = client.guard.refusal().or_else(|| request.extensions().get::<Refusal>().copied());
+    let result = match refusal {
         Some(refusal) => {
             record.refused();
             Err(Answer::refused(refusal))

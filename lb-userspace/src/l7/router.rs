@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::path::{CanonicalPath, PathError};
 use super::rules::{HostRules, Rule};
 use super::table::RouteTable;
+use super::tls;
 use crate::model::Users;
 
 /// A route table prepared for matching.
@@ -22,6 +23,8 @@ pub struct Router {
     pub upstreams: Vec<Upstream>,
     /// Users that rules ask passwords of.
     pub users: BTreeMap<String, Arc<Users>>,
+    /// What handshakes of TLS are made with; `None`: there is no TLS.
+    pub tls: Option<tls::Server>,
     exact: HashMap<Box<str>, HostRules>,
     /// By what follows the first label, without its dot.
     wildcard: HashMap<Box<str>, HostRules>,

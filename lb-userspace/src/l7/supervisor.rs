@@ -11,14 +11,13 @@ mod process;
 mod session;
 
 use std::io;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::control::ControlError;
+use super::control::{ControlError, Listeners};
 use super::counters::FrontCounters;
 use super::table::RouteTable;
 use pid_file::PidFile;
@@ -35,13 +34,21 @@ pub struct FrontConfig {
     pub cores: usize,
     /// The access log goes to standard output.
     pub access_log: bool,
+    /// There are listeners for HTTPS.
+    pub tls: bool,
 }
 
 impl FrontConfig {
     /// All cores, with an access log.
     pub fn new(run_dir: impl Into<PathBuf>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        FrontConfig { program: PathBuf::from("/proc/self/exe"), run_dir: run_dir.into(), cores, access_log: true }
+        FrontConfig {
+            program: PathBuf::from("/proc/self/exe"),
+            run_dir: run_dir.into(),
+            cores,
+            access_log: true,
+            tls: true,
+        }
     }
 }
 
@@ -58,8 +65,10 @@ pub struct FrontStatus {
     pub restarts: u64,
     /// Number of listeners.
     pub listeners: usize,
-    /// Loopback port of the listeners.
+    /// Loopback port of the listeners for HTTP.
     pub port: u16,
+    /// Loopback port of those for HTTPS; 0: there are none.
+    pub tls_port: u16,
     /// Routes in the table that was published last.
     pub routes: usize,
     /// What all processes since the start of the agent have counted.
@@ -121,7 +130,7 @@ pub fn end_left(run_dir: &Path) -> io::Result<Vec<u32>> {
 /// The front as the agent has it. Dropped without [`Front::shutdown`], the process goes on serving what it has.
 #[derive(Debug)]
 pub struct Front {
-    listeners: Arc<[TcpListener]>,
+    listeners: Arc<Listeners>,
     published: watch::Sender<Published>,
     status: watch::Sender<FrontStatus>,
     shutdown: watch::Sender<bool>,
@@ -131,14 +140,17 @@ pub struct Front {
 impl Front {
     /// Opens the listeners and starts the process. An earlier agent's front is drained once this one has a table.
     pub async fn start(config: FrontConfig) -> Result<Front, SupervisorError> {
-        let opened = listeners::open(config.cores).map_err(SupervisorError::Listen)?;
+        let http = listeners::open(config.cores).map_err(SupervisorError::Listen)?;
+        let https = config.tls.then(|| listeners::open(config.cores)).transpose();
+        let https = https.map_err(SupervisorError::Listen)?.unwrap_or_default();
         let status = FrontStatus {
-            listeners: opened.listeners.len(),
-            port: opened.port,
-            not_transparent: opened.not_transparent,
+            listeners: http.listeners.len() + https.listeners.len(),
+            port: http.port,
+            tls_port: https.port,
+            not_transparent: http.not_transparent,
             ..FrontStatus::default()
         };
-        let listeners: Arc<[TcpListener]> = opened.listeners.into();
+        let listeners = Arc::new(Listeners { http: http.listeners, https: https.listeners });
         let (published, status) = (watch::Sender::new(Published::default()), watch::Sender::new(status));
         let shutdown = watch::Sender::new(false);
         let supervisor = Supervisor::start(
@@ -154,7 +166,7 @@ impl Front {
 
     /// The listeners, for the data plane's steering. Hand them over before the first table is published: with that an
     /// earlier front begins to drain.
-    pub fn listeners(&self) -> &[TcpListener] {
+    pub fn listeners(&self) -> &Listeners {
         &self.listeners
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::filters::Filters;
 use crate::model::route::Rewrite;
-use crate::model::{PathMatch, Users};
+use crate::model::{PathMatch, Tls, Users};
 
 /// All of layer 7 that the front needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub struct RouteTable {
     /// Users that routes ask passwords of; the key is [`crate::model::filters::BasicAuth::users`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub users: BTreeMap<String, Arc<Users>>,
+    /// Certificates, and which host has which.
+    #[serde(default)]
+    pub tls: Tls,
 }
 
 /// One route.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::table::{RouteEntry, RouteTable};
-use crate::model::PathMatch;
 use crate::model::route::Rewrite;
+use crate::model::{Certificate, PathMatch, Tls, TlsHost};
 
 pub(crate) fn entry(path: PathMatch, upstream: Option<&str>) -> RouteEntry {
     RouteEntry {
@@ -53,6 +53,27 @@ fn route_entry() -> impl Strategy<Value = RouteEntry> {
     )
 }
 
+/// Not one that could be used.
+fn certificate() -> impl Strategy<Value = Arc<Certificate>> {
+    ("[a-z]{3}", "[a-z]{3}", prop::option::of(prop::collection::vec(any::<u8>(), 3)), any::<i64>()).prop_map(
+        |(chain, key, staple, until)| {
+            let (key, names) = (key.into(), vec!["a.example".to_owned()]);
+            Arc::new(Certificate { chain, key, staple, names, not_before: 0, not_after: until })
+        },
+    )
+}
+
+fn tls() -> impl Strategy<Value = Tls> {
+    let secret = "default/[a-c]";
+    let host = prop::option::of(secret).prop_map(|certificate| TlsHost { certificate });
+    (
+        prop::collection::btree_map(secret, certificate(), 0..3),
+        prop::collection::btree_map("(\\*|[ab])\\.example", host, 0..3),
+        prop::option::of(secret),
+    )
+        .prop_map(|(certificates, hosts, default)| Tls { certificates, hosts, default })
+}
+
 pub(crate) fn tables() -> impl Strategy<Value = RouteTable> {
     let host = prop_oneof![Just("*".to_owned()), "[ab]\\.example", Just("*.example".to_owned())];
     let routes = prop::collection::vec(route_entry(), 0..5).prop_map(Arc::from);
@@ -63,8 +84,11 @@ pub(crate) fn tables() -> impl Strategy<Value = RouteTable> {
         prop::collection::btree_map("u[0-3]", endpoints, 0..4),
         prop::collection::btree_map("u[0-3]", prop::collection::vec(1u16..9, 0..3).prop_map(Arc::from), 0..3),
         prop::option::of(route_entry().prop_map(|e| RouteEntry { path: PathMatch::Default, ..e })),
+        tls(),
     )
-        .prop_map(|(hosts, upstreams, weights, default): (BTreeMap<_, _>, BTreeMap<_, _>, BTreeMap<_, _>, _)| {
-            RouteTable { hosts, upstreams, weights, default, ..RouteTable::default() }
-        })
+        .prop_map(
+            |(hosts, upstreams, weights, default, tls): (BTreeMap<_, _>, BTreeMap<_, _>, BTreeMap<_, _>, _, _)| {
+                RouteTable { hosts, upstreams, weights, default, tls, ..RouteTable::default() }
+            },
+        )
 }

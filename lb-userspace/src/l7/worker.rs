@@ -21,7 +21,7 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
 
 use super::access_log::Log;
-use super::connection;
+use super::connection::{self, Scheme};
 use super::control::BACKLOG;
 use super::counters::Counters;
 use super::limiter::Limiter;
@@ -52,8 +52,8 @@ impl Shared {
 /// What a worker is given to start.
 #[derive(Debug)]
 pub struct Start {
-    /// Its listeners: one of each family.
-    pub listeners: Vec<std::net::TcpListener>,
+    /// Its listeners: one of each family and scheme.
+    pub listeners: Vec<(Scheme, std::net::TcpListener)>,
     /// The routes, as they change.
     pub routes: watch::Receiver<Arc<Router>>,
     /// Turns true when the worker is to drain.
@@ -194,9 +194,9 @@ impl Drop for Open {
 
 async fn serve(start: Start) -> io::Result<()> {
     let Start { listeners, routes, drain, shared, in_force, log, limits, limiter } = start;
-    let listeners = listeners.into_iter().map(|listener| {
+    let listeners = listeners.into_iter().map(|(scheme, listener)| {
         listener.set_nonblocking(true)?;
-        TcpListener::from_std(listener)
+        Ok((scheme, TcpListener::from_std(listener)?))
     });
     let listeners = Listeners { sockets: listeners.collect::<io::Result<_>>()?, first: Cell::new(0) };
     let worker = Rc::new(Worker::new(shared, log, limits, limiter));
@@ -262,7 +262,7 @@ async fn accept_until_drained(worker: &Rc<Worker>, listeners: Listeners, mut dra
 async fn empty_queues(worker: &Rc<Worker>, listeners: &Listeners) {
     for _ in 0..BACKLOG as usize * listeners.sockets.len() {
         match poll_fn(|cx| Poll::Ready(listeners.poll_accept(cx))).await {
-            Poll::Ready(Ok((stream, peer))) => connection::spawn(worker, stream, peer),
+            Poll::Ready(Ok((scheme, stream, peer))) => connection::spawn(worker, stream, peer, scheme),
             Poll::Ready(Err(_)) | Poll::Pending => return,
         }
     }
@@ -270,20 +270,20 @@ async fn empty_queues(worker: &Rc<Worker>, listeners: &Listeners) {
 
 /// The listeners of a worker, as one.
 struct Listeners {
-    sockets: Vec<TcpListener>,
-    /// Which one is asked first: the one after that which had a connection last, so that no family waits for the other.
+    sockets: Vec<(Scheme, TcpListener)>,
+    /// Which one is asked first: the one after that which had a connection last, so that none waits for the others.
     first: Cell<usize>,
 }
 
 impl Listeners {
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Scheme, TcpStream, SocketAddr)>> {
         let count = self.sockets.len();
         for turn in 0..count {
             let index = (self.first.get() + turn) % count;
-            let Some(socket) = self.sockets.get(index) else { continue };
+            let Some((scheme, socket)) = self.sockets.get(index) else { continue };
             if let Poll::Ready(accepted) = socket.poll_accept(cx) {
                 self.first.set(index + 1);
-                return Poll::Ready(accepted);
+                return Poll::Ready(accepted.map(|(stream, peer)| (*scheme, stream, peer)));
             }
         }
         Poll::Pending
@@ -296,7 +296,7 @@ async fn accept(worker: &Rc<Worker>, listeners: &Listeners) {
         // The worker holds the sender, so this ends only when there is room.
         let _ = open.wait_for(|open| *open < worker.limits.clients).await;
         match poll_fn(|cx| listeners.poll_accept(cx)).await {
-            Ok((stream, peer)) => connection::spawn(worker, stream, peer),
+            Ok((scheme, stream, peer)) => connection::spawn(worker, stream, peer, scheme),
             // Out of descriptors or memory: the connections wait in the kernel.
             Err(_) => sleep(Duration::from_millis(50)).await,
         }

@@ -160,6 +160,9 @@ fn requests(registry: &mut Registry, front: &FrontCounters) {
     let counters = [
         ("front_connections", "Connections that the front accepted", front.connections),
         ("front_refused_requests", "Requests refused for doubtful framing or Host", front.refused),
+        ("front_tls_handshakes", "Connections on which TLS was to be spoken", front.tls_handshakes),
+        ("front_tls_failures", "Of those, without a good handshake", front.tls_failures),
+        ("front_http2_connections", "Connections of clients that speak HTTP/2", front.http2_connections),
         ("front_upstream_connections", "Connections that the front opened to backends", front.upstream_connections),
         ("front_upstream_reuses", "Requests sent on a connection of an earlier one", front.upstream_reuses),
         ("front_upstream_failures", "Backends that could not be reached or broke off", front.upstream_failures),

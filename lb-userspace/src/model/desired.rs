@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Route, RouteKey, Service, ServiceKey, Users};
+use super::{Route, RouteKey, Service, ServiceKey, Tls, Users};
 
 /// What should be, as `translate` made it from the objects. A pure function of the objects and the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,12 +15,15 @@ pub struct DesiredState {
     pub routes: BTreeMap<RouteKey, Route>,
     /// Users for the routes that ask for a password, by Secret; see [`super::filters::BasicAuth::users`].
     pub users: BTreeMap<String, Arc<Users>>,
+    /// Certificates, and which host has which.
+    pub tls: Tls,
 }
 
 /// One line per service, frontend, backend and route: for `--dry-run`, for golden files, for people.
 impl fmt::Display for DesiredState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.services.values().try_for_each(|service| write!(f, "{service}"))?;
-        self.routes.values().try_for_each(|route| writeln!(f, "{route}"))
+        self.routes.values().try_for_each(|route| writeln!(f, "{route}"))?;
+        write!(f, "{}", self.tls)
     }
 }

@@ -27,7 +27,7 @@ pub use ingress::{
 };
 pub use int_or_string::IntOrString;
 pub use pod::{Container, ContainerPort, Pod, PodCondition, PodIp, PodSpec, PodStatus};
-pub use secret::{Secret, SecretValue};
+pub use secret::{Pair, Secret, SecretValue};
 pub use service::{LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus};
 
 /// What every object has.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::kinds::{ConfigMap, EndpointSlice, Ingress, IngressClass, Node, Pod, Secret, Service};
+use super::kinds::{ConfigMap, EndpointSlice, Ingress, IngressClass, Node, Pair, Pod, Secret, Service};
 use super::{Body, Kind, Object, ObjectKey, SourceEvent};
 use crate::model::Problem;
 use crate::model::problem::code;
@@ -41,16 +41,19 @@ impl Objects {
         let state = &mut self.sources[source];
         match event {
             SourceEvent::Init => state.picture = Some(Set::new()),
-            SourceEvent::InitApply(object) => {
-                state.picture.get_or_insert_default().insert(object.key(), object);
+            SourceEvent::InitApply(mut object) => {
+                let key = object.key();
+                succeed(&mut object, state.objects.get(&key));
+                state.picture.get_or_insert_default().insert(key, object);
             }
             SourceEvent::InitDone => {
                 state.objects = Arc::new(state.picture.take().unwrap_or_default());
                 state.complete = true;
                 self.merge();
             }
-            SourceEvent::Apply(object) => {
+            SourceEvent::Apply(mut object) => {
                 let key = object.key();
+                succeed(&mut object, state.objects.get(&key));
                 Arc::make_mut(&mut state.objects).insert(key.clone(), object);
                 self.merge_one(&key);
             }
@@ -141,6 +144,15 @@ impl Objects {
     fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Object> {
         let first = ObjectKey { kind, namespace: String::new(), name: String::new() };
         self.merged.range(first..).map(|(_, object)| object).take_while(move |object| object.body.kind() == kind)
+    }
+}
+
+/// What an object takes over from the one in whose place it comes.
+fn succeed(object: &mut Object, older: Option<&Object>) {
+    if let (Body::Secret(secret), Some(Object { body: Body::Secret(older), .. })) = (&mut object.body, older)
+        && matches!(secret.pair, Some(Pair::Bad { .. }))
+    {
+        Arc::make_mut(secret).succeed(older);
     }
 }
 

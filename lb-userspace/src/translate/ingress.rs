@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Services, Settings, seniority};
 use crate::model::filters::Filters;
 use crate::model::problem::code;
-use crate::model::{ObjectRef, PathMatch, Problem, Route, RouteKey, Users};
+use crate::model::{ObjectRef, PathMatch, Problem, Route, RouteKey, Tls, Users};
 use crate::source::Objects;
 use crate::source::kinds::{Ingress, IngressBackend, IngressRule};
 
@@ -18,25 +18,30 @@ mod host;
 mod neighbours;
 mod path;
 mod rewrite;
+mod tls;
 
 use backend::Lookup;
 use class::Classes;
 use rewrite::Rewriting;
+use tls::Certificates;
 
-/// Translates every Ingress that is ours, to routes and the users whom they ask for a password; where two want the same host and path, the older one has it.
+/// Translates every Ingress that is ours, to routes, the users whom they ask for a password, and what TLS needs; where two
+/// want the same host and path, the older one has it.
 pub(super) fn translate_all(
     objects: &Objects,
     settings: &Settings,
     services: &Services,
     problems: &mut Vec<Problem>,
-) -> (BTreeMap<RouteKey, Route>, BTreeMap<String, Arc<Users>>) {
+) -> (BTreeMap<RouteKey, Route>, BTreeMap<String, Arc<Users>>, Tls) {
     let mut users = BTreeMap::new();
     let classes = Classes::new(objects, settings);
     let lookup = Lookup { objects, services };
     let mut ours: Vec<_> = objects.ingresses().filter(|ingress| classes.serve(ingress, problems)).collect();
     ours.sort_by_cached_key(|ingress| seniority(&ingress.metadata));
     let mut table = Table::default();
+    let mut certificates = Certificates::new(objects);
     for ingress in ours {
+        certificates.add(ingress, &reference(ingress), problems);
         for draft in translate(ingress, &lookup, &mut users, problems) {
             table.add(draft, &reference(ingress), problems);
         }
@@ -45,7 +50,7 @@ pub(super) fn translate_all(
         table.add_default(backend::default_service(namespace, name, &lookup, problems));
     }
     neighbours::note_literal(&table.routes, problems);
-    (table.routes, users)
+    (table.routes, users, certificates.finish(settings.default_ssl_certificate.as_ref(), problems))
 }
 
 /// A route and the field that asks for it.
@@ -83,7 +88,6 @@ struct OneIngress<'a> {
 
 impl OneIngress<'_> {
     fn translate(&mut self) {
-        self.note_tls();
         let mut rewriting = Rewriting::of(self.ingress, &self.owner, self.problems);
         let spec = &self.ingress.spec;
         let mut hosts = Vec::new();
@@ -102,15 +106,6 @@ impl OneIngress<'_> {
                 self.problems.push(problem.at_field("spec").expected("rules or a default backend"));
             }
             None => {}
-        }
-    }
-
-    fn note_tls(&mut self) {
-        let secrets: Vec<_> = self.ingress.spec.tls.iter().filter_map(|tls| tls.secret_name.as_deref()).collect();
-        if !self.ingress.spec.tls.is_empty() {
-            let problem =
-                Problem::info(code::NOT_YET, &self.owner, "there is no TLS yet; its hosts are served over HTTP");
-            self.problems.push(problem.at("spec.tls", secrets.join(", ")));
         }
     }
 

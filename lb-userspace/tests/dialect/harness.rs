@@ -11,7 +11,7 @@ use lb_userspace::compile::route_table;
 use lb_userspace::l7::supervisor::{Front, FrontConfig};
 use lb_userspace::l7::table::RouteTable;
 use lb_userspace::model::Problem;
-use lb_userspace::source::dir;
+use lb_userspace::source::{Objects, SourceEvent, dir};
 use lb_userspace::translate::{Settings, translate};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
@@ -27,6 +27,8 @@ pub(crate) struct Site {
     manifests: tempfile::TempDir,
     _run: tempfile::TempDir,
     endpoints: Vec<(SocketAddr, SocketAddr)>,
+    /// What was applied, as the agent remembers it.
+    objects: Objects,
     /// What was wrong with the manifests.
     pub(crate) problems: Vec<Problem>,
 }
@@ -54,10 +56,15 @@ impl Site {
 
     /// Serves manifests; each pod is an endpoint of a Service of its name, port 80.
     pub(crate) fn start(manifests: &str, pods: &[(&str, &Pod)]) -> Self {
+        Self::on_cores(1, manifests, pods)
+    }
+
+    /// The same with so many workers.
+    pub(crate) fn on_cores(cores: usize, manifests: &str, pods: &[(&str, &Pod)]) -> Self {
         let (manifests_dir, run) = (directory(), directory());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         let program = env!("CARGO_BIN_EXE_weir").into();
-        let config = FrontConfig { program, cores: 1, access_log: false, ..FrontConfig::new(run.path()) };
+        let config = FrontConfig { program, cores, access_log: false, ..FrontConfig::new(run.path()) };
         let front = runtime.block_on(Front::start(config)).expect("the front starts");
         let mut endpoints = Vec::new();
         let mut services = String::new();
@@ -68,8 +75,15 @@ impl Site {
         let names: std::collections::BTreeSet<_> = pods.iter().map(|(name, _)| *name).collect();
         services.extend(names.into_iter().map(service));
         std::fs::write(manifests_dir.path().join("services.yaml"), services).expect("written");
-        let mut site =
-            Site { front: Some(front), runtime, manifests: manifests_dir, _run: run, endpoints, problems: Vec::new() };
+        let mut site = Site {
+            front: Some(front),
+            runtime,
+            manifests: manifests_dir,
+            _run: run,
+            endpoints,
+            objects: Objects::new(1),
+            problems: Vec::new(),
+        };
         site.apply(manifests);
         site
     }
@@ -77,7 +91,8 @@ impl Site {
     /// Puts other manifests in the place of the first, and waits until they are in force.
     pub(crate) fn apply(&mut self, manifests: &str) {
         std::fs::write(self.manifests.path().join("site.yaml"), manifests).expect("written");
-        let (table, problems) = table(self.manifests.path(), &self.endpoints);
+        take(&mut self.objects, self.manifests.path());
+        let (table, problems) = table(&self.objects, &self.endpoints);
         self.problems = problems;
         let front = self.front.as_ref().expect("it runs");
         front.publish(table);
@@ -88,9 +103,19 @@ impl Site {
         }
     }
 
+    /// Where the front speaks plain HTTP.
+    pub(crate) fn port(&self) -> u16 {
+        self.front.as_ref().expect("it runs").status().port
+    }
+
+    /// Where the front speaks TLS.
+    pub(crate) fn tls_port(&self) -> u16 {
+        self.front.as_ref().expect("it runs").status().tls_port
+    }
+
     /// Asks with curl; further arguments are curl's.
     pub(crate) fn get(&self, host: &str, path: &str, arguments: &[&str]) -> Reply {
-        let port = self.front.as_ref().expect("it runs").status().port;
+        let port = self.port();
         let (url, host) = (format!("http://127.0.0.1:{port}{path}"), format!("Host: {host}"));
         let output = Command::new("curl")
             .args([
@@ -156,6 +181,12 @@ spec:\n  rules:\n  - host: {host:?}\n    http:\n      paths:\n      - path: {pat
     )
 }
 
+/// The same with a Secret for its host.
+pub(crate) fn ingress_over_tls(name: &str, host: &str, secret: &str, annotations: &[(&str, &str)]) -> String {
+    let tls = format!("  tls: [{{hosts: [{host:?}], secretName: {secret}}}]\n");
+    ingress(name, host, "/", annotations) + &tls
+}
+
 fn service(name: &str) -> String {
     format!(
         "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{port: 80, targetPort: 8080}}]}}\n"
@@ -173,10 +204,20 @@ fn directory() -> tempfile::TempDir {
     tempfile::tempdir().expect("a directory")
 }
 
+/// A new picture, as a source tells it.
+fn take(objects: &mut Objects, manifests: &Path) {
+    let picture = dir::read(manifests).expect("readable");
+    objects.handle(0, SourceEvent::Init);
+    for (_, object) in picture.iter() {
+        objects.handle(0, SourceEvent::InitApply(object.clone()));
+    }
+    objects.handle(0, SourceEvent::InitDone);
+    objects.handle(0, SourceEvent::Problems(picture.problems()));
+}
+
 /// As the agent does it, but with the addresses at which the pods of the test really listen.
-fn table(manifests: &Path, endpoints: &[(SocketAddr, SocketAddr)]) -> (RouteTable, Vec<Problem>) {
-    let objects = dir::read(manifests).expect("readable");
-    let (desired, problems) = translate(&objects, &Settings::default());
+fn table(objects: &Objects, endpoints: &[(SocketAddr, SocketAddr)]) -> (RouteTable, Vec<Problem>) {
+    let (desired, problems) = translate(objects, &Settings::default());
     let mut table = route_table(&desired);
     let real = |written: &SocketAddr| {
         endpoints.iter().find_map(|(at, real)| (at == written).then_some(*real)).unwrap_or(*written)
@@ -188,7 +229,7 @@ fn table(manifests: &Path, endpoints: &[(SocketAddr, SocketAddr)]) -> (RouteTabl
 }
 
 /// The last response in what curl printed: those before it are 100 Continue and the like.
-fn parse(text: &str) -> Reply {
+pub(crate) fn parse(text: &str) -> Reply {
     let mut rest = text;
     loop {
         let (head, body) = rest.split_once("\r\n\r\n").unwrap_or((rest, ""));

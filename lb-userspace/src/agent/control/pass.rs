@@ -9,6 +9,7 @@ use crate::agent::state::Picture;
 use crate::agent::{problems, service_manager};
 use crate::clock;
 use crate::dataplane::Note;
+use crate::l7::control::Listeners;
 use crate::model::{DesiredState, ObjectRef, Problem};
 use crate::reconcile::{Outcome, Prune};
 use crate::translate::{moved_node_ports, translate};
@@ -36,7 +37,7 @@ impl Control {
         if self.schedule.takes_resync(begun) {
             self.resync();
         }
-        let node = self.facts.node(&self.config, &self.taken.addresses);
+        let node = self.facts.node(&self.config, &self.taken);
         let outcome = self.reconciler.run_once(&desired, &node, self.prune());
         self.desired = Arc::new(desired);
         self.schedule.passed(clock::now(), outcome.needs_retry);
@@ -88,7 +89,8 @@ impl Control {
     fn open_once(&mut self, outcome: &Outcome) -> Result<(), AgentError> {
         if !self.attached {
             let mut dataplane = self.state.dataplane();
-            dataplane.set_listeners(self.front.listeners(), &[])?;
+            let Listeners { http, https } = self.front.listeners();
+            dataplane.set_listeners(http, https)?;
             dataplane.attach()?;
             self.attached = true;
             let (version, node) = (env!("CARGO_PKG_VERSION"), &self.facts.name);
@@ -115,8 +117,7 @@ impl Control {
         problems.extend(self.moved.iter().cloned());
         problems.extend(self.follow_failed.iter().cloned());
         problems.extend(self.maps_changed.iter().cloned());
-        problems.extend(problems::https(self.config.manifests.https_port));
-        problems.extend(self.taken.problem.iter().cloned());
+        problems.extend(self.taken.problems.iter().cloned());
         problems.extend(self.front_problems.iter().cloned());
         let dataplane = self.state.dataplane();
         problems.extend(

@@ -19,6 +19,7 @@ pub(crate) fn node() -> Node {
     Node {
         node_addresses: [address("192.0.2.10")].into(),
         front_addresses: [address("192.0.2.10")].into(),
+        tls_addresses: [address("192.0.2.10")].into(),
         settings: Settings { snat_ports: (15_000, 29_999), front_mark: 0x77, ..Settings::default() },
         http_port: 0,
         https_port: 0,
@@ -96,10 +97,13 @@ pub(crate) fn any_desired() -> impl Strategy<Value = DesiredState> {
 /// A node whose front comes and goes, also from single addresses.
 pub(crate) fn any_node() -> impl Strategy<Value = Node> {
     let some = || proptest::sample::subsequence(vec!["192.0.2.10", "192.0.2.11", "2001:db8::10"], 0..=3);
-    (some(), some(), prop_oneof![Just(0), Just(80)]).prop_map(|(addresses, fronts, http_port)| Node {
+    let ports = (prop_oneof![Just(0), Just(80)], prop_oneof![Just(0), Just(443)]);
+    (some(), some(), some(), ports).prop_map(|(addresses, fronts, secured, (http_port, https_port))| Node {
         node_addresses: addresses.into_iter().map(address).collect(),
         front_addresses: fronts.into_iter().map(address).collect(),
+        tls_addresses: secured.into_iter().map(address).collect(),
         http_port,
+        https_port,
         ..node()
     })
 }

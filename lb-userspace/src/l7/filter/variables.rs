@@ -21,7 +21,7 @@ pub(super) struct Seen<'a> {
 impl Variables for Seen<'_> {
     fn append(&self, variable: &Variable, to: &mut String) {
         match variable {
-            Variable::Scheme => to.push_str("http"),
+            Variable::Scheme => to.push_str(self.ends.scheme()),
             Variable::Host => to.push_str(&host::normalise(host_of(self.head)).unwrap_or_default()),
             Variable::HttpHost | Variable::BestHttpHost => to.push_str(host_of(self.head)),
             Variable::RequestUri => to.push_str(self.request_uri()),

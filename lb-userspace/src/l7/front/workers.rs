@@ -9,6 +9,8 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::{FrontError, start_error};
 use crate::l7::access_log::{self, Log};
+use crate::l7::connection::Scheme;
+use crate::l7::control::Listeners;
 use crate::l7::router::Router;
 use crate::l7::worker::{self, Limits, Shared};
 
@@ -26,7 +28,7 @@ pub(super) struct Workers {
 impl Workers {
     /// One thread for each set of listeners, and one for the access log, which tells when it has written everything.
     pub(super) fn start(
-        listeners: Vec<Vec<TcpListener>>,
+        listeners: Vec<Vec<(Scheme, TcpListener)>>,
         access_log: bool,
         limits: Limits,
     ) -> Result<(Self, Option<Receiver<()>>), FrontError> {
@@ -82,14 +84,19 @@ impl Workers {
     }
 }
 
-/// Each worker gets one listener of each family that there is.
-pub(super) fn per_worker(listeners: Vec<TcpListener>) -> Vec<Vec<TcpListener>> {
+/// Each worker gets one listener of each scheme and family that there is.
+pub(super) fn per_worker(listeners: Listeners) -> Vec<Vec<(Scheme, TcpListener)>> {
     let is_v6 = |listener: &TcpListener| listener.local_addr().is_ok_and(|address| address.is_ipv6());
-    let (v6, v4): (Vec<_>, Vec<_>) = listeners.into_iter().partition(is_v6);
-    let mut v6 = v6.into_iter();
-    let mut sets: Vec<Vec<_>> =
-        v4.into_iter().map(|listener| [listener].into_iter().chain(v6.next()).collect()).collect();
-    sets.extend(v6.map(|listener| vec![listener]));
+    let mut sets: Vec<Vec<_>> = Vec::new();
+    for (scheme, listeners) in [(Scheme::Http, listeners.http), (Scheme::Https, listeners.https)] {
+        let (v6, v4): (Vec<_>, Vec<_>) = listeners.into_iter().partition(is_v6);
+        for family in [v4, v6] {
+            sets.resize_with(sets.len().max(family.len()), Vec::new);
+            for (set, listener) in sets.iter_mut().zip(family) {
+                set.push((scheme, listener));
+            }
+        }
+    }
     sets
 }
 

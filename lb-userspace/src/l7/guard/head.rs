@@ -8,7 +8,7 @@ use super::super::host;
 use super::{Body, Refusal, refuse};
 
 /// Most headers in a request.
-const MAX_HEADERS: usize = 100;
+pub const MAX_HEADERS: usize = 100;
 
 /// Checks a complete head and tells what body follows.
 pub(super) fn check(head: &[u8]) -> Result<Body, Refusal> {
@@ -45,14 +45,15 @@ fn check_method(method: &str) -> Result<(), Refusal> {
 }
 
 /// Servers behind CGI-like interfaces take `content_length` for `content-length`.
+pub fn passes_for_another(name: &str) -> bool {
+    name.contains('_')
+        && ["content-length", "transfer-encoding", "host"]
+            .iter()
+            .any(|framing| name.replace('_', "-").eq_ignore_ascii_case(framing))
+}
+
 fn check_names(headers: &[Header<'_>]) -> Result<(), Refusal> {
-    let disguised = |name: &str| {
-        name.contains('_')
-            && ["content-length", "transfer-encoding", "host"]
-                .iter()
-                .any(|framing| name.replace('_', "-").eq_ignore_ascii_case(framing))
-    };
-    if headers.iter().any(|header| disguised(header.name)) {
+    if headers.iter().any(|header| passes_for_another(header.name)) {
         return Err(refuse(400, "a header name passes for another one"));
     }
     Ok(())
@@ -89,15 +90,10 @@ fn check_target(request: &Request<'_, '_>, host: Option<&str>) -> Result<(), Ref
         return Err(refuse(400, "the request target is malformed"));
     };
     let authority = rest.split(['/', '?']).next().unwrap_or("");
-    if host::split(authority).is_none() || host.is_some_and(|host| !same_authority(host, authority)) {
+    if host::split(authority).is_none() || host.is_some_and(|host| !host::is_same(host, authority, 80)) {
         return Err(refuse(400, "the request target names another host than Host"));
     }
     Ok(())
-}
-
-fn same_authority(one: &str, other: &str) -> bool {
-    let port = |authority| host::split(authority).map(|(_, port)| port.unwrap_or(80));
-    host::normalise(one) == host::normalise(other) && port(one) == port(other)
 }
 
 /// One framing, stated once, in its plainest form (RFC 9112 section 6).

@@ -1,6 +1,5 @@
 //! Starting the process.
 
-use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -9,7 +8,7 @@ use std::process::{Command, Stdio};
 use tokio::process::Child;
 
 use super::{FrontConfig, SupervisorError};
-use crate::l7::control;
+use crate::l7::control::{self, Listeners};
 
 /// What the process calls itself.
 pub(super) const NAME: &str = "weir";
@@ -19,7 +18,7 @@ const NOBODY: u32 = 65534;
 /// Starts a front and hands it the listeners.
 pub(super) fn spawn(
     config: &FrontConfig,
-    listeners: &[TcpListener],
+    listeners: &Listeners,
 ) -> Result<(Child, tokio::net::UnixStream), SupervisorError> {
     let error = |source| SupervisorError::Spawn { program: config.program.clone(), source };
     let (ours, theirs) = UnixStream::pair().map_err(error)?;

@@ -1,6 +1,5 @@
 //! The life of the front's processes, one after the other.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::backoff::Backoff;
 use super::pid_file::{PidFile, RunningFront};
 use super::{FrontConfig, FrontStatus, SupervisorError, process};
-use crate::l7::control::{self, ControlError, FromFront, ToFront};
+use crate::l7::control::{self, ControlError, FromFront, Listeners, ToFront};
 use crate::l7::counters::FrontCounters;
 use crate::l7::delta::delta;
 use crate::l7::table::RouteTable;
@@ -50,7 +49,7 @@ impl Published {
 /// Keeps one front running.
 pub(super) struct Supervisor {
     config: FrontConfig,
-    listeners: Arc<[TcpListener]>,
+    listeners: Arc<Listeners>,
     published: watch::Receiver<Published>,
     status: watch::Sender<FrontStatus>,
     shutdown: watch::Receiver<bool>,
@@ -76,7 +75,7 @@ impl Supervisor {
     /// Starts the first process.
     pub(super) fn start(
         config: FrontConfig,
-        listeners: Arc<[TcpListener]>,
+        listeners: Arc<Listeners>,
         published: watch::Receiver<Published>,
         status: watch::Sender<FrontStatus>,
         shutdown: watch::Receiver<bool>,
@@ -151,7 +150,7 @@ impl Supervisor {
             let result = tokio::select! {
                 exit = child.wait() => return End::Failure(exit.map_or_else(|error| error.to_string(), |exit| exit.to_string())),
                 () = requested(&mut self.shutdown) => {
-                    self.listeners = Arc::new([]);
+                    self.listeners = Arc::default();
                     return session.drain(child).await;
                 }
                 message = messages.recv() => match message {

@@ -11,6 +11,8 @@ pub struct Limits {
     pub clients: usize,
     /// Of clients' connections.
     pub client: guard::Limits,
+    /// For the handshake of TLS.
+    pub handshake: Duration,
     /// To connect to an endpoint.
     pub connect: Duration,
     /// For the head of an answer after the request's last byte, and between two parts of its body.
@@ -29,6 +31,7 @@ impl Default for Limits {
         Limits {
             clients: usize::MAX,
             client: guard::Limits::default(),
+            handshake: seconds(10),
             connect: seconds(5),
             answer: seconds(60),
             avoid: seconds(2),

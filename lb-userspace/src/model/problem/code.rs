@@ -93,10 +93,18 @@ pub const ANNOTATION_UNKNOWN: &str = "annotation-unknown";
 /// An annotation that is not honoured on purpose.
 pub const ANNOTATION_REFUSED: &str = "annotation-refused";
 
-/// A Secret that an annotation names does not exist.
+/// A Secret that an object or a flag names does not exist, or has nothing in it of what is needed.
 pub const SECRET_MISSING: &str = "secret-missing";
 /// A value of a Secret cannot be used.
 pub const SECRET_INVALID: &str = "secret-invalid";
+/// A certificate or its key cannot be used.
+pub const CERTIFICATE_INVALID: &str = "certificate-invalid";
+/// A certificate is not for the host that has it.
+pub const CERTIFICATE_NAME_MISMATCH: &str = "certificate-name-mismatch";
+/// A certificate ends soon, has ended or has not begun.
+pub const CERTIFICATE_EXPIRY: &str = "certificate-expiry";
+/// Two Ingresses ask for different things in TLS for one host; the older one has it.
+pub const TLS_CONFLICT: &str = "tls-conflict";
 
 /// A ConfigMap that a flag names does not exist.
 pub const CONFIGMAP_MISSING: &str = "configmap-missing";

@@ -31,6 +31,7 @@ pub struct IngressSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct IngressTls {
+    pub hosts: Vec<String>,
     pub secret_name: Option<String>,
 }
 

@@ -12,13 +12,14 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::now;
 use crate::l7::access_log::{Log, queue};
+use crate::l7::connection::Scheme;
 use crate::l7::counters::FrontCounters;
 use crate::l7::router::Router;
 use crate::l7::table::{RouteEntry, RouteTable};
 use crate::l7::testing::entry;
 use crate::l7::worker::{Limits, Shared, Start, run};
-use crate::model::PathMatch;
 use crate::model::route::Rewrite;
+use crate::model::{PathMatch, Tls};
 
 /// Longest wait for anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -57,7 +58,7 @@ impl Front {
         let shared = Arc::new(Shared::default());
         let (writer, log) = queue();
         let start = Start {
-            listeners: [listener].into_iter().chain(listener6).collect(),
+            listeners: [listener].into_iter().chain(listener6).map(|one| (Scheme::Http, one)).collect(),
             routes: routes.subscribe(),
             drain: drain.subscribe(),
             shared: Arc::clone(&shared),
@@ -317,6 +318,7 @@ pub(super) fn rewritten(path: &str, target: &str, upstream: &str) -> RouteEntry 
 
 pub(super) fn table(hosts: &[(&str, &[RouteEntry])], upstreams: &[(&str, &[SocketAddr])]) -> RouteTable {
     RouteTable {
+        tls: Tls::default(),
         hosts: hosts.iter().map(|(host, entries)| ((*host).into(), Arc::from(entries.to_vec()))).collect(),
         upstreams: upstreams
             .iter()

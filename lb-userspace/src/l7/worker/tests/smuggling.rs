@@ -45,7 +45,6 @@ const CORPUS: &[(&str, u16, &str)] = &[
     ("no method", 400, " / HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("two spaces", 400, "GET  / HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("HTTP/0.9", 400, "GET /\r\n\r\n"),
-    ("HTTP/2", 400, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     ("HTTP/1.2", 400, "GET / HTTP/1.2\r\nHost: a\r\n\r\n"),
     ("CONNECT", 405, "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"),
     ("TRACE", 405, "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n"),

@@ -1,0 +1,200 @@
+//! TLS: certificates by name, what is agreed upon, and what backends are told. The clients are curl and openssl.
+
+use std::process::Command;
+
+use crate::certificates::{Authority, Kind, secret};
+use crate::harness::{Site, ingress_over_tls};
+use crate::pod::{Pod, answer};
+
+/// The certificate that a name gets, as openssl prints its subject alternative names.
+fn names(site: &Site, name: &str, arguments: &[&str]) -> String {
+    let connect = format!("127.0.0.1:{}", site.tls_port());
+    let mut client = Command::new("openssl");
+    client.args(["s_client", "-connect", &connect, "-servername", name]).args(arguments);
+    let output = client.stdin(std::process::Stdio::null()).output().expect("openssl is installed");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let begin = text.find("-----BEGIN CERTIFICATE-----").unwrap_or_else(|| panic!("no certificate: {text}"));
+    let mut reader = Command::new("openssl");
+    reader.args(["x509", "-noout", "-subject", "-ext", "subjectAltName"]);
+    let mut reader = reader
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("openssl is installed");
+    std::io::Write::write_all(&mut reader.stdin.take().expect("piped"), &text.as_bytes()[begin..]).expect("written");
+    String::from_utf8_lossy(&reader.wait_with_output().expect("it ends").stdout).into_owned()
+}
+
+#[test]
+fn certificates_by_name() {
+    let authority = Authority::new();
+    let pod = Pod::echo();
+    let site = Site::start(
+        &[
+            secret("one", &authority.issue(&["a.example"], Kind::Ecdsa)),
+            secret("wild", &authority.issue(&["*.b.example"], Kind::Rsa)),
+            secret("exact", &authority.issue(&["x.b.example"], Kind::Ed25519)),
+            ingress_over_tls("web", "a.example", "one", &[]),
+            ingress_over_tls("web-2", "*.b.example", "wild", &[]).replace("{name: web-2,", "{name: web,"),
+            ingress_over_tls("web-3", "x.b.example", "exact", &[]).replace("{name: web-3,", "{name: web,"),
+        ]
+        .concat(),
+        &[("web", &pod)],
+    );
+    assert!(site.problems.is_empty(), "{:?}", site.problems);
+    for (host, expected) in [
+        ("a.example", "DNS:a.example"),
+        ("A.Example", "DNS:a.example"),
+        ("y.b.example", "DNS:*.b.example"),
+        ("x.b.example", "DNS:x.b.example"),
+        ("y.z.b.example", "CN = weir fallback certificate"),
+        ("unknown.example", "CN = weir fallback certificate"),
+    ] {
+        assert!(names(&site, host, &[]).contains(expected), "{host}: {}", names(&site, host, &[]));
+    }
+    for version in ["--tlsv1.2", "--tlsv1.3"] {
+        let arguments = ["--cacert", authority.path(), version, "--tls-max", &version["--tlsv".len()..]];
+        for host in ["a.example", "y.b.example", "x.b.example"] {
+            let reply = site.get_secured(host, "/x", &arguments);
+            assert_eq!((reply.status, reply.body.as_str()), (200, "GET /x HTTP/1.1"), "{host} {version}");
+        }
+    }
+    let refused = site.try_secured("a.example", "/", &["--cacert", authority.path(), "--tls-max", "1.1"]);
+    assert!(refused.is_err(), "TLS 1.1 was spoken: {refused:?}");
+}
+
+#[test]
+fn backends_are_told_how_clients_came() {
+    let authority = Authority::new();
+    let pod = Pod::echo();
+    let manifests = [
+        secret("one", &authority.issue(&["a.example"], Kind::Ecdsa)),
+        ingress_over_tls("web", "a.example", "one", &[("ssl-redirect", "false")]),
+    ];
+    let site = Site::start(&manifests.concat(), &[("web", &pod)]);
+    let authority = ["--cacert", authority.path()];
+    site.get_secured("a.example", "/", &[&authority[..], &["--http1.1"]].concat());
+    site.get_secured("a.example", "/", &[&authority[..], &["--http2"]].concat());
+    site.get("a.example", "/", &[]);
+    let told: Vec<_> = pod
+        .seen()
+        .iter()
+        .map(|asked| {
+            ["x-forwarded-proto", "x-forwarded-scheme", "x-forwarded-port", "host"]
+                .map(|name| asked.header(name).unwrap_or("").to_owned())
+        })
+        .collect();
+    let (secured, plain) = (site.tls_port().to_string(), site.port().to_string());
+    let of = |scheme: &str, port: &str| [scheme, scheme, port, "a.example"].map(str::to_owned);
+    assert_eq!(told, [of("https", &secured), of("https", &secured), of("http", &plain)]);
+}
+
+#[test]
+fn a_new_certificate_leaves_connections_alone() {
+    let authority = Authority::new();
+    let pod = Pod::echo();
+    let manifests = |secret: String| [secret, ingress_over_tls("web", "a.example", "one", &[])].concat();
+    let first = authority.issue(&["a.example", "first.example"], Kind::Ecdsa);
+    let mut site = Site::start(&manifests(secret("one", &first)), &[("web", &pod)]);
+    let mut open = site.connect_secured("a.example", authority.path());
+    assert_eq!(open.ask("/1"), "GET /1 HTTP/1.1");
+    let next = authority.issue(&["a.example", "next.example"], Kind::Ecdsa);
+    site.apply(&manifests(secret("one", &next)));
+    assert!(names(&site, "a.example", &[]).contains("next.example"));
+    assert_eq!(open.ask("/2"), "GET /2 HTTP/1.1", "the connection of before goes on");
+
+    // A Secret that cannot be used changes nothing but the Problems.
+    let (chain, _) = next.clone();
+    let (_, other) = authority.issue(&["a.example"], Kind::Ecdsa);
+    site.apply(&manifests(secret("one", &(chain, other))));
+    assert_eq!(site.codes(), ["certificate-invalid"]);
+    let problem = &site.problems[0];
+    assert_eq!(problem.object.kind.as_deref(), Some("Secret"));
+    assert_eq!(problem.field.as_deref(), Some("data[tls.key]"));
+    assert!(problem.message.contains("before goes on"), "{problem:?}");
+    assert!(names(&site, "a.example", &[]).contains("next.example"));
+}
+
+#[test]
+fn what_is_wrong_with_secrets_is_said() {
+    let authority = Authority::new();
+    let pod = Pod::echo();
+    let missing = ingress_over_tls("web", "a.example", "missing", &[]);
+    let mut site = Site::start(&missing, &[("web", &pod)]);
+    assert_eq!(site.codes(), ["secret-missing"]);
+    assert!(names(&site, "a.example", &[]).contains("weir fallback certificate"));
+    assert_eq!(site.get_secured("a.example", "/", &["--insecure"]).status, 200);
+
+    let other = secret("one", &authority.issue(&["b.example"], Kind::Ecdsa));
+    site.apply(&[other, ingress_over_tls("web", "a.example", "one", &[])].concat());
+    assert_eq!(site.codes(), ["certificate-name-mismatch"]);
+    assert!(site.problems[0].message.contains("is for b.example, not for a.example"), "{:?}", site.problems);
+}
+
+#[test]
+fn sessions_are_resumed() {
+    let authority = Authority::new();
+    let pod = Pod::echo();
+    let manifests = [
+        secret("one", &authority.issue(&["a.example"], Kind::Ecdsa)),
+        ingress_over_tls("web", "a.example", "one", &[]),
+    ];
+    let site = Site::on_cores(2, &manifests.concat(), &[("web", &pod)]);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("session");
+    let file = file.to_str().expect("text");
+    let connect = format!("127.0.0.1:{}", site.tls_port());
+    let client = |arguments: &[&str]| {
+        let mut client = Command::new("openssl");
+        client.args(["s_client", "-connect", &connect, "-servername", "a.example", "-tls1_2"]).args(arguments);
+        let output = client.stdin(std::process::Stdio::null()).output().expect("openssl is installed");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(client(&["-sess_out", file]).contains("New, TLSv1.2"));
+    // Whichever worker takes the connection.
+    for _ in 0..8 {
+        let text = client(&["-sess_in", file]);
+        assert!(text.contains("Reused, TLSv1.2"), "{text}");
+    }
+}
+
+#[test]
+fn a_revocation_status_is_stapled() {
+    let authority = Authority::new();
+    let pod = Pod::echo();
+    let (chain, key) = authority.issue(&["a.example"], Kind::Ecdsa);
+    let with =
+        secret("one", &(chain, key)).replace("stringData:", "data: {tls.ocsp-staple: \"MAMKAQY=\"}\nstringData:");
+    let site = Site::start(&[with, ingress_over_tls("web", "a.example", "one", &[])].concat(), &[("web", &pod)]);
+    let connect = format!("127.0.0.1:{}", site.tls_port());
+    let mut client = Command::new("openssl");
+    client.args(["s_client", "-connect", &connect, "-servername", "a.example", "-status"]);
+    let output = client.stdin(std::process::Stdio::null()).output().expect("openssl is installed");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    // The answer "unauthorized" is the shortest that there is.
+    assert!(text.contains("OCSP Response Status: unauthorized"), "{text}");
+}
+
+#[test]
+fn http2_by_agreement_and_with_prior_knowledge() {
+    let authority = Authority::new();
+    let pod =
+        Pod::answering(|asked| answer("200 OK", &[("X-Cookies", asked.header("cookie").unwrap_or(""))], &asked.line));
+    let manifests = [
+        secret("one", &authority.issue(&["a.example"], Kind::Ecdsa)),
+        ingress_over_tls("web", "a.example", "one", &[("ssl-redirect", "false")]),
+    ];
+    let site = Site::start(&manifests.concat(), &[("web", &pod)]);
+    let version = ["--cacert", authority.path(), "--http2", "--write-out", "%{http_version}"];
+    assert_eq!(site.get_secured("a.example", "/x", &version).body, "GET /x HTTP/1.12");
+    let prior = ["--http2-prior-knowledge", "--write-out", "%{http_version}"];
+    assert_eq!(site.get("a.example", "/x", &prior).body, "GET /x HTTP/1.12");
+    let posted = ["--cacert", authority.path(), "--http2", "--data-binary", "hello", "--header", "Cookie: a=1; b=2"];
+    let reply = site.get_secured("a.example", "/", &posted);
+    assert_eq!((reply.status, reply.header("x-cookies")), (200, Some("a=1; b=2")));
+    assert_eq!(pod.seen().last().expect("one").body, b"hello");
+    let trace = ["--cacert", authority.path(), "--http2", "--request", "TRACE"];
+    assert_eq!(site.get_secured("a.example", "/", &trace).status, 405);
+    assert_eq!(site.get_secured("b.example", "/", &["--insecure", "--http2"]).status, 404);
+}
