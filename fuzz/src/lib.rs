@@ -3,12 +3,33 @@
 //! `cargo xtask fuzz` runs them under a coverage-guided engine. The inputs that reached something new, and those that once
 //! failed, are saved under `corpus/` and run as tests.
 
+mod against;
 mod manifests;
 mod packets;
 mod parse;
 mod pipeline;
 mod requests;
 mod wire;
+
+/// The benches of the packet fixtures: shared as source, since they are no part of a library.
+#[path = "../../tests/datapath/fixture.rs"]
+#[allow(dead_code, reason = "the fixtures use the rest")]
+mod fixture;
+#[path = "../../tests/datapath/kernel.rs"]
+#[allow(dead_code, reason = "the fixtures use the rest")]
+mod kernel;
+#[path = "../../tests/datapath/packet.rs"]
+#[allow(dead_code, reason = "the fixtures use the rest")]
+mod packet;
+#[path = "../../tests/datapath/packet6.rs"]
+#[allow(dead_code, reason = "the fixtures use the rest")]
+mod packet6;
+#[path = "../../tests/datapath/world.rs"]
+#[allow(dead_code, reason = "the fixtures use the rest")]
+mod world;
+#[path = "../../tests/datapath/world6.rs"]
+#[allow(dead_code, reason = "the fixtures use the rest")]
+mod world6;
 
 /// Something to throw bytes at.
 #[derive(Debug)]
@@ -25,6 +46,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "parse", run: parse::run, needs_root: false },
     Target { name: "pipeline", run: pipeline::run, needs_root: false },
+    Target { name: "kernel", run: against::run, needs_root: true },
     Target { name: "manifests", run: manifests::run, needs_root: false },
     Target { name: "requests", run: requests::run, needs_root: false },
 ];

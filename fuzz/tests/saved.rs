@@ -26,7 +26,7 @@ fn replay(target: &Target) -> usize {
 
 #[test]
 fn every_target_passes_its_saved_inputs() {
-    for target in TARGETS.iter().filter(|target| !target.needs_root) {
+    for target in TARGETS.iter().filter(|target| !target.needs_root || rustix::process::geteuid().is_root()) {
         assert!(replay(target) > 10, "the saved inputs of {} are gone", target.name);
     }
 }

@@ -33,13 +33,14 @@ static SAMPLE_NOTES: PerCpuArray<SampleNote> = PerCpuArray::with_max_entries(1, 
 #[inline(always)]
 pub(crate) fn counted(service: u32, backend: u32) {
     let word = word_of_settings(setting::CAPTURE);
-    if word != 0 && Capture::from_word(word).service == service {
-        if let Some(note) = SAMPLE_NOTES.get_ptr_mut(0) {
-            // SAFETY: the element is this CPU's own, and nothing else runs on it between here and the sampler.
-            unsafe {
-                (*note).head.service = service;
-                (*note).head.backend = backend;
-            }
+    if word != 0
+        && Capture::from_word(word).service == service
+        && let Some(note) = SAMPLE_NOTES.get_ptr_mut(0)
+    {
+        // SAFETY: the element is this CPU's own, and nothing else runs on it between here and the sampler.
+        unsafe {
+            (*note).head.service = service;
+            (*note).head.backend = backend;
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Everything about a request is bounded: connections, time, head and body. Answers are text or JSON, never HTML.
 
 mod answer;
+mod host;
 mod route;
 
 #[cfg(test)]
@@ -55,6 +56,8 @@ pub trait Agent: Send + Sync + 'static {
     fn capture(&self, query: &CaptureQuery) -> Result<CaptureListing, String>;
     /// What would become of a packet or request; else why nobody can tell.
     fn explain(&self, query: &ExplainQuery) -> Result<ExplainListing, String>;
+    /// The name of the node.
+    fn node(&self) -> Option<String>;
     /// The counters, not older than a second.
     fn top(&self) -> TopReading;
     /// The metrics' text.

@@ -246,6 +246,7 @@ impl Dataplane {
         if unchanged {
             return Ok(());
         }
+        Record::add_tunnels(&self.run_dir, tunnels.iter().map(|tunnel| tunnel.name.clone()))?;
         attach::attach_tunnels(&mut self.object, &self.pins, &tunnels)?;
         self.tunnels = tunnels;
         self.record_tunnels()?;
@@ -366,6 +367,7 @@ impl Dataplane {
     }
 
     fn attach_to(&mut self, netlink: &Netlink, mut places: Vec<Place>) -> Result<(), DataplaneError> {
+        Record::add_tunnels(&self.run_dir, self.tunnels.iter().map(|tunnel| tunnel.name.clone()))?;
         let (sockets, notes) = (self.config.cgroup != CgroupChoice::Off, &mut self.report.notes);
         self.report.interfaces =
             attach::attach(&mut self.object, &self.pins, &mut places, &self.tunnels, sockets, notes)?;

@@ -174,6 +174,8 @@ pub(crate) fn outcome_of(hook: Hook, verdict: Verdict, devices: Devices) -> Outc
         Verdict::Transmit(_) | Verdict::Answer if hook != Hook::Ingress => Outcome::Redirect,
         Verdict::Pass => Outcome::Pass,
         Verdict::Deliver => Outcome::Deliver,
+        // the policy rule that a mark is for takes what comes in by external interfaces alone
+        Verdict::Front if hook == Hook::Tunnel => Outcome::Pass,
         Verdict::Front => Outcome::Front,
         Verdict::HandOver(_) => Outcome::HandOver,
         Verdict::Transmit(device) => Outcome::Transmit(device),

@@ -91,7 +91,8 @@ impl Kernel {
         kernel
     }
 
-    fn fill(&mut self, maps: &Maps<V4>) {
+    /// Fills the maps of IPv4, and those of both families, from the host's.
+    pub(crate) fn fill(&mut self, maps: &Maps<V4>) {
         let mut frontends: HashMap<_, FrontendKey4, FrontendEntry> = self.hash(map::FRONTENDS4);
         for (key, value) in &maps.frontends {
             frontends.insert(key, value, 0).unwrap();
@@ -205,7 +206,8 @@ impl Kernel {
         };
         out.truncate(result.data_size_out as usize);
         // with metadata, the output begins with it
-        let word = if out.len() == packet.len() + 8 { out.drain(..8).take(4).collect() } else { Vec::new() };
+        let begins_with_word = result.return_value == XDP_PASS && out.len() == packet.len() + 8;
+        let word = if begins_with_word { out.drain(..8).take(4).collect() } else { Vec::new() };
         let task = <[u8; 4]>::try_from(word).map_or(0, u32::from_ne_bytes);
         let outcome = match (result.return_value, task.wrapping_sub(HANDOVER_MAGIC)) {
             (XDP_PASS, 0) => Outcome::Deliver,
@@ -244,6 +246,15 @@ impl Kernel {
             _ => Outcome::Deliver,
         };
         (outcome, out)
+    }
+
+    /// Empties a hash.
+    pub(crate) fn empty<K: aya::Pod, V: aya::Pod>(&mut self, name: &str) {
+        let mut map: HashMap<_, K, V> = self.hash(name);
+        let keys: Vec<K> = map.keys().map(Result::unwrap).collect();
+        for key in keys {
+            map.remove(&key).unwrap();
+        }
     }
 
     /// As if no ICMP error had been sent.

@@ -47,7 +47,7 @@ pub fn lab_restore(ctx: XdpContext) -> u32 {
     }
     if restore(&ctx).is_some() {
         // SAFETY: a tail call either does not return or changes nothing.
-        let _ = unsafe { UNDER_TEST.tail_call(&ctx, 0) };
+        unsafe { UNDER_TEST.tail_call(&ctx, 0) };
     }
     xdp_action::XDP_ABORTED
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinError;
 
 use super::Agent;
 use super::answer::{self, Answer};
+use super::host;
 use crate::metrics;
 use crate::status::capture::CaptureQuery;
 use crate::status::drops::DropsQuery;
@@ -38,6 +39,10 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    if !host::is_own(&*agent, &request) {
+        let expected = "expected an address, localhost or the name of the node as Host\n";
+        return answer::text(StatusCode::MISDIRECTED_REQUEST, expected);
+    }
     let path = request.uri().path().to_owned();
     let arguments = Arguments::parse(request.uri().query().unwrap_or_default());
     let fresh = request.headers().get_all(CACHE_CONTROL).iter().any(|value| value == "no-cache");

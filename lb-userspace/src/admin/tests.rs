@@ -59,6 +59,9 @@ impl Agent for Fake {
     fn explain(&self, query: &ExplainQuery) -> Result<ExplainListing, String> {
         Ok(ExplainListing { explain: explain_request(query, &self.view()) })
     }
+    fn node(&self) -> Option<String> {
+        Some("node-1".into())
+    }
     fn top(&self) -> TopReading {
         TopReading { view: self.view(), front: None, asked: crate::clock::now() }
     }
@@ -95,7 +98,7 @@ fn request(address: SocketAddr, method: &str, path: &str, headers: &str, body: &
     let answer = send(
         address,
         &format!(
-            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
         ),
     );
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
@@ -180,9 +183,25 @@ fn packets_are_for_this_machine_only() {
 }
 
 #[test]
+fn a_page_whose_name_leads_here_reads_nothing() {
+    with_server(Fake::new(), |address| {
+        for path in ["/metrics", "/api/v1/status", "/api/v1/log-level", "/api/v1/top?seconds=1"] {
+            let under = |host: &str| {
+                send(address, &format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"))
+            };
+            let refused = under(&format!("evil.example:{}", address.port()));
+            assert!(refused.starts_with("HTTP/1.1 421 ") && !refused.contains("node-1"), "{refused}");
+            assert!(under("localhost").starts_with("HTTP/1.1 200 "), "{path}");
+        }
+        let both = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
+        assert!(send(address, both).starts_with("HTTP/1.1 4"));
+    });
+}
+
+#[test]
 fn metrics_are_openmetrics() {
     with_server(Fake::new(), |address| {
-        let answer = send(address, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let answer = send(address, "GET /metrics HTTP/1.1\r\nhost: node-1\r\nconnection: close\r\n\r\n");
         assert!(answer.contains("content-type: application/openmetrics-text"), "{answer}");
         assert!(answer.contains("\nweir_ready 1\n") && answer.ends_with("# EOF\n"), "{answer}");
     });

@@ -245,6 +245,10 @@ impl admin::Agent for State {
         self.explain_live(query)
     }
 
+    fn node(&self) -> Option<String> {
+        Some(self.node.clone())
+    }
+
     fn top(&self) -> TopReading {
         TopReading { view: self.view(), front: Some(self.front().counters), asked: clock::now() }
     }

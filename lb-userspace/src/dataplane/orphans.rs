@@ -119,14 +119,26 @@ fn close_all(wanted: &BTreeMap<u64, Vec<SocketAddr>>) -> u64 {
     namespaces::in_each(&namespaces::all(), || {
         let diag = SockDiag::connect()?;
         for ip_protocol in [protocol::TCP, protocol::UDP] {
-            for found in diag.connected(ip_protocol)?.iter().filter(|found| is_wanted(found)) {
-                diag.close(found)?;
-                closed.fetch_add(1, Ordering::Relaxed);
-            }
+            let listed = diag.connected(ip_protocol).map(|found| found.into_iter().filter(is_wanted));
+            closed.fetch_add(close_each(listed, |found| diag.close(found)), Ordering::Relaxed);
         }
         Ok(())
     });
     closed.into_inner()
+}
+
+/// Closes each of these, and gives how many were. One that cannot be closed, since its process was faster say, or a protocol
+/// that cannot be listed, is no reason to leave the others.
+fn close_each<T>(listed: io::Result<impl Iterator<Item = T>>, close: impl Fn(&T) -> io::Result<()>) -> u64 {
+    let of_listed =
+        |found: T| close(&found).inspect_err(|error| tracing::debug!(%error, "a socket is not closed")).is_ok();
+    match listed {
+        Ok(found) => found.filter_map(|found| of_listed(found).then_some(1)).sum(),
+        Err(error) => {
+            tracing::debug!(%error, "sockets cannot be listed");
+            0
+        }
+    }
 }
 
 fn forget<A: Address>(peers: &MapData, gone: &[Gone<A>]) -> io::Result<()>
@@ -151,5 +163,23 @@ impl Place for Addr4 {
 impl Place for Addr6 {
     fn ip(&self) -> IpAddr {
         Ipv6Addr::from(self.bytes()).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[test]
+    fn one_that_cannot_be_closed_does_not_save_the_others() {
+        let seen = RefCell::new(Vec::new());
+        let close = |number: &u32| {
+            seen.borrow_mut().push(*number);
+            if *number == 2 { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
+        };
+        assert_eq!(close_each(Ok([1, 2, 3].into_iter()), close), 2);
+        assert_eq!(*seen.borrow(), [1, 2, 3]);
+        assert_eq!(close_each(Err::<std::ops::Range<u32>, _>(io::ErrorKind::Other.into()), close), 0);
     }
 }

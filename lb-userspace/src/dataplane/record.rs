@@ -55,6 +55,14 @@ impl Record {
         written.map_err(DataplaneError::file("write", path))
     }
 
+    /// Adds tunnels before anything is attached to them: an agent that dies in between leaves nothing unknown behind.
+    pub(crate) fn add_tunnels(run_dir: &Path, names: impl IntoIterator<Item = String>) -> Result<(), DataplaneError> {
+        let mut record = Self::read(run_dir)?;
+        let before = record.tunnels.len();
+        record.tunnels.extend(names);
+        if record.tunnels.len() == before { Ok(()) } else { record.write(run_dir) }
+    }
+
     /// Removes the record.
     pub(crate) fn remove(run_dir: &Path) -> Result<(), DataplaneError> {
         let path = path(run_dir);
@@ -86,6 +94,9 @@ mod tests {
         };
         record.write(dir.path()).unwrap();
         assert_eq!(Record::read(dir.path()).unwrap(), record);
+        Record::add_tunnels(dir.path(), ["flannel.1".into(), "vxlan7".into()]).unwrap();
+        let names = ["flannel.1".to_owned(), "vxlan7".to_owned()].into();
+        assert_eq!(Record::read(dir.path()).unwrap(), Record { tunnels: names, ..record });
         Record::remove(dir.path()).unwrap();
         Record::remove(dir.path()).unwrap();
         assert_eq!(Record::read(dir.path()).unwrap(), Record::default());

@@ -54,7 +54,8 @@ impl Default for Limiter {
 #[derive(Debug)]
 pub struct Flight {
     limiter: Arc<Limiter>,
-    key: u64,
+    /// Where it was counted; `None` if there was no room for that.
+    key: Option<u64>,
 }
 
 impl Limiter {
@@ -83,14 +84,18 @@ impl Limiter {
     /// One request more in flight, if there are fewer than `most`.
     pub fn take_off(self: &Arc<Self>, key: u64, most: u32, now: Instant) -> Option<Flight> {
         let mut shard = self.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = None;
         if has_room(&mut shard, key, now) {
             match shard.entry(key).or_insert(Cell::InFlight(0)) {
                 Cell::InFlight(count) if *count >= most => return None,
-                Cell::InFlight(count) => *count += 1,
+                Cell::InFlight(count) => {
+                    *count += 1;
+                    counted = Some(key);
+                }
                 Cell::PaidAt(_) => {}
             }
         }
-        Some(Flight { limiter: Arc::clone(self), key })
+        Some(Flight { limiter: Arc::clone(self), key: counted })
     }
 
     fn shard(&self, key: u64) -> &Mutex<HashMap<u64, Cell>> {
@@ -100,10 +105,11 @@ impl Limiter {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        let mut shard = self.limiter.shard(self.key).lock().unwrap_or_else(PoisonError::into_inner);
-        match shard.get_mut(&self.key) {
+        let Some(key) = self.key else { return };
+        let mut shard = self.limiter.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
+        match shard.get_mut(&key) {
             Some(Cell::InFlight(count)) if *count > 1 => *count -= 1,
-            Some(Cell::InFlight(_)) => drop(shard.remove(&self.key)),
+            Some(Cell::InFlight(_)) => drop(shard.remove(&key)),
             _ => {}
         }
     }
@@ -144,6 +150,19 @@ mod tests {
         assert!(three.is_some() && limiter.take_off(1, 2, now).is_none());
         drop((two, three));
         assert!(limiter.shard(1).lock().expect("no panic").is_empty());
+    }
+
+    #[test]
+    fn a_flight_that_was_not_counted_takes_no_other_away() {
+        let (limiter, now) = (Arc::new(Limiter::default()), Instant::now());
+        let of_shard = |number: usize| (number * SHARDS) as u64;
+        let mut full: Vec<_> = (1..=MAX_KEYS).map(|number| limiter.take_off(of_shard(number), 1, now)).collect();
+        let uncounted = limiter.take_off(0, 2, now).expect("nobody is locked out");
+        drop(full.pop());
+        let counted = [limiter.take_off(0, 2, now), limiter.take_off(0, 2, now)];
+        assert!(counted.iter().all(Option::is_some) && limiter.take_off(0, 2, now).is_none());
+        drop(uncounted);
+        assert!(limiter.take_off(0, 2, now).is_none(), "two are in flight still");
     }
 
     #[test]
