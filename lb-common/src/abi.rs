@@ -276,11 +276,15 @@ pub struct FrontendKey<A: Address> {
     pub address: A,
     /// Port.
     pub port: Be16,
-    /// IP protocol number, host order.
+    /// IP protocol number, host order; with [`INSIDE`] the way of clients on this node.
     pub protocol: u16,
     /// Nothing.
     pub fill: A::Fill,
 }
+
+/// Bit of [`FrontendKey::protocol`]: where clients on this node go another way than those from outside
+/// ([`frontend_flag::INSIDE`]), their own entry has it. No packet does.
+pub const INSIDE: u16 = 1 << 15;
 
 /// What a frontend leads to.
 #[repr(C)]
@@ -302,6 +306,8 @@ pub mod frontend_flag {
     pub const FRONT: u32 = FRONT_HTTP | FRONT_HTTPS;
     /// Only this node's own processes and pods reach it: what comes in by an external interface does not.
     pub const CLUSTER: u32 = 1 << 16;
+    /// Clients on this node go the way of the entry with [`super::INSIDE`] in its key.
+    pub const INSIDE: u32 = 1 << 17;
 }
 
 /// A service. `ring` changes in place by one aligned store, everything else only together with the id.

@@ -27,6 +27,7 @@ use crate::verdict::{Verdict, refused};
 pub use crate::icmp::refuse;
 pub(crate) use balance::pick;
 use balance::{Known, begin, known_flow};
+pub(crate) use inside::from_inside;
 pub use inside::inside;
 pub use send::keeps_tags;
 pub(crate) use send::next_hop;

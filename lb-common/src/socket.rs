@@ -8,7 +8,7 @@ use crate::addr::Address;
 use crate::be::Be16;
 use crate::ip::Ip;
 use crate::lookup::Lookup;
-use crate::pipeline::{in_range, pick};
+use crate::pipeline::{from_inside, in_range, pick};
 
 /// What is remembered of sockets, for one address family.
 pub trait Sockets<F: Ip> {
@@ -161,7 +161,7 @@ fn frontend_of<F: Ip, L: Lookup<F>, S: Sockets<F>>(
         fill: Default::default(),
     };
     if let Some(frontend) = lookup.frontend(&key) {
-        return Some(frontend);
+        return Some(from_inside(lookup, key, frontend));
     }
     if !in_range(lookup.setting(setting::NODE_PORTS), named.port.host()) {
         return None;
@@ -169,7 +169,8 @@ fn frontend_of<F: Ip, L: Lookup<F>, S: Sockets<F>>(
     if !lookup.is_node_address(named.address) && !is_own_loopback(sockets, caller, named.address) {
         return None;
     }
-    lookup.frontend(&FrontendKey { address: F::Addr::ANY, ..key })
+    let key = FrontendKey { address: F::Addr::ANY, ..key };
+    lookup.frontend(&key).map(|frontend| from_inside(lookup, key, frontend))
 }
 
 /// A loopback address of the node's own namespace, where NodePorts answer.

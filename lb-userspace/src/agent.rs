@@ -8,6 +8,7 @@ mod control;
 mod dry_run;
 mod error;
 mod facts;
+mod health_checks;
 mod node;
 mod problems;
 mod readiness;

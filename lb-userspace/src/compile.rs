@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::l7::table::RouteTable;
-use crate::model::{Backend, DesiredState, Problem, ServiceKey, Target, problem};
+use crate::model::{Backend, DesiredState, Problem, Target, problem};
 use crate::tables::{BackendId, BackendKey, IpFamily, ServiceId, Settings, Tables};
 
 mod ids;
@@ -18,7 +18,7 @@ mod problems;
 mod ring;
 
 pub use ids::Ids;
-pub use l4::FRONT_SERVICE;
+pub use l4::{FRONT_SERVICE, Owner};
 pub use l7::route_table;
 
 /// What compilation needs to know of the node.
@@ -65,7 +65,7 @@ pub struct Compiled {
     /// What could not be done as the user asked.
     pub problems: Vec<Problem>,
     /// Id of each service in the data plane. One without a frontend there has none.
-    pub services: BTreeMap<(ServiceKey, IpFamily), ServiceId>,
+    pub services: BTreeMap<Owner, ServiceId>,
     /// Id of each backend in the data plane.
     pub backends: BTreeMap<(IpFamily, BackendKey), BackendId>,
 }
@@ -79,12 +79,13 @@ pub fn compile(desired: &DesiredState, node: &Node, ids: &Ids) -> (Compiled, Ids
     let services = allocation.services(&claims.services, &mut problems);
     let mut cache = ring::Cache::default();
     let mut rings = BTreeMap::new();
-    for ((key, family), id) in &services {
+    for (owner, id) in &services {
+        let (key, ..) = owner;
         let backends = match desired.services.get(key).map(|service| &service.target) {
             Some(Target::Backends(backends)) => backends.as_slice(),
             Some(Target::Front(_)) | None => &[],
         };
-        let members = members(key, *family, backends, &mut allocation, &mut problems);
+        let members = members(owner, backends, &mut allocation, &mut problems);
         rings.insert(*id, cache.ring(&ids.rings, members));
     }
     problem::sort(&mut problems);
@@ -104,13 +105,12 @@ pub fn compile(desired: &DesiredState, node: &Node, ids: &Ids) -> (Compiled, Ids
 /// Gives a service's backends their ids, and returns those that share its ring. Terminating backends keep their ids while
 /// they are not in the ring, so that their flows go on.
 fn members(
-    service: &ServiceKey,
-    family: IpFamily,
+    (service, family, policy): &Owner,
     backends: &[Backend],
     allocation: &mut ids::Allocation<'_>,
     problems: &mut Vec<Problem>,
 ) -> Vec<ring::RingMember> {
-    let choice = ring::choose(backends, family, service.protocol);
+    let (family, choice) = (*family, ring::choose(backends, *family, *policy, service.protocol));
     let mut without_id = 0;
     let mut members = Vec::with_capacity(choice.in_ring.len());
     for (key, weight) in choice.in_ring {

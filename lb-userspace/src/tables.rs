@@ -29,6 +29,8 @@ pub struct FrontendKey {
     pub port: u16,
     /// Protocol.
     pub protocol: Protocol,
+    /// The way of clients on this node, where it is not that of others ([`Frontend::inside`]).
+    pub inside: bool,
 }
 
 /// Where a frontend leads.
@@ -40,6 +42,8 @@ pub struct Frontend {
     pub front: Option<FrontListener>,
     /// Only processes and pods of this node reach it; what comes in by an external interface does not.
     pub cluster: bool,
+    /// Clients on this node go the way of the same key with [`FrontendKey::inside`].
+    pub inside: bool,
 }
 
 /// Key of a backend. What the key names never changes; what differs is another backend with another id.

@@ -26,6 +26,7 @@ mod ipv6_host;
 mod lab;
 mod neighbours;
 mod overlay;
+mod policies;
 mod problems;
 mod rewrites;
 mod sctp;

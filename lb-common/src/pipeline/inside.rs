@@ -6,7 +6,7 @@
 //! reverse path filters and rules hold as they do for any traffic of that interface. To a backend on this node the source is
 //! the VIP itself, since the way to it leads out here again, and so the reply comes by.
 
-use crate::abi::{FrontendEntry, FrontendKey, flow_flag, frontend_flag};
+use crate::abi::{self, FrontendEntry, FrontendKey, flow_flag, frontend_flag};
 use crate::addr::Address;
 use crate::conntrack::ticks;
 use crate::drop_reason::DropReason;
@@ -47,8 +47,22 @@ pub(super) fn frontend_of<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Ad
         return None;
     }
     let protocol = u16::from(parsed.ip.protocol);
-    let frontend = lookup.frontend(&FrontendKey { address, port, protocol, fill: Default::default() })?;
-    (frontend.flags & frontend_flag::FRONT == 0).then_some(frontend)
+    let key = FrontendKey { address, port, protocol, fill: Default::default() };
+    let frontend = lookup.frontend(&key)?;
+    (frontend.flags & frontend_flag::FRONT == 0).then(|| from_inside(lookup, key, frontend))
+}
+
+/// The frontend as clients on this node see it: the policy for clients from outside is not theirs.
+#[inline(always)]
+pub(crate) fn from_inside<F: Ip, L: Lookup<F>>(
+    lookup: &L,
+    key: FrontendKey<F::Addr>,
+    frontend: FrontendEntry,
+) -> FrontendEntry {
+    if frontend.flags & frontend_flag::INSIDE == 0 {
+        return frontend;
+    }
+    lookup.frontend(&FrontendKey { protocol: key.protocol | abi::INSIDE, ..key }).unwrap_or(frontend)
 }
 
 /// The packet is addressed to the device itself, as if it had come in by it.

@@ -87,6 +87,38 @@ fn a_connection_goes_to_the_backend_that_chance_names_and_keeps_the_name() {
 }
 
 #[test]
+fn clients_of_the_node_go_their_own_way_where_there_is_one() {
+    let (mut maps, sockets) = world();
+    let [near, far] = backends();
+    let ring = maps.add_ring(&[10]);
+    maps.services.insert(3, ring);
+    let key = |address, port, inside| FrontendKey {
+        address,
+        port: Be16::new(port),
+        protocol: u16::from(protocol::TCP) | inside,
+        fill: [],
+    };
+    // the way of others leads to the near backend only, that of this node's clients to both
+    let external = at(ip(203, 0, 113, 1), 80);
+    for (address, port) in [(external.address, 80), (Addr4::ANY, 30_080)] {
+        let others = FrontendEntry { service: 3, flags: frontend_flag::INSIDE };
+        maps.frontends.insert(key(address, port, 0), others);
+    }
+    let own = at(ip(192, 168, 77, 11), 30_080);
+    for named in [external, own] {
+        *sockets.random.borrow_mut() = std::vec![u32::MAX];
+        assert_eq!(connect::<V4, _, _>(&maps, &sockets, &tcp(), &named), Outcome::Replace(near), "not written yet");
+    }
+    for (address, port) in [(external.address, 80), (Addr4::ANY, 30_080)] {
+        maps.frontends.insert(key(address, port, crate::abi::INSIDE), FrontendEntry { service: 1, flags: 0 });
+    }
+    for named in [external, own] {
+        *sockets.random.borrow_mut() = std::vec![u32::MAX];
+        assert_eq!(connect::<V4, _, _>(&maps, &sockets, &tcp(), &named), Outcome::Replace(far), "{named:?}");
+    }
+}
+
+#[test]
 fn what_is_no_frontend_stays() {
     let (maps, sockets) = world();
     let others = [

@@ -11,11 +11,13 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use super::error::AgentError;
 use super::facts::Facts;
+use super::health_checks::{self, HealthChecks};
 use super::node::Taken;
 use super::schedule::Schedule;
 use super::sources::Event;
 use super::state::State;
 use super::{Stop, node, problems, service_manager};
+use crate::admin;
 use crate::clock;
 use crate::config::Config;
 use crate::dataplane::AddressWatch;
@@ -55,6 +57,9 @@ pub(super) struct Control {
     follow_failed: Option<Problem>,
     /// What the last look at the maps found.
     maps_changed: Option<Problem>,
+    health_checks: HealthChecks,
+    /// Health checks that cannot be answered.
+    unheard: Vec<Problem>,
     attached: bool,
     ready: bool,
 }
@@ -71,6 +76,9 @@ impl Control {
         let mut schedule = Schedule::default();
         schedule.changed(clock::now());
         let objects = Objects::new(config.sources.len());
+        let turning = Arc::clone(&state);
+        let healthy = Arc::new(move || admin::Agent::alive(&*turning));
+        let health_checks = HealthChecks::new(healthy, &config.nodeport_addresses);
         Ok(Self {
             config,
             facts,
@@ -87,6 +95,8 @@ impl Control {
             moved: Vec::new(),
             follow_failed: None,
             maps_changed: None,
+            health_checks,
+            unheard: Vec::new(),
             attached: false,
             ready: false,
         })
@@ -112,7 +122,10 @@ impl Control {
                 () = sleep_until(due.unwrap_or(self.started).into()), if due.is_some() => self.pass()?,
                 _ = garbage.tick() => self.collect_garbage(),
                 _ = watchdog.tick() => service_manager::watchdog(),
-                _ = others.tick() => self.look_for_others(),
+                _ = others.tick() => {
+                    self.look_for_others();
+                    self.follow_health_checks();
+                }
                 _ = beat.tick() => {
                     self.state.beat();
                     if addresses.is_none() {
@@ -154,6 +167,7 @@ impl Control {
     /// The front tells something at least once a second; a pass is due only if its Problems changed.
     fn follow_front(&mut self) {
         self.report_readiness();
+        self.follow_health_checks();
         let found = problems::front(&self.state.front());
         if found != self.front_problems {
             self.front_problems = found;
@@ -167,6 +181,17 @@ impl Control {
         let taken = tokio::task::block_in_place(taken);
         if taken != self.taken {
             self.taken = taken;
+            self.schedule.changed(clock::now());
+        }
+    }
+
+    /// What outer load balancers are told; a pass is due only if that cannot be done.
+    fn follow_health_checks(&mut self) {
+        let front = self.state.front();
+        let wanted = health_checks::wanted(&self.desired, front.pid.is_some() && front.version.is_some());
+        let unheard = self.health_checks.follow(wanted);
+        if unheard != self.unheard {
+            self.unheard = unheard;
             self.schedule.changed(clock::now());
         }
     }

@@ -15,13 +15,13 @@ use super::readiness::Readiness;
 use super::samples::Samples;
 use crate::admin;
 use crate::clock;
-use crate::compile::Compiled;
+use crate::compile::{Compiled, Owner};
 use crate::config::Config;
 use crate::dataplane::{self, CounterSnapshot, Dataplane, Endpoint};
 use crate::l7::supervisor::FrontStatus;
 use crate::l7::table::RouteTable;
 use crate::metrics::{Metrics, Scrape};
-use crate::model::{DesiredState, ServiceKey, Target};
+use crate::model::{DesiredState, Target};
 use crate::sink::StatusSink;
 use crate::status::View;
 use crate::status::capture::{CaptureListing, CaptureQuery};
@@ -58,7 +58,7 @@ pub(super) struct State {
 #[derive(Debug, Default)]
 pub(super) struct Picture {
     desired: Arc<DesiredState>,
-    service_ids: Arc<BTreeMap<(ServiceKey, IpFamily), ServiceId>>,
+    service_ids: Arc<BTreeMap<Owner, ServiceId>>,
     backend_ids: Arc<BTreeMap<(IpFamily, BackendKey), BackendId>>,
     tables: Arc<Tables>,
     routes: Arc<RouteTable>,

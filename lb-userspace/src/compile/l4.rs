@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{Node, problems};
-use crate::model::{DesiredState, FrontListener, FrontendKind, Problem, Protocol, Service, ServiceKey, Target};
+use crate::model::{
+    DesiredState, FrontListener, FrontendKind, Problem, Protocol, Service, ServiceKey, Target, TrafficPolicy,
+};
 use crate::tables::{self, FrontendKey, IpFamily, ServiceId};
 
 /// Name of the service, in no namespace, that the front's ports on the node's own addresses belong to. Its frontends come
 /// from `--http-port` and `--https-port`, not from an object.
 pub const FRONT_SERVICE: &str = "weir-front";
 
-/// A service as the data plane knows it: one per family.
-pub(super) type Owner = (ServiceKey, IpFamily);
+/// A service as the data plane knows it: one per family, and one for each policy that its frontends follow.
+pub type Owner = (ServiceKey, IpFamily, TrafficPolicy);
 
 /// The frontends of the data plane.
 #[derive(Default)]
@@ -30,6 +32,8 @@ pub(super) struct Claim {
     pub(super) front: Option<FrontListener>,
     /// Only this node's own processes and pods reach it.
     pub(super) cluster: bool,
+    /// They have a claim of their own.
+    pub(super) inside: bool,
 }
 
 /// What a service has in the data plane.
@@ -72,7 +76,7 @@ impl Claims {
     pub(super) fn frontends_with(&self, ids: &BTreeMap<Owner, ServiceId>) -> BTreeMap<FrontendKey, tables::Frontend> {
         let frontend = |claim: &Claim| {
             let service = *ids.get(&claim.owner)?;
-            Some(tables::Frontend { service, front: claim.front, cluster: claim.cluster })
+            Some(tables::Frontend { service, front: claim.front, cluster: claim.cluster, inside: claim.inside })
         };
         self.frontends.iter().filter_map(|(key, claim)| Some((*key, frontend(claim)?))).collect()
     }
@@ -81,7 +85,8 @@ impl Claims {
     pub(super) fn services_with(&self, ids: &BTreeMap<Owner, ServiceId>) -> BTreeMap<Owner, tables::Frontend> {
         let services = self.services.iter().filter_map(|(owner, claimed)| {
             let service = *ids.get(owner)?;
-            Some((owner.clone(), tables::Frontend { service, front: claimed.front, cluster: false }))
+            let frontend = tables::Frontend { service, front: claimed.front, cluster: false, inside: false };
+            Some((owner.clone(), frontend))
         });
         services.collect()
     }
@@ -97,12 +102,24 @@ impl Claims {
                 None => service.families.iter().map(|family| family.unspecified()).collect(),
             };
             for address in addresses {
-                let key = FrontendKey { address, port: frontend.port, protocol: service.key.protocol };
-                let owner = (service.key.clone(), IpFamily::of(address));
+                let key = FrontendKey { address, port: frontend.port, protocol: service.key.protocol, inside: false };
                 if !self.frontends.contains_key(&key) {
-                    self.insert(key, Claim { owner, front, cluster: frontend.kind == FrontendKind::ClusterIP });
+                    self.add_frontend(service, frontend.kind, key, front);
                 }
             }
+        }
+    }
+
+    /// Clients on this node are led to any backend, as kube-proxy does it, where those from outside are not.
+    fn add_frontend(&mut self, service: &Service, kind: FrontendKind, key: FrontendKey, front: Option<FrontListener>) {
+        let owner = |policy| (service.key.clone(), IpFamily::of(key.address), policy);
+        let policy = service.policy_at(kind);
+        let inside = kind.is_external() && policy == TrafficPolicy::Local;
+        let cluster = !kind.is_external();
+        self.insert(key, Claim { owner: owner(policy), front, cluster, inside });
+        if inside {
+            let claim = Claim { owner: owner(TrafficPolicy::Cluster), front, cluster: false, inside: false };
+            self.insert(FrontendKey { inside, ..key }, claim);
         }
     }
 
@@ -117,12 +134,12 @@ impl Claims {
         };
         for &address in addresses {
             let family = IpFamily::of(address);
-            let key = FrontendKey { address, port, protocol: Protocol::Tcp };
+            let key = FrontendKey { address, port, protocol: Protocol::Tcp, inside: false };
             let on_every_node = FrontendKey { address: family.unspecified(), ..key };
             match self.frontends.get(&key).or_else(|| self.frontends.get(&on_every_node)) {
                 None => {
-                    let owner = (service.clone(), family);
-                    self.insert(key, Claim { owner, front: Some(listener), cluster: false });
+                    let owner = (service.clone(), family, TrafficPolicy::Cluster);
+                    self.insert(key, Claim { owner, front: Some(listener), cluster: false, inside: false });
                 }
                 Some(claim) if claim.front == Some(listener) => {}
                 Some(claim) => drop(holders.entry(claim.owner.0.clone()).or_insert(key)),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use lb_common::maglev::{self, Member, Seed};
 
-use crate::model::{Backend, BackendState, Protocol};
+use crate::model::{Backend, BackendState, Protocol, TrafficPolicy};
 use crate::tables::{BackendId, BackendKey, IpFamily, Ring};
 
 /// The backends of one service and family that need an id.
@@ -18,20 +18,23 @@ pub(super) struct Choice {
     pub(super) draining: BTreeSet<BackendKey>,
 }
 
-/// New flows go to the active backends of all nodes. If there is none they go to the terminating ones, which still serve
-/// (the rule of KEP-1669 for kube-proxy); never to unhealthy ones.
+/// New flows go to the active backends, with the policy Local only to those on this node. If there is none they go to the
+/// terminating ones, which still serve (the rule of KEP-1669 for kube-proxy); never to unhealthy ones.
 ///
 /// Flows that are there stay while their backend is named at all: connections are bound to it, and a pod that misses a
 /// probe, or fails them while it ends, still has its sockets. Datagrams are bound to nothing, so they leave a backend that
 /// does not serve at once (kube-proxy forgets such flows of UDP as well).
-pub(super) fn choose(backends: &[Backend], family: IpFamily, protocol: Protocol) -> Choice {
+pub(super) fn choose(backends: &[Backend], family: IpFamily, policy: TrafficPolicy, protocol: Protocol) -> Choice {
     let in_state = |state| {
         let family = backends.iter().filter(move |backend| IpFamily::of(backend.address) == family);
         family.filter(move |backend| backend.state == state)
     };
     let key =
         |backend: &Backend| BackendKey { address: backend.address, port: backend.port, protocol, local: backend.local };
-    let weighted = |state| in_state(state).map(|backend| (key(backend), backend.weight)).collect::<BTreeMap<_, _>>();
+    let weighted = |state| {
+        let near = in_state(state).filter(|backend| policy == TrafficPolicy::Cluster || backend.local);
+        near.map(|backend| (key(backend), backend.weight)).collect::<BTreeMap<_, _>>()
+    };
     let mut draining: BTreeSet<_> = match protocol {
         Protocol::Udp => BTreeSet::new(),
         Protocol::Tcp | Protocol::Sctp => in_state(BackendState::Unhealthy).map(key).collect(),

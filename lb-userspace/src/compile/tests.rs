@@ -5,7 +5,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::route::Rewrite;
-use crate::model::{BackendRef, BackendState, FrontListener, PathMatch, Protocol, Route, RouteKey, Service};
+use crate::model::{
+    BackendRef, BackendState, FrontListener, PathMatch, Policy, Protocol, Route, RouteKey, Service, ServiceKey,
+    TrafficPolicy,
+};
 use crate::translate;
 use fixture::*;
 
@@ -78,7 +81,7 @@ fn manifests_compile_to_these_tables_on_each_node() {
 #[test]
 fn a_service_without_a_frontend_in_the_data_plane_has_no_id() {
     let compiled = fresh(&shop(), &node());
-    assert!(!compiled.services.contains_key(&(key("headless"), IpFamily::V4)));
+    assert!(!compiled.services.contains_key(&(key("headless"), IpFamily::V4, TrafficPolicy::Cluster)));
     assert!(compiled.backends.keys().all(|(_, backend)| backend.address != address("10.244.0.9")));
 }
 
@@ -114,6 +117,50 @@ fn connections_stay_with_backends_that_take_no_new_ones_and_datagrams_only_with_
     assert_eq!(kept(Protocol::Udp), [ring, vec!["10.244.0.2".into()]]);
 }
 
+/// Who the ring behind a frontend of `web` holds, with one backend on this node and one on another, in these states.
+fn led(policy: Policy, key: crate::tables::FrontendKey, near: BackendState, far: BackendState) -> Vec<String> {
+    let frontends = [cluster_ip("10.96.0.1"), external("198.51.100.1", 80), node_port(30_080)];
+    let backends = vec![Backend { local: true, ..in_state("10.244.0.1", near) }, in_state("10.244.1.1", far)];
+    let web = Service { policy, ..service("web", &frontends, Target::Backends(backends)) };
+    let tables = fresh(&desired([web]), &node()).tables;
+    let frontend = tables
+        .frontends
+        .get(&key)
+        .unwrap_or_else(|| &tables.frontends[&crate::tables::FrontendKey { inside: false, ..key }]);
+    let ring = &tables.services[&frontend.service];
+    let addresses = ring.iter().map(|id| tables.backends[&(IpFamily::V4, *id)].address);
+    addresses.collect::<BTreeSet<_>>().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn with_the_policy_local_clients_reach_only_backends_of_their_node() {
+    use BackendState::{Active, Terminating, Unhealthy};
+    use TrafficPolicy::{Cluster, Local};
+    let key = |at: &str, port, inside| crate::tables::FrontendKey {
+        address: address(at),
+        port,
+        protocol: Protocol::Tcp,
+        inside,
+    };
+    let outside = [key("0.0.0.0", 30_080, false), key("198.51.100.1", 80, false)];
+    let inside = [key("0.0.0.0", 30_080, true), key("198.51.100.1", 80, true)];
+    let cluster_ip = key("10.96.0.1", 80, false);
+    let both = ["10.244.0.1", "10.244.1.1"];
+    let external = Policy { external: Local, ..Policy::default() };
+    let internal = Policy { internal: Local, ..Policy::default() };
+    for (outside, inside) in outside.into_iter().zip(inside) {
+        assert_eq!(led(Policy::default(), outside, Active, Active), both);
+        assert_eq!(led(external, outside, Active, Active), ["10.244.0.1"]);
+        assert_eq!(led(external, outside, Terminating, Active), ["10.244.0.1"], "it serves, and no local one is ready");
+        assert_eq!(led(external, outside, Unhealthy, Active), [""; 0]);
+        assert_eq!(led(external, inside, Unhealthy, Active), ["10.244.1.1"], "clients on the node are led anywhere");
+        assert_eq!(led(internal, outside, Active, Active), both);
+    }
+    assert_eq!(led(external, cluster_ip, Active, Active), both);
+    assert_eq!(led(internal, cluster_ip, Active, Active), ["10.244.0.1"]);
+    assert_eq!(led(Policy { external: Cluster, ..internal }, cluster_ip, Unhealthy, Active), [""; 0]);
+}
+
 #[test]
 fn every_node_makes_the_same_ring() {
     let on = |local_address: &str| {
@@ -130,10 +177,10 @@ fn every_node_makes_the_same_ring() {
 #[test]
 fn the_front_answers_on_the_nodes_addresses_unless_a_service_does() {
     let node = Node { http_port: 80, ..node() };
-    let key = |address| crate::tables::FrontendKey { address, port: 80, protocol: Protocol::Tcp };
+    let key = |address| crate::tables::FrontendKey { address, port: 80, protocol: Protocol::Tcp, inside: false };
     let own = fresh(&desired([]), &node);
     assert_eq!(own.tables.frontends[&key(address("192.0.2.10"))].front, Some(FrontListener::Http));
-    assert_eq!(own.services.keys().map(|(key, _)| key.to_string()).collect::<Vec<_>>(), ["/weir-front:80/TCP"]);
+    assert_eq!(own.services.keys().map(|(key, ..)| key.to_string()).collect::<Vec<_>>(), ["/weir-front:80/TCP"]);
 
     for theirs in [external("192.0.2.10", 80), node_port(80)] {
         let pods = Target::Backends(vec![backend("10.244.0.1")]);

@@ -47,14 +47,15 @@ pub(super) fn abi_frontend_key<F: MapFamily>(key: &FrontendKey) -> Option<abi::F
     Some(abi::FrontendKey {
         address: F::address(key.address)?,
         port: Be16::new(key.port),
-        protocol: u16::from(key.protocol.number()),
+        protocol: u16::from(key.protocol.number()) | if key.inside { abi::INSIDE } else { 0 },
         ..Default::default()
     })
 }
 
 pub(super) fn frontend_key<F: MapFamily>(key: &abi::FrontendKey<F::Addr>) -> Option<FrontendKey> {
-    let protocol = Protocol::from_number(u8::try_from(key.protocol).ok()?)?;
-    Some(FrontendKey { address: F::ip(key.address), port: key.port.host(), protocol })
+    let protocol = Protocol::from_number(u8::try_from(key.protocol & !abi::INSIDE).ok()?)?;
+    let inside = key.protocol & abi::INSIDE != 0;
+    Some(FrontendKey { address: F::ip(key.address), port: key.port.host(), protocol, inside })
 }
 
 pub(super) fn frontend_entry(frontend: &Frontend) -> FrontendEntry {
@@ -64,7 +65,8 @@ pub(super) fn frontend_entry(frontend: &Frontend) -> FrontendEntry {
         Some(FrontListener::Https) => frontend_flag::FRONT_HTTPS,
     };
     let scope = if frontend.cluster { frontend_flag::CLUSTER } else { 0 };
-    FrontendEntry { service: frontend.service.0, flags: flags | scope }
+    let inside = if frontend.inside { frontend_flag::INSIDE } else { 0 };
+    FrontendEntry { service: frontend.service.0, flags: flags | scope | inside }
 }
 
 pub(super) fn frontend(entry: &FrontendEntry) -> Frontend {
@@ -73,7 +75,13 @@ pub(super) fn frontend(entry: &FrontendEntry) -> Frontend {
         frontend_flag::FRONT_HTTPS => Some(FrontListener::Https),
         _ => None,
     };
-    Frontend { service: ServiceId(entry.service), front, cluster: entry.flags & frontend_flag::CLUSTER != 0 }
+    let has = |flag| entry.flags & flag != 0;
+    Frontend {
+        service: ServiceId(entry.service),
+        front,
+        cluster: has(frontend_flag::CLUSTER),
+        inside: has(frontend_flag::INSIDE),
+    }
 }
 
 /// `None` for the other family.

@@ -72,9 +72,9 @@ impl Scrape {
         registry.register("map_capacity", "Most entries of a map", capacity);
     }
 
-    /// A dual-stack service has an id per family; its counters are their sum.
+    /// A service has an id per family and policy; its counters are their sum.
     fn services(&self, registry: &mut Registry, counts: &CounterSnapshot) {
-        let rows = self.view.service_ids.iter().map(|((key, _), id): (_, &ServiceId)| {
+        let rows = self.view.service_ids.iter().map(|((key, ..), id): (_, &ServiceId)| {
             (ServiceLabels::of(key), counts.services.get(id).copied().unwrap_or_default())
         });
         traffic(registry, ["service_packets", "service_bytes", "service_flows"], "a service", rows);

@@ -6,7 +6,7 @@ use lb_common::drop_reason::DropReason;
 use super::*;
 use crate::dataplane::{Conntrack, CounterSnapshot};
 use crate::l7::counters::FrontCounters;
-use crate::model::{ObjectRef, Problem, Protocol, ServiceKey, Severity};
+use crate::model::{ObjectRef, Problem, Protocol, ServiceKey, Severity, TrafficPolicy};
 use crate::sink::Sinks;
 use crate::status::View;
 use crate::status::row::{FrontRow, MapRow};
@@ -27,7 +27,11 @@ fn scrape() -> Scrape {
     };
     let view = View {
         service_ids: Arc::new(
-            [((key.clone(), IpFamily::V4), ServiceId(3)), ((key, IpFamily::V6), ServiceId(4))].into(),
+            [
+                ((key.clone(), IpFamily::V4, TrafficPolicy::Cluster), ServiceId(3)),
+                ((key, IpFamily::V6, TrafficPolicy::Cluster), ServiceId(4)),
+            ]
+            .into(),
         ),
         counts: Some(Arc::new(counts)),
         maps: vec![MapRow { name: "FLOWS4".into(), entries: Some(5), capacity: 10 }],

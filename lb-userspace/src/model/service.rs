@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Backend, IpFamily, Protocol};
+use super::{Backend, IpFamily, Policy, Protocol, TrafficPolicy};
 
 /// Names one balanced port of a Kubernetes Service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -110,6 +110,26 @@ pub struct Service {
     pub target: Target,
     /// How packets reach other nodes.
     pub forwarding: Forwarding,
+    /// Which backends its clients are led to.
+    pub policy: Policy,
+}
+
+impl FrontendKind {
+    /// Where clients from outside arrive; the others are for the cluster itself.
+    pub const fn is_external(self) -> bool {
+        !matches!(self, FrontendKind::ClusterIP)
+    }
+}
+
+impl Service {
+    /// The policy that a frontend of this kind follows. The node's own front is on every node.
+    pub const fn policy_at(&self, kind: FrontendKind) -> TrafficPolicy {
+        match &self.target {
+            Target::Front(_) => TrafficPolicy::Cluster,
+            Target::Backends(_) if kind.is_external() => self.policy.external,
+            Target::Backends(_) => self.policy.internal,
+        }
+    }
 }
 
 impl fmt::Display for Service {
@@ -120,7 +140,7 @@ impl fmt::Display for Service {
             let families: Vec<_> = self.families.iter().map(|family| family.name()).collect();
             write!(f, " {}", families.join("+"))?;
         }
-        writeln!(f)?;
+        writeln!(f, "{}", self.policy)?;
         self.frontends.iter().try_for_each(|frontend| writeln!(f, "  frontend {frontend}"))?;
         match &self.target {
             Target::Backends(backends) => backends.iter().try_for_each(|backend| writeln!(f, "  backend {backend}")),

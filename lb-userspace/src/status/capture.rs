@@ -138,7 +138,7 @@ impl View {
                 };
                 let places = std::iter::once(at.ip()).chain(own.then_some(any));
                 let keys = places.flat_map(|address| {
-                    let key = |protocol| FrontendKey { address, port: at.port(), protocol };
+                    let key = |protocol| FrontendKey { address, port: at.port(), protocol, inside: false };
                     [Protocol::Tcp, Protocol::Udp].map(key)
                 });
                 let mut found = keys.filter_map(|key| self.tables.frontends.get(&key));

@@ -190,7 +190,7 @@ fn row(flow: &FlowRecord, service: Option<String>) -> FlowRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ServiceKey;
+    use crate::model::{ServiceKey, TrafficPolicy};
     use crate::tables::{IpFamily, ServiceId};
     use std::sync::Arc;
 
@@ -210,7 +210,10 @@ mod tests {
 
     fn listing(query: &FlowQuery) -> FlowListing {
         let key = ServiceKey { namespace: "shop".into(), name: "web".into(), port: 80, protocol: Protocol::Tcp };
-        let view = View { service_ids: Arc::new([((key, IpFamily::V4), ServiceId(1))].into()), ..View::default() };
+        let view = View {
+            service_ids: Arc::new([((key, IpFamily::V4, TrafficPolicy::Cluster), ServiceId(1))].into()),
+            ..View::default()
+        };
         let mut collector = FlowCollector::new(query, &view);
         let flows =
             [("10.9.9.1:5000", 7, 1), ("10.9.9.2:5000", 3, 2), ("10.8.8.1:6000", 90, 1), ("[2001:db8::1]:7", 0, 3)];

@@ -6,7 +6,7 @@ use lb_common::abi;
 use serde::{Deserialize, Serialize};
 
 use crate::dataplane::{InterfaceMode, InterfaceStatus, MapStatus, ProgramStatus, SocketLevel, WayKind, WayStatus};
-use crate::model::{BackendState, Forwarding, FrontendKind, IpFamily, Problem, Protocol, ServiceType};
+use crate::model::{BackendState, Forwarding, FrontendKind, IpFamily, Problem, Protocol, ServiceType, TrafficPolicy};
 
 /// What is counted of a service or backend, from the client's side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,18 +70,30 @@ pub struct ServiceRow {
     pub forwarding: Option<Forwarding>,
     /// Whether a client stays with its backend.
     pub affinity: Option<String>,
+    /// Which backends clients from outside are led to.
+    #[serde(default)]
+    pub external_traffic_policy: Option<TrafficPolicy>,
+    /// Which backends clients at the cluster IP are led to.
+    #[serde(default)]
+    pub internal_traffic_policy: Option<TrafficPolicy>,
+    /// Port of the node under which an outer load balancer asks whether there are local backends.
+    #[serde(default)]
+    pub health_check_node_port: Option<u16>,
     /// Length of the ring of the preferred family.
     pub ring_slots: Option<usize>,
     /// Counters of all families.
     pub counters: Option<Counters>,
 }
 
-/// A service in one family: it has an id and a ring of its own there.
+/// A service in one family, for clients that are led by one policy: it has an id and a ring of its own there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FamilyRow {
     /// The family.
     pub family: IpFamily,
+    /// The policy.
+    #[serde(default)]
+    pub policy: TrafficPolicy,
     /// Id in the maps; null if it is not there.
     pub id: Option<u32>,
     /// Length of the ring.

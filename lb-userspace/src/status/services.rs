@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::row::{BackendCounts, FamilyRow, FrontendRow, ServiceRow};
 use super::view::View;
-use crate::model::{Backend, BackendState, FrontendKind, Service, Target};
+use crate::model::{Backend, BackendState, FrontendKind, Service, Target, TrafficPolicy};
 use crate::tables::{FrontendKey, IpFamily, Ring, ServiceId};
 
 const ALGORITHM: &str = "maglev";
@@ -19,7 +19,7 @@ pub(super) fn rows(view: &View) -> Vec<ServiceRow> {
 }
 
 fn desired_row(view: &View, service: &Service) -> ServiceRow {
-    let families: Vec<_> = service.families.iter().map(|family| family_row(view, service, *family)).collect();
+    let families: Vec<_> = service.families.iter().flat_map(|family| family_rows(view, service, *family)).collect();
     let preferred = families.iter().find(|row| row.id.is_some()).cloned();
     let counters = families.iter().filter_map(|row| row.counters).reduce(|one, other| one + other);
     let frontend = |f: &crate::model::Frontend| FrontendRow { kind: Some(f.kind), address: f.address, port: f.port };
@@ -37,16 +37,27 @@ fn desired_row(view: &View, service: &Service) -> ServiceRow {
         algorithm: matches!(service.target, Target::Backends(_)).then(|| ALGORITHM.to_owned()),
         forwarding: matches!(service.target, Target::Backends(_)).then_some(service.forwarding),
         affinity: Some(NO_AFFINITY.to_owned()),
+        external_traffic_policy: Some(service.policy.external),
+        internal_traffic_policy: Some(service.policy.internal),
+        health_check_node_port: service.policy.health_check,
         ring_slots: preferred.and_then(|row| row.ring_slots),
         counters,
     }
 }
 
-/// A dual-stack service has one id per family.
-fn family_row(view: &View, service: &Service, family: IpFamily) -> FamilyRow {
-    let id = view.service_ids.get(&(service.key.clone(), family)).copied();
+/// A service has one id per family, and one more where clients are led by another policy; without any there is one row.
+fn family_rows(view: &View, service: &Service, family: IpFamily) -> Vec<FamilyRow> {
+    let policies = [TrafficPolicy::Cluster, TrafficPolicy::Local];
+    let id = |policy| view.service_ids.get(&(service.key.clone(), family, policy)).copied();
+    let row = |policy| Some(family_row(view, family, policy, Some(id(policy)?)));
+    let rows: Vec<_> = policies.into_iter().filter_map(row).collect();
+    if rows.is_empty() { vec![family_row(view, family, TrafficPolicy::Cluster, None)] } else { rows }
+}
+
+fn family_row(view: &View, family: IpFamily, policy: TrafficPolicy, id: Option<ServiceId>) -> FamilyRow {
     FamilyRow {
         family,
+        policy,
         id: id.map(|id| id.0),
         ring_slots: id.and_then(|id| view.tables.services.get(&id)).map(|ring| ring.len()),
         counters: view.service_counters(id),
@@ -74,11 +85,14 @@ fn count(backends: &[Backend]) -> BackendCounts {
 }
 
 fn table_row(view: &View, id: ServiceId, ring: &Ring) -> ServiceRow {
-    let frontends: BTreeMap<_, _> = view.tables.frontends.iter().filter(|(_, value)| value.service == id).collect();
+    let leading = view.tables.frontends.iter().filter(|(key, value)| value.service == id && !key.inside);
+    let frontends: BTreeMap<_, _> = leading.collect();
     let in_ring: std::collections::BTreeSet<_> = ring.iter().collect();
     let counters = view.service_counters(Some(id));
     let family = frontends.keys().next().map(|key| IpFamily::of(key.address));
-    let family_row = |family| FamilyRow { family, id: Some(id.0), ring_slots: Some(ring.len()), counters };
+    // The maps tell the policy only by what the rings hold.
+    let policy = TrafficPolicy::Cluster;
+    let family_row = |family| FamilyRow { family, policy, id: Some(id.0), ring_slots: Some(ring.len()), counters };
     ServiceRow {
         namespace: None,
         name: None,
@@ -93,6 +107,9 @@ fn table_row(view: &View, id: ServiceId, ring: &Ring) -> ServiceRow {
         algorithm: Some(ALGORITHM.to_owned()),
         forwarding: None,
         affinity: None,
+        external_traffic_policy: None,
+        internal_traffic_policy: None,
+        health_check_node_port: None,
         ring_slots: Some(ring.len()),
         counters,
     }

@@ -13,7 +13,7 @@ use crate::l7::table::{RouteEntry, RouteTable};
 use crate::model::route::Rewrite;
 use crate::model::{
     Backend, BackendState, DesiredState, Forwarding, FrontListener, Frontend, FrontendKind, ObjectRef, PathMatch,
-    Problem, Protocol, Service, ServiceKey, ServiceType, Severity, Target,
+    Policy, Problem, Protocol, Service, ServiceKey, ServiceType, Severity, Target, TrafficPolicy,
 };
 use crate::tables::{BackendId, BackendKey, FrontendKey, IpFamily, ServiceId, Tables};
 
@@ -43,6 +43,7 @@ fn service(name: &str, target: Target, frontends: Vec<Frontend>) -> (ServiceKey,
         target,
         families: vec![IpFamily::V4],
         forwarding: Forwarding::Snat,
+        policy: Policy::default(),
     };
     (key, service)
 }
@@ -68,8 +69,11 @@ fn tables() -> Tables {
     let local = BackendKey { address: ip("10.1.1.2"), port: 8080, protocol: Protocol::Tcp, local: true };
     tables.backends.insert((IpFamily::V4, BackendId(5)), local);
     tables.services.insert(ServiceId(3), vec![BackendId(5); 7].into());
-    let node_port = FrontendKey { address: ip("0.0.0.0"), port: 30080, protocol: Protocol::Tcp };
-    tables.frontends.insert(node_port, crate::tables::Frontend { service: ServiceId(3), front: None, cluster: false });
+    let node_port = FrontendKey { address: ip("0.0.0.0"), port: 30080, protocol: Protocol::Tcp, inside: false };
+    tables.frontends.insert(
+        node_port,
+        crate::tables::Frontend { service: ServiceId(3), front: None, cluster: false, inside: false },
+    );
     tables
 }
 
@@ -158,7 +162,7 @@ fn view() -> View {
         front: Some(FrontRow { listeners: 2, routes: 3, pid: Some(99), restarts: 0, requests: None }),
         problems: Arc::new(vec![problem(Severity::Info, "b"), problem(Severity::Error, "a")]),
         desired: Some(Arc::new(desired())),
-        service_ids: Arc::new([((web, IpFamily::V4), ServiceId(3))].into()),
+        service_ids: Arc::new([((web, IpFamily::V4, TrafficPolicy::Cluster), ServiceId(3))].into()),
         backend_ids: Arc::new(backend_ids),
         tables: Arc::new(tables),
         routes: Arc::new(routes()),
@@ -177,7 +181,10 @@ fn a_dual_stack_service_tells_of_each_family_and_counts_both() {
     let mut desired = desired();
     let (key, service) = desired.services.iter_mut().find(|(key, _)| key.name == "web").unwrap();
     service.families = vec![IpFamily::V6, IpFamily::V4];
-    let ids = [((key.clone(), IpFamily::V4), ServiceId(3)), ((key.clone(), IpFamily::V6), ServiceId(4))];
+    let ids = [
+        ((key.clone(), IpFamily::V4, TrafficPolicy::Cluster), ServiceId(3)),
+        ((key.clone(), IpFamily::V6, TrafficPolicy::Cluster), ServiceId(4)),
+    ];
     view.service_ids = Arc::new(ids.into());
     view.desired = Some(Arc::new(desired));
     let mut counts = counts();
@@ -199,21 +206,25 @@ fn services_as_json() {
         {
             "namespace": "default", "name": "web", "portName": "http", "port": 80, "protocol": "TCP",
             "type": "NodePort", "id": 3,
-            "families": [{"family": "IPv4", "id": 3, "ringSlots": 7, "counters": counters}],
+            "families": [{"family": "IPv4", "policy": "Cluster", "id": 3, "ringSlots": 7, "counters": counters}],
             "frontends": [
                 {"kind": "NodePort", "address": null, "port": 30080},
                 {"kind": "ExternalIP", "address": "192.0.2.7", "port": 80},
             ],
             "backends": {"active": 1, "terminating": 1, "unhealthy": 1},
-            "algorithm": "maglev", "forwarding": "snat", "affinity": "none", "ringSlots": 7, "counters": counters,
+            "algorithm": "maglev", "forwarding": "snat", "affinity": "none",
+            "externalTrafficPolicy": "Cluster", "internalTrafficPolicy": "Cluster", "healthCheckNodePort": null,
+            "ringSlots": 7, "counters": counters,
         },
         {
             "namespace": "default", "name": "weir", "portName": "http", "port": 80, "protocol": "TCP",
             "type": "NodePort", "id": null,
-            "families": [{"family": "IPv4", "id": null, "ringSlots": null, "counters": null}],
+            "families": [{"family": "IPv4", "policy": "Cluster", "id": null, "ringSlots": null, "counters": null}],
             "frontends": [{"kind": "ExternalIP", "address": "192.0.2.8", "port": 80}],
             "backends": {"active": 1, "terminating": 0, "unhealthy": 0},
-            "algorithm": null, "forwarding": null, "affinity": "none", "ringSlots": null, "counters": null,
+            "algorithm": null, "forwarding": null, "affinity": "none",
+            "externalTrafficPolicy": "Cluster", "internalTrafficPolicy": "Cluster", "healthCheckNodePort": null,
+            "ringSlots": null, "counters": null,
         },
     ]});
     assert_eq!(json(Name::Services, &view()), expected);

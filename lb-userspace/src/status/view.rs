@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::row::{Counters, FrontRow, InterfaceRow, MapRow, SocketLevelRow, SourceRow, StatusRow, WayRow};
+use crate::compile::Owner;
 use crate::dataplane::CounterSnapshot;
 use crate::l7::table::RouteTable;
 use crate::model::{DesiredState, Problem, ServiceKey, Severity, Target};
@@ -35,7 +36,7 @@ pub struct View {
     /// What should be; `None` if only the pins were read.
     pub desired: Option<Arc<DesiredState>>,
     /// Ids of services.
-    pub service_ids: Arc<BTreeMap<(ServiceKey, IpFamily), ServiceId>>,
+    pub service_ids: Arc<BTreeMap<Owner, ServiceId>>,
     /// Ids of backends.
     pub backend_ids: Arc<BTreeMap<(IpFamily, BackendKey), BackendId>>,
     /// What the maps hold.
@@ -83,7 +84,7 @@ impl View {
     /// `namespace/name:port` of each service in the maps, by id.
     pub(super) fn service_names(&self) -> HashMap<u32, String> {
         let name = |key: &ServiceKey| format!("{}/{}:{}", key.namespace, key.name, key.port);
-        self.service_ids.iter().map(|((key, _), id)| (id.0, name(key))).collect()
+        self.service_ids.iter().map(|((key, ..), id)| (id.0, name(key))).collect()
     }
 
     /// The node of the backend at an address and port.

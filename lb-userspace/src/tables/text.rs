@@ -28,10 +28,11 @@ impl Display for Tables {
     }
 }
 
-/// `address:port/protocol`; a NodePort has the unspecified address of its family.
+/// `address:port/protocol`, and for whom; a NodePort has the unspecified address of its family.
 impl Display for FrontendKey {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        write!(f, "{}/{}", SocketAddr::new(self.address, self.port), self.protocol)
+        write!(f, "{}/{}", SocketAddr::new(self.address, self.port), self.protocol)?;
+        if self.inside { f.write_str(" inside") } else { Ok(()) }
     }
 }
 
@@ -43,7 +44,10 @@ impl Display for Frontend {
             Some(FrontListener::Https) => f.write_str(" front https")?,
             None => {}
         }
-        if self.cluster { f.write_str(" cluster") } else { Ok(()) }
+        if self.cluster {
+            f.write_str(" cluster")?;
+        }
+        if self.inside { f.write_str(" unless inside") } else { Ok(()) }
     }
 }
 

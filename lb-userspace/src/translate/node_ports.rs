@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 use super::Settings;
+use super::health_checks::HealthChecks;
 use super::service::{Draft, NodePort};
 use crate::model::problem::code;
 use crate::model::{DesiredState, Frontend, FrontendKind, Problem, Protocol, Service, ServiceKey};
@@ -18,7 +19,8 @@ pub(super) const RANGE: RangeInclusive<u16> = 30000..=32767;
 /// Kubernetes leaves the lowest ports (here 86) to those who ask by number, as far as others suffice (KEP-3668).
 const STATIC_BAND: u16 = 86;
 
-type Key = (Protocol, u16);
+/// A port of the node.
+pub(super) type Key = (Protocol, u16);
 
 /// Gives every port that asks for one its node port.
 pub(super) fn assign(drafts: &mut [Draft], settings: &Settings, problems: &mut Vec<Problem>) {
@@ -33,6 +35,8 @@ pub(super) fn assign(drafts: &mut [Draft], settings: &Settings, problems: &mut V
             reserve(&mut drafts[index], number, &mut taken, problems);
         }
     }
+    let mut health_checks = HealthChecks::new(drafts, &order);
+    health_checks.reserve(drafts, &mut taken, problems);
     let mut exhausted: HashSet<Protocol> = HashSet::new();
     for &index in &order {
         let draft = &mut drafts[index];
@@ -43,6 +47,8 @@ pub(super) fn assign(drafts: &mut [Draft], settings: &Settings, problems: &mut V
             problems.push(problem.at_field(format!("spec.ports[{}].nodePort", draft.index)));
         }
     }
+    health_checks.allocate(drafts, &mut taken, problems);
+    health_checks.write(drafts);
 }
 
 fn reserve(draft: &mut Draft, number: u16, taken: &mut HashMap<Key, String>, problems: &mut Vec<Problem>) {
@@ -60,7 +66,7 @@ fn reserve(draft: &mut Draft, number: u16, taken: &mut HashMap<Key, String>, pro
 
 fn allocate(draft: &mut Draft, taken: &mut HashMap<Key, String>) -> bool {
     let protocol = draft.service.key.protocol;
-    let free = candidates(&draft.service.key).find(|number| !taken.contains_key(&(protocol, *number)));
+    let free = candidates(&draft.service.key.to_string()).find(|number| !taken.contains_key(&(protocol, *number)));
     if let Some(number) = free {
         taken.insert((protocol, number), draft.service.key.to_string());
         add_frontend(&mut draft.service, number);
@@ -73,9 +79,9 @@ fn add_frontend(service: &mut Service, port: u16) {
     service.frontends.sort();
 }
 
-/// Every port of the range once, in an order of this key's own; those of the static band last.
-fn candidates(key: &ServiceKey) -> impl Iterator<Item = u16> + use<> {
-    let hash = fnv1a(key.to_string().as_bytes());
+/// Every port of the range once, in an order of this name's own; those of the static band last.
+pub(super) fn candidates(name: &str) -> impl Iterator<Item = u16> + use<> {
+    let hash = fnv1a(name.as_bytes());
     let (start, end) = (u32::from(*RANGE.start()), u32::from(*RANGE.end()));
     let first_dynamic = start + u32::from(STATIC_BAND);
     let walk = move |low: u32, length: u32| {
@@ -110,8 +116,9 @@ pub fn moved_node_ports(old: &DesiredState, new: &DesiredState) -> Vec<Problem> 
 /// Allocation would come to this port: others hold all that the Service would rather have.
 fn is_allocated(key: &ServiceKey, port: u16, state: &DesiredState) -> bool {
     let others = state.services.values().filter(|other| other.key != *key && other.key.protocol == key.protocol);
-    let held: HashSet<u16> = others.filter_map(node_port).collect();
-    candidates(key).take_while(|candidate| *candidate != port).all(|candidate| held.contains(&candidate))
+    let held: HashSet<u16> =
+        others.flat_map(|other| node_port(other).into_iter().chain(other.policy.health_check)).collect();
+    candidates(&key.to_string()).take_while(|candidate| *candidate != port).all(|candidate| held.contains(&candidate))
 }
 
 fn node_port(service: &Service) -> Option<u16> {

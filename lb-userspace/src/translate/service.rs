@@ -2,9 +2,11 @@
 
 use super::backends::{self, Locality};
 use super::port::{self, Port};
-use super::{Seniority, Settings, families, front, frontends, sctp, seniority};
+use super::{Seniority, Settings, families, front, frontends, policy, sctp, seniority};
 use crate::model::problem::code;
-use crate::model::{Forwarding, Frontend, IpFamily, ObjectRef, Problem, Service, ServiceKey, ServiceType, Target};
+use crate::model::{
+    Forwarding, Frontend, IpFamily, ObjectRef, Policy, Problem, Service, ServiceKey, ServiceType, Target,
+};
 use crate::source::kinds::{self, EndpointSlice};
 
 /// A Service whose label names another proxy is left to that.
@@ -22,6 +24,8 @@ pub(super) struct Draft {
     pub(super) index: usize,
     /// What is asked for as node port.
     pub(super) node_port: NodePort,
+    /// What the Service asks for as port of its health check.
+    pub(super) health_check: NodePort,
     /// Who wins where two want the same.
     pub(super) seniority: Seniority,
 }
@@ -72,6 +76,8 @@ pub(super) fn translate(
         problems.push(problem.at_field("spec.ports").expected("at least one port"));
     }
     later_fields(object, &owner, problems);
+    let policy = policy::of(object, &owner, problems);
+    let health_check = policy::health_check(object, service_type, &policy, &owner, problems);
     let families = families::of(object, slices, &owner, problems);
     let vips = frontends::addresses(object, service_type, &families, &owner, problems);
     let ports = port::valid(object, &owner, problems);
@@ -93,7 +99,8 @@ pub(super) fn translate(
             problems.extend(lone.filter(|lone| !problems.contains(lone)));
         }
         let service = balanced(object, service_type, families.clone(), &port, frontends, target);
-        Draft { service, index: port.index, node_port, seniority: seniority(&object.metadata) }
+        let service = Service { policy, ..service };
+        Draft { service, index: port.index, node_port, health_check, seniority: seniority(&object.metadata) }
     });
     drafts.collect()
 }
@@ -119,6 +126,7 @@ fn balanced(
         frontends,
         target,
         forwarding: Forwarding::Snat,
+        policy: Policy::default(),
     }
 }
 
@@ -139,11 +147,7 @@ fn service_type(object: &kinds::Service, owner: &ObjectRef, problems: &mut Vec<P
 /// Fields and annotations that have no effect yet, or a value that nobody knows.
 fn later_fields(object: &kinds::Service, owner: &ObjectRef, problems: &mut Vec<Problem>) {
     let spec = &object.spec;
-    let later = [
-        ("spec.externalTrafficPolicy", &spec.external_traffic_policy, "Cluster", "Local"),
-        ("spec.internalTrafficPolicy", &spec.internal_traffic_policy, "Cluster", "Local"),
-        ("spec.sessionAffinity", &spec.session_affinity, "None", "ClientIP"),
-    ];
+    let later = [("spec.sessionAffinity", &spec.session_affinity, "None", "ClientIP")];
     for (field, value, default, meaningful) in later {
         match value.as_deref() {
             Some(value) if value == meaningful => {

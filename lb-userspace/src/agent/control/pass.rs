@@ -44,6 +44,7 @@ impl Control {
         self.state.metrics.reconciled(clock::since(begun), outcome.writes, outcome.needs_retry);
         self.open_once(&outcome)?;
         self.front.publish(outcome.compiled.routes.clone());
+        self.follow_health_checks();
         problems.extend(self.own_problems());
         problems.extend(problems::services_kept(outcome.kept, &self.objects.unread().collect::<Vec<_>>()));
         problems.extend(outcome.problems);
@@ -116,6 +117,7 @@ impl Control {
         let mut problems = self.config.not_yet.clone();
         problems.extend(self.moved.iter().cloned());
         problems.extend(self.follow_failed.iter().cloned());
+        problems.extend(self.unheard.iter().cloned());
         problems.extend(self.maps_changed.iter().cloned());
         problems.extend(self.taken.problems.iter().cloned());
         problems.extend(self.front_problems.iter().cloned());

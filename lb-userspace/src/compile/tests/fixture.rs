@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use crate::compile::{Limits, Node};
 use crate::model::{
-    Backend, BackendState, DesiredState, Forwarding, FrontListener, Frontend, FrontendKind, IpFamily, Protocol,
-    Service, ServiceKey, ServiceType, Target,
+    Backend, BackendState, DesiredState, Forwarding, FrontListener, Frontend, FrontendKind, IpFamily, Policy, Protocol,
+    Service, ServiceKey, ServiceType, Target, TrafficPolicy,
 };
 use crate::tables::Settings;
 
@@ -40,6 +40,7 @@ pub(crate) fn service(name: &str, frontends: &[Frontend], target: Target) -> Ser
         frontends: frontends.to_vec(),
         target,
         forwarding: Forwarding::Snat,
+        policy: Policy::default(),
     }
 }
 
@@ -109,8 +110,13 @@ pub(crate) fn any_node() -> impl Strategy<Value = Node> {
 }
 
 fn any_service() -> impl Strategy<Value = Service> {
-    (proptest::sample::select(vec!["a", "b", "c", "d", "e"]), any_frontends(), any_target())
-        .prop_map(|(name, frontends, target)| service(name, &frontends, target))
+    (proptest::sample::select(vec!["a", "b", "c", "d", "e"]), any_frontends(), any_target(), any_policy())
+        .prop_map(|(name, frontends, target, policy)| Service { policy, ..service(name, &frontends, target) })
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    let any = || proptest::sample::select(vec![TrafficPolicy::Cluster, TrafficPolicy::Local]);
+    (any(), any()).prop_map(|(external, internal)| Policy { external, internal, ..Policy::default() })
 }
 
 fn any_frontends() -> impl Strategy<Value = Vec<Frontend>> {

@@ -148,7 +148,7 @@ fn full_maps_name_the_flag() {
     run("full", |stage| {
         let dataplane = stage.start().unwrap();
         let mut store = dataplane.store().unwrap();
-        let frontend = Frontend { service: ServiceId(1), front: None, cluster: false };
+        let frontend = Frontend { service: ServiceId(1), front: None, cluster: false, inside: false };
         let full = (0..=64).find_map(|port| store.upsert_frontend(&key("192.0.2.10", port), &frontend).err());
         assert!(matches!(full, Some(StoreError::Full { capacity: 64, flag: "--max-frontends", .. })), "{full:?}");
         let full = store.write_ring(ServiceId(64), &ring(1, 0)).unwrap_err();
@@ -380,7 +380,7 @@ fn address<F: MapFamily>(host: u8) -> F::Addr {
 }
 
 fn key(address: &str, port: u16) -> FrontendKey {
-    FrontendKey { address: address.parse().unwrap(), port, protocol: Protocol::Tcp }
+    FrontendKey { address: address.parse().unwrap(), port, protocol: Protocol::Tcp, inside: false }
 }
 
 fn backend(address: &str, port: u16, local: bool) -> BackendKey {
@@ -393,13 +393,14 @@ fn ring(slots: u32, salt: u32) -> Ring {
 
 /// One of everything.
 fn tables() -> Tables {
-    let frontend = |service, front| Frontend { service: ServiceId(service), front, cluster: false };
+    let frontend = |service, front| Frontend { service: ServiceId(service), front, cluster: false, inside: false };
     let udp = FrontendKey { protocol: Protocol::Udp, ..key("192.0.2.10", 53) };
     Tables {
         frontends: [
             (key("192.0.2.10", 80), frontend(1, None)),
-            (key("0.0.0.0", 30_080), frontend(1, None)),
+            (key("0.0.0.0", 30_080), Frontend { inside: true, ..frontend(1, None) }),
             (udp, frontend(2, None)),
+            (FrontendKey { inside: true, ..key("0.0.0.0", 30_080) }, frontend(2, None)),
             (key("192.0.2.11", 80), frontend(3, Some(FrontListener::Http))),
             (key("192.0.2.11", 443), frontend(3, Some(FrontListener::Https))),
             (key("2001:db8::10", 80), frontend(4, None)),

@@ -37,7 +37,7 @@ pub const ADDRESS_INVALID: &str = "address-invalid";
 pub const ADDRESS_OF_OTHER_FAMILY: &str = "address-of-other-family";
 /// A Service has clients in a family in which it has no backend.
 pub const FAMILY_WITHOUT_BACKENDS: &str = "family-without-backends";
-/// `nodePort` on a Service that is neither NodePort nor LoadBalancer.
+/// `nodePort` on a Service that is neither NodePort nor LoadBalancer, or `healthCheckNodePort` on one that has no use for it.
 pub const NODE_PORT_UNUSED: &str = "node-port-unused";
 /// A `nodePort` outside of the range for node ports.
 pub const NODE_PORT_OUT_OF_RANGE: &str = "node-port-out-of-range";
@@ -47,6 +47,8 @@ pub const NODE_PORT_CONFLICT: &str = "node-port-conflict";
 pub const NODE_PORTS_EXHAUSTED: &str = "node-ports-exhausted";
 /// An allocated node port is another than before.
 pub const NODE_PORT_MOVED: &str = "node-port-moved";
+/// A node cannot listen on the port at which outer load balancers ask for the health of a Service.
+pub const HEALTH_CHECK_UNHEARD: &str = "health-check-unheard";
 /// Two Services ask for the same address, port and protocol.
 pub const FRONTEND_CONFLICT: &str = "frontend-conflict";
 /// A Service of type LoadBalancer has no address, and there is no pool to give one.

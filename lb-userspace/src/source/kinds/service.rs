@@ -34,6 +34,7 @@ pub struct ServiceSpec {
     pub allocate_load_balancer_node_ports: Option<bool>,
     pub external_traffic_policy: Option<String>,
     pub internal_traffic_policy: Option<String>,
+    pub health_check_node_port: Option<i64>,
     pub session_affinity: Option<String>,
     pub ip_families: Vec<String>,
     pub ip_family_policy: Option<String>,

@@ -8,7 +8,7 @@ use super::*;
 use crate::dataplane::explain::{NextHop, Seen, Target};
 use crate::l7::table::{RouteEntry, RouteTable};
 use crate::model::route::Rewrite;
-use crate::model::{PathMatch, Protocol, ServiceKey};
+use crate::model::{PathMatch, Protocol, ServiceKey, TrafficPolicy};
 use crate::status::query::Arguments;
 use crate::tables::{IpFamily, ServiceId};
 
@@ -38,7 +38,7 @@ fn view() -> View {
     let upstreams = [("shop/web:80".to_owned(), vec!["10.1.1.2:8080".parse().unwrap()].into())];
     View {
         node: Some("node-1".into()),
-        service_ids: Arc::new([((key, IpFamily::V4), ServiceId(5))].into()),
+        service_ids: Arc::new([((key, IpFamily::V4, TrafficPolicy::Cluster), ServiceId(5))].into()),
         routes: Arc::new(RouteTable {
             hosts: [("*.shop.example".to_owned(), routes.into())].into(),
             upstreams: upstreams.into(),

@@ -32,8 +32,9 @@ fn reading(at: Instant, services: &[(u32, u64)], backends: &[(u32, u32, u64)], d
             address: std::net::Ipv4Addr::new(192, 0, 2, id as u8).into(),
             port: 80,
             protocol: Protocol::Tcp,
+            inside: false,
         };
-        let value = crate::tables::Frontend { service: ServiceId(id), front: None, cluster: false };
+        let value = crate::tables::Frontend { service: ServiceId(id), front: None, cluster: false, inside: false };
         tables.services.insert(ServiceId(id), vec![BackendId(1)].into());
         tables.frontends.insert(frontend, value);
     }
@@ -89,11 +90,14 @@ fn the_names_of_a_dual_stack_service_are_kept_and_its_families_added() {
             target: crate::model::Target::Backends(vec![]),
             families: vec![IpFamily::V6, IpFamily::V4],
             forwarding: crate::model::Forwarding::Snat,
+            policy: crate::model::Policy::default(),
         };
+        let cluster = crate::model::TrafficPolicy::Cluster;
         reading.view.desired =
             Some(Arc::new(DesiredState { services: [(key.clone(), service)].into(), ..DesiredState::default() }));
-        reading.view.service_ids =
-            Arc::new([((key.clone(), IpFamily::V6), ServiceId(1)), ((key, IpFamily::V4), ServiceId(2))].into());
+        reading.view.service_ids = Arc::new(
+            [((key.clone(), IpFamily::V6, cluster), ServiceId(1)), ((key, IpFamily::V4, cluster), ServiceId(2))].into(),
+        );
         reading
     };
     let before = with_names(reading(start, &[(1, 1), (2, 1)], &[], 0));

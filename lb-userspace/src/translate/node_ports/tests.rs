@@ -1,13 +1,14 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::model::{Forwarding, IpFamily, ServiceType, Target};
+use crate::model::{Forwarding, IpFamily, Policy, ServiceType, Target};
 
 fn draft(name: &str, protocol: Protocol, node_port: NodePort) -> Draft {
     let key = ServiceKey { namespace: "default".to_owned(), name: name.to_owned(), port: 80, protocol };
     Draft {
         index: 0,
         node_port,
+        health_check: NodePort::No,
         seniority: (true, None, "default".to_owned(), name.to_owned()),
         service: Service {
             key,
@@ -17,6 +18,7 @@ fn draft(name: &str, protocol: Protocol, node_port: NodePort) -> Draft {
             target: Target::Backends(Vec::new()),
             families: vec![IpFamily::V4],
             forwarding: Forwarding::Snat,
+            policy: Policy::default(),
         },
     }
 }
@@ -34,13 +36,13 @@ fn many(count: usize) -> Vec<Draft> {
 
 #[test]
 fn ports_never_change_with_a_version() {
-    let first = |name: &str| candidates(&draft(name, Protocol::Tcp, NodePort::Any).service.key).next();
+    let first = |name: &str| candidates(&draft(name, Protocol::Tcp, NodePort::Any).service.key.to_string()).next();
     assert_eq!((first("web"), first("shop")), (Some(31814), Some(31136)), "connections of users depend on these");
 }
 
 #[test]
 fn candidates_are_every_port_once_and_the_static_band_last() {
-    let all: Vec<u16> = candidates(&draft("web", Protocol::Tcp, NodePort::Any).service.key).collect();
+    let all: Vec<u16> = candidates(&draft("web", Protocol::Tcp, NodePort::Any).service.key.to_string()).collect();
     assert_eq!(all.len(), RANGE.len());
     assert_eq!(all.iter().copied().collect::<BTreeSet<_>>(), RANGE.collect());
     let band = *RANGE.start()..*RANGE.start() + STATIC_BAND;
