@@ -28,11 +28,13 @@ pub mod path;
 pub mod pattern;
 pub mod pool;
 pub mod proxy;
+pub mod proxy_protocol;
 pub mod record;
 pub mod retry;
 pub mod rewrite;
 pub mod router;
 pub mod rules;
+pub mod settings;
 pub mod supervisor;
 pub mod table;
 #[cfg(test)]

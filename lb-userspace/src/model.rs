@@ -13,6 +13,7 @@ pub mod problem;
 pub mod protocol;
 pub mod route;
 pub mod service;
+pub mod settings;
 pub mod tls;
 pub mod users;
 

@@ -89,13 +89,14 @@ pub fn translate(objects: &Objects, settings: &Settings) -> (DesiredState, Vec<P
     node_ports::assign(&mut drafts, settings, &mut problems);
     conflicts::between_frontends(&mut drafts, &mut problems);
     let services = drafts.into_iter().map(|draft| (draft.service.key.clone(), draft.service)).collect();
-    let (routes, users, tls) = ingress::translate_all(objects, settings, &services, &mut problems);
+    let asked = configmap::settings(objects, settings, &mut problems);
+    let (routes, users, tls) = ingress::translate_all(objects, settings, &services, &asked, &mut problems);
     configmap::check_named(objects, settings, &services, &mut problems);
     pods::check(objects, &mut problems);
     locate(objects, &mut problems);
     problems.extend(objects.problems());
     problem::sort(&mut problems);
-    (DesiredState { services, routes, users, tls }, problems)
+    (DesiredState { services, routes, users, tls, front: asked.front }, problems)
 }
 
 fn translate_services(objects: &Objects, settings: &Settings, problems: &mut Vec<Problem>) -> Vec<service::Draft> {

@@ -29,6 +29,7 @@ pub fn route_table(desired: &DesiredState) -> RouteTable {
     table.hosts = hosts.collect();
     table.users = desired.users.clone();
     table.tls = desired.tls.clone();
+    table.settings = Arc::new(desired.front.clone());
     table
 }
 

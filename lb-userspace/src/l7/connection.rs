@@ -18,6 +18,7 @@ use super::forward::Ends;
 use super::guard::{Guard, MAX_HEAD};
 use super::http2;
 use super::proxy::{self, Client};
+use super::proxy_protocol;
 use super::tls;
 use super::worker::{Stage, Worker};
 
@@ -41,10 +42,12 @@ pub fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, scheme: S
     });
 }
 
-async fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, scheme: Scheme) {
+async fn serve(worker: &Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, scheme: Scheme) {
     // The address that the client connected to: the VIP.
     let Ok(front) = stream.local_addr() else { return };
     prepare(&stream);
+    // Who does not begin as a proxy that is believed gets no answer: it would be one to somebody else.
+    let Some((peer, front)) = told(worker, &mut stream, peer, front).await else { return };
     match scheme {
         Scheme::Http => http(worker, stream, Ends::new(peer, front)).await,
         // What only TLS needs takes no memory of other connections.
@@ -54,7 +57,7 @@ async fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, scheme:
 
 /// HTTP/1, unless the client begins with what only HTTP/2 begins with (RFC 9113 section 3.3).
 async fn http(worker: &Rc<Worker>, stream: TcpStream, ends: Ends) {
-    let limit = worker.limits.client.idle;
+    let limit = worker.client_limits().idle;
     let first = tokio::select! {
         first = timeout(limit, http2::begins(&stream)) => first,
         () = closing(worker) => return http1(worker, stream, ends).await,
@@ -90,7 +93,7 @@ async fn http1<I>(worker: &Rc<Worker>, stream: I, ends: Ends)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (guard, handle) = Guard::new(stream, worker.limits.client);
+    let (guard, handle) = Guard::new(stream, worker.client_limits());
     let client = Rc::new(Client::new(ends, handle));
     let service_client = Rc::clone(&client);
     let service = service_fn(move |request| {
@@ -113,6 +116,26 @@ where
     }
     connection.as_mut().graceful_shutdown();
     let _ = connection.await;
+}
+
+/// Both ends, as the PROXY protocol tells them where it is spoken; `None`: it should have been.
+async fn told(
+    worker: &Rc<Worker>,
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+    front: SocketAddr,
+) -> Option<(SocketAddr, SocketAddr)> {
+    let view = worker.view();
+    let settings = &view.router.settings.asked.forwarded;
+    if !settings.proxy_protocol {
+        return Some((peer, front));
+    }
+    if !settings.trusts(peer.ip()) {
+        return None;
+    }
+    let limit = Duration::from_millis(settings.proxy_protocol_timeout);
+    let told = timeout(limit, proxy_protocol::read(stream)).await.ok()?.ok()?;
+    Some(told.map_or((peer, front), |told| (told.client, told.front)))
 }
 
 /// Waits until the connection may be closed between two requests. One that has not had its first request yet gets time

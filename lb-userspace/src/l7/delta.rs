@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::table::{RouteEntry, RouteTable};
+use crate::model::settings::FrontSettings;
 use crate::model::{Certificate, Tls, TlsHost, Users};
 
 /// The writes that turn one table into another.
@@ -27,6 +28,9 @@ pub struct TableDelta {
     /// Users of Secrets that are new or changed; `None`: removed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub users: BTreeMap<String, Option<Arc<Users>>>,
+    /// The settings, if one changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Arc<FrontSettings>>,
     /// What changed of TLS.
     #[serde(default, skip_serializing_if = "TlsDelta::is_empty")]
     pub tls: TlsDelta,
@@ -106,6 +110,7 @@ pub fn delta(old: &RouteTable, new: &RouteTable) -> TableDelta {
         default,
         users: map_delta(&old.users, &new.users),
         tls: TlsDelta::new(&old.tls, &new.tls),
+        settings: (old.settings != new.settings).then(|| Arc::clone(&new.settings)),
     }
 }
 
@@ -120,6 +125,9 @@ pub fn apply(table: &mut RouteTable, delta: TableDelta) {
         Some(DefaultChange::Set(entry)) => table.default = Some(entry),
         Some(DefaultChange::Remove) => table.default = None,
         None => {}
+    }
+    if let Some(settings) = delta.settings {
+        table.settings = settings;
     }
 }
 

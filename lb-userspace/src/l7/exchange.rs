@@ -115,7 +115,8 @@ impl<'a> Exchange<'a> {
             None => Follows::Chunks,
         };
         let attempts = Attempts::new(rule.entry.filters.retry.as_deref());
-        let repeatable = empty && (head.method.is_idempotent() || attempts.repeats_all());
+        let repeats_all = attempts.repeats_all() || worker.view().router.settings.upstreams().retry_all;
+        let repeatable = empty && (head.method.is_idempotent() || repeats_all);
         let proxying = &rule.entry.filters.proxying;
         let limits = Times::new(proxying, &worker.limits);
         let progress = Rc::new(Progress::new(proxying.max_body()));

@@ -9,6 +9,7 @@ use super::answer::Answer;
 use super::forward::Ends;
 use super::limiter::Flight;
 use super::rules::Rule;
+use super::settings::Settings;
 use super::worker::{View, Worker};
 use crate::model::filters::{Filters, Redirect};
 
@@ -24,13 +25,15 @@ pub use balance::set_cookie;
 use cors::Allowed;
 use headers::Inbound;
 pub use headers::Outbound;
-use variables::Seen;
+pub use variables::Seen;
 
 /// What filters do with the answer, whoever gives it.
 #[derive(Debug, Default)]
 pub struct After {
     cors: Option<Allowed>,
     headers: Option<Inbound>,
+    /// What the front adds to every answer.
+    everywhere: Vec<(HeaderName, HeaderValue)>,
     /// Ends with the answer.
     flight: Option<Flight>,
     /// Bytes per second, and bytes before that holds.
@@ -39,6 +42,14 @@ pub struct After {
 }
 
 impl After {
+    /// Before anything is known of the request but its head.
+    pub fn new(settings: &Settings, head: &Parts, ends: &Ends) -> Self {
+        if settings.adds_nothing() {
+            return After::default();
+        }
+        After { everywhere: settings.added(&Seen { rule: &settings.nobody, head, ends }), ..After::default() }
+    }
+
     /// How fast the body may go out: bytes per second, and bytes before that holds.
     pub fn pace(&self) -> Option<(u64, u64)> {
         self.pace
@@ -56,6 +67,9 @@ impl After {
 
     /// Changes the headers of an answer.
     pub fn apply(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.everywhere {
+            headers.insert(name, value.clone());
+        }
         if let Some(inbound) = &self.headers {
             inbound.apply(headers);
         }

@@ -1,9 +1,9 @@
 //! Heads on their way through: what a proxy takes out (RFC 9110 section 7.6.1) and what it adds.
 //!
-//! What clients send in `X-Forwarded-*`, `X-Real-IP` and `Forwarded` is thrown away: there are no trusted proxies yet,
-//! so the front is the first one and the only one to believe.
+//! What clients send in `X-Forwarded-*`, `X-Real-IP` and `Forwarded` is thrown away, unless it comes from a proxy that
+//! the settings of the front name.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use hyper::header::{
@@ -25,9 +25,26 @@ pub struct Ends {
     pub front: SocketAddr,
     /// What TLS tells; `None`: the connection is plain.
     pub session: Option<Rc<Session>>,
+    /// What a proxy that is believed tells of the request.
+    pub told: Told,
     client_address: HeaderValue,
+    /// Who is at the other end of the connection: the client, or a proxy.
+    peer_address: HeaderValue,
     front_authority: HeaderValue,
     front_port: HeaderValue,
+}
+
+/// What a proxy in front of this one tells of a request.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// The host that the client asked for.
+    pub host: Option<HeaderValue>,
+    /// How it asked: `http` or `https`.
+    pub scheme: Option<&'static str>,
+    /// At which port.
+    pub port: Option<u16>,
+    /// The addresses that `X-Forwarded-For` had, if they are to be passed on.
+    pub addresses: Option<HeaderValue>,
 }
 
 impl Ends {
@@ -50,11 +67,14 @@ impl Ends {
             SocketAddr::V6(front) if front.port() == usual => format!("[{}]", front.ip()),
             front => front.to_string(),
         };
+        let client_address = value(client.ip().to_canonical().to_string());
         Ends {
             client,
             front,
             session,
-            client_address: value(client.ip().to_canonical().to_string()),
+            told: Told::default(),
+            peer_address: client_address.clone(),
+            client_address,
             front_authority: value(authority),
             front_port: HeaderValue::from(front.port()),
         }
@@ -65,9 +85,23 @@ impl Ends {
         self.session.is_some()
     }
 
-    /// The scheme of URLs that lead here.
+    /// The same with the client that a proxy tells of; its port is not known.
+    pub fn of_client(&self, client: IpAddr) -> Self {
+        let text = client.to_canonical().to_string();
+        let client_address = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown"));
+        Ends { client: SocketAddr::new(client, 0), client_address, ..self.clone() }
+    }
+
+    /// The scheme of URLs that lead here, `http` or `https`, as the client asked.
     pub fn scheme(&self) -> &'static str {
-        if self.is_secured() { "https" } else { "http" }
+        self.told.scheme.unwrap_or(if self.is_secured() { "https" } else { "http" })
+    }
+
+    /// The addresses of client and proxies, for backends.
+    fn addresses(&self) -> HeaderValue {
+        let Some(told) = &self.told.addresses else { return self.client_address.clone() };
+        let list = [told.as_bytes(), b", ", self.peer_address.as_bytes()].concat();
+        HeaderValue::try_from(list).unwrap_or_else(|_| self.client_address.clone())
     }
 }
 
@@ -92,12 +126,13 @@ pub fn request(head: &Parts, target: Uri, follows: Follows, ends: &Ends, outboun
         }
     }
     let host = headers.entry(HOST).or_insert_with(|| missing_host(head, ends)).clone();
-    headers.insert(X_FORWARDED_HOST, host);
-    headers.insert(X_FORWARDED_FOR, ends.client_address.clone());
+    headers.insert(X_FORWARDED_HOST, ends.told.host.clone().unwrap_or(host));
+    headers.insert(X_FORWARDED_FOR, ends.addresses());
     for name in [X_FORWARDED_PROTO, X_FORWARDED_SCHEME, X_SCHEME] {
         headers.insert(name, HeaderValue::from_static(ends.scheme()));
     }
-    headers.insert(X_FORWARDED_PORT, ends.front_port.clone());
+    let port = ends.told.port.map_or_else(|| ends.front_port.clone(), HeaderValue::from);
+    headers.insert(X_FORWARDED_PORT, port);
     headers.insert(X_REAL_IP, ends.client_address.clone());
     match follows {
         Follows::Known => {}

@@ -37,7 +37,7 @@ pub const fn refuse(status: u16, reason: &'static str) -> Refusal {
     Refusal { status, reason }
 }
 
-/// Time limits of a client's connection.
+/// Limits of a client's connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Between two requests.
@@ -48,12 +48,23 @@ pub struct Limits {
     pub stall: Duration,
     /// For the client to close after we did.
     pub linger: Duration,
+    /// Longest head, in bytes; at most [`MAX_HEAD`].
+    pub head_size: usize,
+    /// Longest line of it.
+    pub line_size: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Limits { idle: seconds(75), head: seconds(60), stall: seconds(60), linger: seconds(2) }
+        Limits {
+            idle: seconds(75),
+            head: seconds(60),
+            stall: seconds(60),
+            linger: seconds(2),
+            head_size: MAX_HEAD,
+            line_size: MAX_HEAD,
+        }
     }
 }
 
@@ -131,7 +142,7 @@ impl<I> Guard<I> {
             io,
             handle: handle.clone(),
             limits,
-            framer: Framer::default(),
+            framer: Framer::new(limits.head_size, limits.line_size),
             buffer: BytesMut::new(),
             released: 0,
             refused: false,

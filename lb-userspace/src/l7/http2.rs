@@ -63,7 +63,7 @@ where
         async { Ok::<_, Infallible>(answer.await.map(|body| Watched::new(body, place))) }
     });
     let mut connection = std::pin::pin!(builder().serve_connection(TokioIo::new(io), service));
-    let limits = worker.limits.client;
+    let limits = worker.client_limits();
     tokio::select! {
         // An error here concerns this connection only, and who caused it knows.
         _ = connection.as_mut() => return,

@@ -2,9 +2,10 @@
 
 mod health;
 mod latency;
+mod life;
 mod peer;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -16,6 +17,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::body::RequestBody;
+use crate::model::settings::UpstreamSettings;
+use life::Life;
 pub use peer::{Peer, Reuse};
 
 /// Sends requests on one connection.
@@ -28,6 +31,8 @@ const FORGOTTEN: Duration = Duration::from_secs(120);
 #[derive(Debug, Default)]
 pub struct Pool {
     peers: RefCell<HashMap<SocketAddr, Rc<Peer>>>,
+    /// How connections are kept; what all peers look at.
+    kept: Rc<Cell<UpstreamSettings>>,
 }
 
 /// Why there is no connection.
@@ -50,6 +55,7 @@ pub struct Lease {
     /// The connection.
     pub sender: Sender,
     load: peer::Load,
+    life: Life,
 }
 
 impl Lease {
@@ -60,18 +66,23 @@ impl Lease {
 
     /// Gives back a connection whose answer was read to its end.
     pub fn give_back(self) {
-        let Lease { sender, load } = self;
+        let Lease { sender, load, life } = self;
         if !sender.is_closed() {
-            load.peer().keep(sender);
+            load.peer().keep(sender, life.older());
         }
     }
 }
 
 impl Pool {
+    /// Keeps connections as these settings say, from now on.
+    pub fn keep(&self, settings: UpstreamSettings) {
+        self.kept.set(settings);
+    }
+
     /// What is known of an endpoint.
     pub fn peer(&self, endpoint: SocketAddr) -> Rc<Peer> {
         let mut peers = self.peers.borrow_mut();
-        Rc::clone(peers.entry(endpoint).or_insert_with(|| Rc::new(Peer::new(endpoint))))
+        Rc::clone(peers.entry(endpoint).or_insert_with(|| Rc::new(Peer::new(endpoint, Rc::clone(&self.kept)))))
     }
 
     /// Opens a connection and starts to drive it.
@@ -82,7 +93,7 @@ impl Pool {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // An error here reaches whoever waits for the answer.
         tokio::task::spawn_local(async move { drop(connection.with_upgrades().await) });
-        Ok(Lease { sender, load })
+        Ok(Lease { sender, load, life: Life::new() })
     }
 
     /// Closes what is idle for long, closed by the other side, or leads to an endpoint that is not wanted any more;

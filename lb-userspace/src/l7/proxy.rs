@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::balance::{Endpoints, Picker, Sticky};
 use super::body::ResponseBody;
 use super::exchange::{Exchange, Relayed};
-use super::filter::{self, After};
+use super::filter::{self, After, Seen};
 use super::forward::Ends;
 use super::guard::{Handle, Refusal};
 use super::host;
@@ -29,36 +29,49 @@ pub struct Client {
     pub ends: Ends,
     /// The guard in front of hyper; one that does nothing where HTTP/2 is spoken.
     pub guard: Handle,
-    served: Cell<bool>,
+    served: Cell<u64>,
 }
 
 impl Client {
     /// Before the first request.
     pub fn new(ends: Ends, guard: Handle) -> Self {
-        Client { ends, guard, served: Cell::new(false) }
+        Client { ends, guard, served: Cell::new(0) }
     }
 
     /// It has had a request.
     pub fn has_been_served(&self) -> bool {
-        self.served.get()
+        self.served.get() > 0
+    }
+
+    /// The same connection, for one request of whose ends a proxy tells.
+    fn told(&self, ends: Ends) -> Self {
+        Client { ends, guard: self.guard.clone(), served: self.served.clone() }
     }
 }
 
 /// Answers a request. Never fails: what goes wrong becomes an answer.
 pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
-    let mut record = Record::new(&worker, &client.ends, &request);
-    client.served.set(true);
-    let mut after = After::default();
+    let view = worker.view();
+    let settings = &view.router.settings;
+    let told = settings.ends(&client.ends, request.headers()).map(|ends| client.told(ends));
+    let asker = told.as_ref().unwrap_or(&client);
+    let mut record = Record::new(&worker, &asker.ends, &request, &settings.asked.log);
+    client.served.set(client.served.get() + 1);
     let refusal = client.guard.refusal().or_else(|| request.extensions().get::<Refusal>().copied());
+    let (mut head, body) = request.into_parts();
+    settings.prepare(&mut head);
+    let mut after = After::new(settings, &head, &asker.ends);
     let result = match refusal {
         Some(refusal) => {
             record.refused();
             Err(Answer::refused(refusal))
         }
-        None => forward(&worker, &client, request, &mut record, &mut after).await,
+        None if settings.blocks(asker.ends.client, &head.headers) => Err(Answer::forbidden()),
+        None => forward(&worker, &view, asker, (head, body), &mut record, &mut after).await,
     };
     let mut response = match result {
-        Ok(relayed) => {
+        Ok(mut relayed) => {
+            settings.hide(relayed.response.headers_mut());
             record.answered(relayed.response.status().as_u16());
             record.hold(after.take_flight());
             relayed.into_response(record, after.pace())
@@ -66,7 +79,9 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Inc
         Err(answer) => own(answer, record),
     };
     after.apply(response.headers_mut());
-    if worker.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    settings.sign(response.headers_mut());
+    let last = client.served.get() >= settings.requests_per_connection();
+    if (last || worker.is_draining()) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -95,15 +110,15 @@ fn own(answer: Answer, mut record: Record) -> Response<ResponseBody> {
 
 async fn forward(
     worker: &Rc<Worker>,
+    view: &View,
     client: &Client,
-    request: Request<Incoming>,
+    (head, body): (Parts, Incoming),
     record: &mut Record,
     after: &mut After,
 ) -> Result<Relayed, Answer> {
-    let view = worker.view();
-    let (head, body) = request.into_parts();
-    let (rule, target) = route(&view, &head)?;
-    let outbound = filter::before(rule, &head, &body, &client.ends, worker, &view, after).await?;
+    let (rule, target) = route(view, &head)?;
+    let mut outbound = filter::before(rule, &head, &body, &client.ends, worker, view, after).await?;
+    view.router.settings.complete(&mut outbound, &head, &Seen { rule, head: &head, ends: &client.ends });
     let upstream = rule.upstream.and_then(|index| view.upstream(index));
     let Some((upstream, turn)) = upstream.filter(|(upstream, _)| !upstream.endpoints.is_empty()) else {
         return Err(Answer::unavailable(&rule.entry, host_of(&head), head.uri.path()));

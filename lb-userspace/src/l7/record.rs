@@ -13,6 +13,7 @@ use super::forward::Ends;
 use super::limiter::Flight;
 use super::worker::Worker;
 use crate::clock;
+use crate::model::settings::LogSettings;
 
 /// One request. Dropping it writes its line.
 #[derive(Debug)]
@@ -27,8 +28,9 @@ pub struct Record {
 
 impl Record {
     /// Begins with the head of a request.
-    pub fn new<B>(worker: &Rc<Worker>, ends: &Ends, request: &Request<B>) -> Self {
-        let line = worker.log.borrow().is_on().then(|| {
+    pub fn new<B>(worker: &Rc<Worker>, ends: &Ends, request: &Request<B>, log: &LogSettings) -> Self {
+        let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+        let line = (worker.log.borrow().is_on() && log.wants(target)).then(|| {
             let header = |name| request.headers().get(name).cloned();
             Box::new(Line {
                 client: ends.client.ip(),

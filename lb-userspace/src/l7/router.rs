@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::path::{CanonicalPath, PathError};
 use super::rules::{HostRules, Rule};
+use super::settings::Settings;
 use super::table::RouteTable;
 use super::tls;
 use crate::model::Users;
@@ -25,6 +26,8 @@ pub struct Router {
     pub users: BTreeMap<String, Arc<Users>>,
     /// What handshakes of TLS are made with; `None`: there is no TLS.
     pub tls: Option<tls::Server>,
+    /// Settings of the front.
+    pub settings: Settings,
     exact: HashMap<Box<str>, HostRules>,
     /// By what follows the first label, without its dot.
     wildcard: HashMap<Box<str>, HostRules>,
@@ -73,7 +76,9 @@ impl Router {
             .collect();
         let indexes: HashMap<&str, usize> =
             table.upstreams.keys().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
-        let mut router = Router { version, upstreams, users: table.users.clone(), ..Router::default() };
+        let settings = Settings::new(&table.settings);
+        let users = table.users.clone();
+        let mut router = Router { version, upstreams, users, settings, ..Router::default() };
         router.default = table.default.as_ref().map(|entry| Rule::new(entry, &indexes));
         for (host, entries) in &table.hosts {
             let rules = HostRules::new(entries, &indexes);

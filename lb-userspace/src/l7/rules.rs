@@ -34,6 +34,21 @@ impl Rule {
         Rule { entry: Arc::new(entry.clone()), upstream, pattern, rewrite }
     }
 
+    /// The rule of nobody: it has no Ingress and no backend.
+    pub fn nobody(path: PathMatch) -> Self {
+        let entry = RouteEntry {
+            path,
+            ingress: String::new(),
+            service: String::new(),
+            service_port: String::new(),
+            upstream: None,
+            rewrite: None,
+            filters: Arc::default(),
+            problem: None,
+        };
+        Rule::new(&entry, &HashMap::new())
+    }
+
     /// The path that the backend sees, for one that matched this rule; see [`PathRewrite::apply`] for what is refused.
     pub fn forwarded(&self, path: CanonicalPath<'_>) -> Result<String, Ambiguous> {
         match &self.rewrite {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::filters::Filters;
 use crate::model::route::Rewrite;
+use crate::model::settings::FrontSettings;
 use crate::model::{PathMatch, Tls, Users};
 
 /// All of layer 7 that the front needs.
@@ -31,6 +32,14 @@ pub struct RouteTable {
     /// Certificates, and which host has which.
     #[serde(default)]
     pub tls: Tls,
+    /// Settings of the front as a whole.
+    #[serde(default, skip_serializing_if = "are_usual")]
+    pub settings: Arc<FrontSettings>,
+}
+
+/// No ConfigMap says otherwise.
+fn are_usual(settings: &Arc<FrontSettings>) -> bool {
+    **settings == FrontSettings::default()
 }
 
 /// One route.

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::table::{RouteEntry, RouteTable};
 use crate::model::route::Rewrite;
+use crate::model::settings::{FrontSettings, LogSettings};
 use crate::model::{Certificate, PathMatch, Tls, TlsHost};
 
 pub(crate) fn entry(path: PathMatch, upstream: Option<&str>) -> RouteEntry {
@@ -85,10 +86,20 @@ pub(crate) fn tables() -> impl Strategy<Value = RouteTable> {
         prop::collection::btree_map("u[0-3]", prop::collection::vec(1u16..9, 0..3).prop_map(Arc::from), 0..3),
         prop::option::of(route_entry().prop_map(|e| RouteEntry { path: PathMatch::Default, ..e })),
         tls(),
+        any::<bool>(),
     )
         .prop_map(
-            |(hosts, upstreams, weights, default, tls): (BTreeMap<_, _>, BTreeMap<_, _>, BTreeMap<_, _>, _, _)| {
-                RouteTable { hosts, upstreams, weights, default, tls, ..RouteTable::default() }
+            |(hosts, upstreams, weights, default, tls, off): (
+                BTreeMap<_, _>,
+                BTreeMap<_, _>,
+                BTreeMap<_, _>,
+                _,
+                _,
+                _,
+            )| {
+                let log = LogSettings { off, ..LogSettings::default() };
+                let settings = Arc::new(FrontSettings { log, ..FrontSettings::default() });
+                RouteTable { hosts, upstreams, weights, default, tls, settings, ..RouteTable::default() }
             },
         )
 }

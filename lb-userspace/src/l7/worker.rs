@@ -24,6 +24,7 @@ use super::access_log::Log;
 use super::connection::{self, Scheme};
 use super::control::BACKLOG;
 use super::counters::Counters;
+use super::guard;
 use super::limiter::Limiter;
 use super::pool::Pool;
 use super::retry::Budget;
@@ -145,6 +146,11 @@ impl Worker {
         Rc::clone(&self.view.borrow())
     }
 
+    /// Limits of clients' connections that begin now.
+    pub fn client_limits(&self) -> guard::Limits {
+        self.view.borrow().router.settings.client_limits(self.limits.client)
+    }
+
     /// Connections are to end.
     pub fn is_draining(&self) -> bool {
         *self.stage.borrow() > Stage::Serving
@@ -165,6 +171,7 @@ impl Worker {
 
     fn replace_view(&self, router: Arc<Router>) {
         let version = router.version;
+        self.pool.keep(router.settings.upstreams());
         self.view.replace(Rc::new(View::new(router)));
         self.counters.0.version.store(version, Ordering::Release);
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::settings::FrontSettings;
 use super::{Route, RouteKey, Service, ServiceKey, Tls, Users};
 
 /// What should be, as `translate` made it from the objects. A pure function of the objects and the settings.
@@ -17,6 +18,8 @@ pub struct DesiredState {
     pub users: BTreeMap<String, Arc<Users>>,
     /// Certificates, and which host has which.
     pub tls: Tls,
+    /// Settings of the front as a whole.
+    pub front: FrontSettings,
 }
 
 /// One line per service, frontend, backend and route: for `--dry-run`, for golden files, for people.
@@ -24,6 +27,7 @@ impl fmt::Display for DesiredState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.services.values().try_for_each(|service| write!(f, "{service}"))?;
         self.routes.values().try_for_each(|route| writeln!(f, "{route}"))?;
-        write!(f, "{}", self.tls)
+        write!(f, "{}", self.tls)?;
+        self.front.changed().iter().try_for_each(|setting| writeln!(f, "setting {setting}"))
     }
 }

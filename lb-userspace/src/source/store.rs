@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::kinds::{ConfigMap, EndpointSlice, Ingress, IngressClass, Node, Pair, Pod, Secret, Service};
+use super::kinds::{ConfigMap, EndpointSlice, Ingress, IngressClass, Namespace, Node, Pair, Pod, Secret, Service};
 use super::{Body, Kind, Object, ObjectKey, SourceEvent};
 use crate::model::Problem;
 use crate::model::problem::code;
@@ -190,6 +190,7 @@ typed_access! {
     ingress_classes, ingress_class: IngressClass;
     config_maps, config_map: ConfigMap;
     secrets, secret: Secret;
+    namespaces, namespace: Namespace;
 }
 
 #[cfg(test)]

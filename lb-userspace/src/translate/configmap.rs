@@ -1,6 +1,4 @@
 //! ConfigMaps of the front: settings, and TCP and UDP ports that lead to Services.
-//!
-//! What they ask for comes later; that it is well-formed and names what exists is checked today.
 
 use super::ingress::backend::Lookup;
 use super::port;
@@ -10,18 +8,27 @@ use crate::model::{ObjectRef, Problem, name};
 use crate::source::Objects;
 use crate::source::kinds::{ConfigMap, IntOrString};
 
-mod value;
+mod keys;
+mod settings;
+
+pub(in crate::translate) use keys::Own;
+pub(in crate::translate) use settings::Read;
 
 /// Names under which people keep the settings of ingress-nginx.
 const WELL_KNOWN_SETTINGS: [&str; 2] = ["nginx-configuration", "ingress-nginx-controller"];
 const WELL_KNOWN_STREAMS: [&str; 2] = ["tcp-services", "udp-services"];
 
-/// Checks the ConfigMaps that flags name.
+/// Reads the settings in the ConfigMap that a flag names; those that hold without one if there is none.
+pub(super) fn settings(objects: &Objects, settings: &Settings, problems: &mut Vec<Problem>) -> Read {
+    match find(objects, &settings.configmap, "--configmap", problems) {
+        Some(found) => settings::read(found, objects, problems),
+        None => Read::default(),
+    }
+}
+
+/// Checks the ConfigMaps of ports that flags name.
 pub(super) fn check_named(objects: &Objects, settings: &Settings, services: &Services, problems: &mut Vec<Problem>) {
     let lookup = Lookup { objects, services };
-    if let Some(found) = find(objects, &settings.configmap, "--configmap", problems) {
-        check_settings(found, problems);
-    }
     for (flag, named) in [
         ("--tcp-services-configmap", &settings.tcp_services_configmap),
         ("--udp-services-configmap", &settings.udp_services_configmap),
@@ -43,7 +50,7 @@ pub fn check_well_known(objects: &Objects, settings: &Settings, services: &Servi
             continue;
         }
         if WELL_KNOWN_SETTINGS.contains(&&*own_name.1) {
-            check_settings(found, &mut problems);
+            settings::read(found, objects, &mut problems);
         } else if WELL_KNOWN_STREAMS.contains(&&*own_name.1) {
             check_streams(found, &lookup, &mut problems);
         }
@@ -66,24 +73,8 @@ fn find<'a>(
     found.map(|found| &**found)
 }
 
-fn reference(found: &ConfigMap) -> ObjectRef {
+pub(in crate::translate) fn reference(found: &ConfigMap) -> ObjectRef {
     ObjectRef::new("ConfigMap", &found.metadata.namespace, &found.metadata.name)
-}
-
-/// Settings: known keys must have good values. None has an effect yet.
-fn check_settings(found: &ConfigMap, problems: &mut Vec<Problem>) {
-    let owner = reference(found);
-    for (key, text) in &found.data {
-        if let Some(expected) = value::fault(key, text) {
-            let problem = Problem::error(code::CONFIGMAP_INVALID, &owner, format!("{key} cannot have this value"));
-            problems.push(problem.at(format!("data[{key}]"), text).expected(expected));
-        }
-    }
-    let keys: Vec<_> = found.data.keys().map(|key| value::current_name(key)).collect();
-    if !keys.is_empty() {
-        problems
-            .push(Problem::info(code::NOT_YET, &owner, "settings that have no effect yet").at("data", keys.join(", ")));
-    }
 }
 
 /// Ports: `"9000": namespace/service:port`, and behind that `:PROXY` for the PROXY protocol.

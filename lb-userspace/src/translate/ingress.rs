@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::configmap::Read;
 use super::{Services, Settings, seniority};
 use crate::model::filters::Filters;
 use crate::model::problem::code;
@@ -15,6 +16,7 @@ pub(super) mod backend;
 mod class;
 pub(in crate::translate) mod dialect;
 mod host;
+pub(in crate::translate) mod hosts;
 mod neighbours;
 mod path;
 mod rewrite;
@@ -22,6 +24,7 @@ mod tls;
 
 use backend::Lookup;
 use class::Classes;
+use hosts::Hosts;
 use rewrite::Rewriting;
 use tls::Certificates;
 
@@ -31,6 +34,7 @@ pub(super) fn translate_all(
     objects: &Objects,
     settings: &Settings,
     services: &Services,
+    usual: &Read,
     problems: &mut Vec<Problem>,
 ) -> (BTreeMap<RouteKey, Route>, BTreeMap<String, Arc<Users>>, Tls) {
     let mut users = BTreeMap::new();
@@ -40,10 +44,13 @@ pub(super) fn translate_all(
     ours.sort_by_cached_key(|ingress| seniority(&ingress.metadata));
     let mut table = Table::default();
     let mut certificates = Certificates::new(objects);
+    let hosts = Hosts::new(usual.own.hosts, objects, &ours);
     for ingress in ours {
         certificates.add(ingress, &reference(ingress), problems);
-        for draft in translate(ingress, &lookup, &mut users, problems) {
-            table.add(draft, &reference(ingress), problems);
+        for draft in translate(ingress, &lookup, usual, &mut users, problems) {
+            if hosts.admit(&draft.route.key, ingress, &draft.field, problems) {
+                table.add(draft, &reference(ingress), problems);
+            }
         }
     }
     if let Some((namespace, name)) = &settings.default_backend_service {
@@ -67,11 +74,12 @@ fn reference(ingress: &Ingress) -> ObjectRef {
 fn translate(
     ingress: &Ingress,
     lookup: &Lookup<'_>,
+    usual: &Read,
     users: &mut BTreeMap<String, Arc<Users>>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Draft> {
     let owner = reference(ingress);
-    let filters = dialect::read(ingress, &owner, lookup, users, problems);
+    let filters = dialect::read(ingress, &owner, lookup, usual, users, problems);
     let mut one = OneIngress { ingress, owner, filters, lookup, problems, drafts: Vec::new() };
     one.translate();
     one.drafts

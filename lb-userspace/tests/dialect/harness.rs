@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lb_userspace::clock::now;
 use lb_userspace::compile::route_table;
+use lb_userspace::l7::counters::FrontCounters;
 use lb_userspace::l7::supervisor::{Front, FrontConfig};
 use lb_userspace::l7::table::RouteTable;
 use lb_userspace::model::Problem;
@@ -29,6 +30,7 @@ pub(crate) struct Site {
     endpoints: Vec<(SocketAddr, SocketAddr)>,
     /// What was applied, as the agent remembers it.
     objects: Objects,
+    settings: Settings,
     /// What was wrong with the manifests.
     pub(crate) problems: Vec<Problem>,
 }
@@ -61,6 +63,17 @@ impl Site {
 
     /// The same with so many workers.
     pub(crate) fn on_cores(cores: usize, manifests: &str, pods: &[(&str, &Pod)]) -> Self {
+        Self::with(cores, Settings::default(), manifests, pods)
+    }
+
+    /// The same with the front's ConfigMap, `default/settings`, of which these are the keys.
+    pub(crate) fn configured(data: &[(&str, &str)], manifests: &str, pods: &[(&str, &Pod)]) -> Self {
+        let named = Some(("default".to_owned(), "settings".to_owned()));
+        Self::with(1, Settings { configmap: named, ..Settings::default() }, &(config_map(data) + manifests), pods)
+    }
+
+    /// The same with the flags of an agent.
+    pub(crate) fn with(cores: usize, settings: Settings, manifests: &str, pods: &[(&str, &Pod)]) -> Self {
         let (manifests_dir, run) = (directory(), directory());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         let program = env!("CARGO_BIN_EXE_weir").into();
@@ -82,6 +95,7 @@ impl Site {
             _run: run,
             endpoints,
             objects: Objects::new(1),
+            settings,
             problems: Vec::new(),
         };
         site.apply(manifests);
@@ -92,7 +106,7 @@ impl Site {
     pub(crate) fn apply(&mut self, manifests: &str) {
         std::fs::write(self.manifests.path().join("site.yaml"), manifests).expect("written");
         take(&mut self.objects, self.manifests.path());
-        let (table, problems) = table(&self.objects, &self.endpoints);
+        let (table, problems) = table(&self.objects, &self.settings, &self.endpoints);
         self.problems = problems;
         let front = self.front.as_ref().expect("it runs");
         front.publish(table);
@@ -147,6 +161,16 @@ impl Site {
         }
     }
 
+    /// What the front counts, as it told last.
+    pub(crate) fn counters(&self) -> FrontCounters {
+        self.front.as_ref().expect("it runs").status().counters
+    }
+
+    /// Where the front listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.front.as_ref().expect("it runs").status().port).into()
+    }
+
     /// Codes of the problems, sorted.
     pub(crate) fn codes(&self) -> Vec<&str> {
         self.problems.iter().map(|problem| problem.code.as_str()).collect()
@@ -187,6 +211,12 @@ pub(crate) fn ingress_over_tls(name: &str, host: &str, secret: &str, annotations
     ingress(name, host, "/", annotations) + &tls
 }
 
+/// The front's ConfigMap.
+pub(crate) fn config_map(data: &[(&str, &str)]) -> String {
+    let data: String = data.iter().map(|(key, value)| format!("  {key}: {value:?}\n")).collect();
+    format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings}}\ndata:\n{data}")
+}
+
 fn service(name: &str) -> String {
     format!(
         "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{port: 80, targetPort: 8080}}]}}\n"
@@ -216,8 +246,8 @@ fn take(objects: &mut Objects, manifests: &Path) {
 }
 
 /// As the agent does it, but with the addresses at which the pods of the test really listen.
-fn table(objects: &Objects, endpoints: &[(SocketAddr, SocketAddr)]) -> (RouteTable, Vec<Problem>) {
-    let (desired, problems) = translate(objects, &Settings::default());
+fn table(objects: &Objects, settings: &Settings, endpoints: &[(SocketAddr, SocketAddr)]) -> (RouteTable, Vec<Problem>) {
+    let (desired, problems) = translate(objects, settings);
     let mut table = route_table(&desired);
     let real = |written: &SocketAddr| {
         endpoints.iter().find_map(|(at, real)| (at == written).then_some(*real)).unwrap_or(*written)

@@ -8,6 +8,7 @@ mod affinity;
 mod balancing;
 mod basic;
 mod certificates;
+mod configmap;
 mod cors;
 mod harness;
 mod headers;

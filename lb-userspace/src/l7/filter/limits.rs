@@ -22,12 +22,12 @@ pub(super) fn check(limits: &RequestLimits, seen: &Seen<'_>, limiter: &Arc<Limit
             let Some(rate) = rate else { continue };
             let cost = Duration::from_secs(seconds) / rate;
             if !limiter.admit(limiter.key(limit, ingress, client), cost, limits.burst(rate), now) {
-                return Err(Answer::too_many(503));
+                return Err(Answer::too_many(limits.rate_status.unwrap_or(503)));
             }
         }
         if let Some(most) = limits.in_flight {
             let taken = limiter.take_off(limiter.key(Limit::InFlight, ingress, client), most, now);
-            flight = Some(taken.ok_or_else(|| Answer::too_many(503))?);
+            flight = Some(taken.ok_or_else(|| Answer::too_many(limits.flight_status.unwrap_or(503)))?);
         }
     }
     if let Some(global) = limits.global.as_ref().filter(|global| global.holds_for(client)) {

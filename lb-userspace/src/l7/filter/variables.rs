@@ -12,10 +12,14 @@ use crate::l7::{host, parameters};
 use crate::model::filters::{Variable, Variables};
 
 /// A request as filters see it.
-pub(super) struct Seen<'a> {
-    pub(super) rule: &'a Rule,
-    pub(super) head: &'a Parts,
-    pub(super) ends: &'a Ends,
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// The rule that matches.
+    pub rule: &'a Rule,
+    /// Its head.
+    pub head: &'a Parts,
+    /// Who asks, and where.
+    pub ends: &'a Ends,
 }
 
 impl Variables for Seen<'_> {
@@ -40,14 +44,14 @@ impl Variables for Seen<'_> {
             Variable::IngressName => to.push_str(split(&self.rule.entry.ingress).1),
             Variable::ServiceName => to.push_str(split(&self.rule.entry.service).1),
             Variable::ServicePort => to.push_str(&self.rule.entry.service_port),
+            Variable::RequestId => self.append_header("x-request-id", to),
             Variable::Header(name) => self.append_header(name, to),
             Variable::Cookie(name) => self.append_cookie(name, to),
             Variable::Parameter(name) => {
                 to.push_str(parameters::first(self.head.uri.query().unwrap_or_default(), name).unwrap_or_default());
             }
             Variable::RemoteUser => to.push_str(&basic::user(&self.head.headers).unwrap_or_default()),
-            // No id has been given.
-            Variable::IsArgs | Variable::RequestId => {}
+            Variable::IsArgs => {}
         }
     }
 }

@@ -27,14 +27,29 @@ pub enum Step {
 }
 
 /// Position in the stream of requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Framer {
     body: Option<Body>,
     /// Bytes of the unfinished head that were looked at.
     scanned: usize,
+    /// Where in it the line begins that was looked at last.
+    line: usize,
+    head_size: usize,
+    line_size: usize,
+}
+
+impl Default for Framer {
+    fn default() -> Self {
+        Self::new(MAX_HEAD, MAX_HEAD)
+    }
 }
 
 impl Framer {
+    /// Of a connection whose heads, and lines in them, may be so long, in bytes.
+    pub fn new(head_size: usize, line_size: usize) -> Self {
+        Framer { body: None, scanned: 0, line: 0, head_size: head_size.min(MAX_HEAD), line_size }
+    }
+
     /// Between two messages, as far as was shown.
     pub fn at_head(&self) -> bool {
         self.body.is_none()
@@ -70,7 +85,7 @@ impl Framer {
             _ => {}
         }
         let Some(end) = self.find_end(bytes)? else { return Ok(Step::More) };
-        self.scanned = 0;
+        (self.scanned, self.line) = (0, 0);
         self.body = match head::check(&bytes[..end])? {
             Body::Length(0) => None,
             body => Some(body),
@@ -81,7 +96,7 @@ impl Framer {
     /// Finds the end of the head and refuses on the way what httparse lets pass: a line that ends without CR, and
     /// control characters.
     fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
-        for position in self.scanned..bytes.len().min(MAX_HEAD) {
+        for position in self.scanned..bytes.len().min(self.head_size) {
             let byte = bytes[position];
             let after_cr = position > 0 && bytes[position - 1] == b'\r';
             match byte {
@@ -89,15 +104,22 @@ impl Framer {
                     if bytes[..=position].ends_with(b"\r\n\r\n") {
                         return Ok(Some(position + 1));
                     }
+                    self.line = position + 1;
                 }
                 b'\n' => return Err(refuse(400, "a line ends with LF without CR")),
                 _ if after_cr => return Err(refuse(400, "a CR is not followed by LF")),
                 b'\t' | b'\r' | 0x20..=0x7e | 0x80.. => {}
                 _ => return Err(refuse(400, "the request head has a control character")),
             }
+            if (position + 1).saturating_sub(self.line) > self.line_size {
+                return Err(match self.line {
+                    0 => refuse(414, "the request line is too long"),
+                    _ => refuse(431, "a header is too long"),
+                });
+            }
         }
-        if bytes.len() >= MAX_HEAD {
-            return Err(refuse(431, "the request head is longer than 64 KiB"));
+        if bytes.len() >= self.head_size {
+            return Err(refuse(431, "the request head is too long"));
         }
         self.scanned = bytes.len();
         Ok(None)

@@ -9,12 +9,10 @@ use tokio::time::Instant;
 
 use super::health::Health;
 use super::latency::Latency;
+use super::life::{Life, most_idle};
 use super::{Lease, Sender};
+use crate::model::settings::UpstreamSettings;
 
-/// Most idle connections to one endpoint.
-const MAX_IDLE: usize = 64;
-/// Backends close idle connections too; staying under their usual 60 s and more makes the race rare.
-const IDLE: Duration = Duration::from_secs(50);
 /// A request that must not be sent twice uses only a connection that was used so recently: some servers close after 2 s.
 const FRESH: Duration = Duration::from_secs(1);
 /// An endpoint that left a connection open for so long after an answer keeps connections.
@@ -45,16 +43,19 @@ pub struct Peer {
     used: Cell<Instant>,
     /// It has been seen to keep connections after an answer.
     keeps: Cell<bool>,
+    /// How connections are kept.
+    kept: Rc<Cell<UpstreamSettings>>,
 }
 
 #[derive(Debug)]
 struct Idle {
     sender: Sender,
     since: Instant,
+    life: Life,
 }
 
 impl Peer {
-    pub(super) fn new(endpoint: SocketAddr) -> Self {
+    pub(super) fn new(endpoint: SocketAddr, kept: Rc<Cell<UpstreamSettings>>) -> Self {
         let now = Instant::now();
         Peer {
             endpoint,
@@ -65,6 +66,7 @@ impl Peer {
             in_flight: Cell::new(0),
             used: Cell::new(now),
             keeps: Cell::new(false),
+            kept,
         }
     }
 
@@ -89,16 +91,17 @@ impl Peer {
         if reuse == Reuse::Proven && !self.proves_to_keep(&idle, now) {
             return None;
         }
-        while let Some(Idle { sender, since }) = idle.pop() {
+        let kept = self.kept.get();
+        while let Some(Idle { sender, since, life }) = idle.pop() {
             let age = now.duration_since(since);
             if !sender.is_ready() {
                 self.keeps.set(self.keeps.get() && age > FRESH);
             } else if reuse == Reuse::Proven && age > FRESH {
                 // The ones below are older still.
-                idle.push(Idle { sender, since });
+                idle.push(Idle { sender, since, life });
                 return None;
-            } else if age < IDLE {
-                return Some(Lease { sender, load: Load::new(self) });
+            } else if life.goes_on(since, now, &kept) {
+                return Some(Lease { sender, load: Load::new(self), life });
             }
         }
         None
@@ -113,17 +116,18 @@ impl Peer {
         self.keeps.get()
     }
 
-    pub(super) fn keep(&self, sender: Sender) {
+    pub(super) fn keep(&self, sender: Sender, life: Life) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < MAX_IDLE {
-            idle.push(Idle { sender, since: Instant::now() });
+        if idle.len() < most_idle(&self.kept.get()) {
+            idle.push(Idle { sender, since: Instant::now(), life });
         }
     }
 
     pub(super) fn sweep(&self, wanted: bool, now: Instant) {
         let mut idle = self.idle.borrow_mut();
         self.proves_to_keep(&idle, now);
-        idle.retain(|one| wanted && !one.sender.is_closed() && now.duration_since(one.since) < IDLE);
+        let kept = self.kept.get();
+        idle.retain(|one| wanted && !one.sender.is_closed() && one.life.goes_on(one.since, now, &kept));
     }
 }
 

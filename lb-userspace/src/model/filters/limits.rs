@@ -30,6 +30,10 @@ pub struct RequestLimits {
     pub bytes_per_second: Option<u64>,
     /// Bytes of an answer's body before that holds.
     pub bytes_before: u64,
+    /// Status of requests beyond a rate; `None`: 503.
+    pub rate_status: Option<u16>,
+    /// Status of requests beyond those in flight; `None`: 503.
+    pub flight_status: Option<u16>,
 }
 
 /// A limit with a key and a window of one's own.

@@ -112,6 +112,14 @@ pub const TLS_CONFLICT: &str = "tls-conflict";
 pub const CONFIGMAP_MISSING: &str = "configmap-missing";
 /// A key or value of a ConfigMap cannot be used.
 pub const CONFIGMAP_INVALID: &str = "configmap-invalid";
+/// There is no such setting of the front.
+pub const CONFIGMAP_KEY_UNKNOWN: &str = "configmap-key-unknown";
+/// A setting that is not honoured on purpose, or that has nothing to steer here.
+pub const CONFIGMAP_KEY_REFUSED: &str = "configmap-key-refused";
+/// Proxies are believed wherever they are.
+pub const PROXIES_NOT_NAMED: &str = "proxies-not-named";
+/// A host belongs to another namespace, or is not granted to this one.
+pub const HOST_DENIED: &str = "host-denied";
 
 /// A Service has an address and port of the node on which the front would answer.
 pub const FRONT_ADDRESS_TAKEN: &str = "front-address-taken";

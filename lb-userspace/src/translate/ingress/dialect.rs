@@ -15,6 +15,7 @@ use crate::model::filters::{Filters, Proxying};
 use crate::model::problem::code;
 use crate::model::{ObjectRef, Problem, Users};
 use crate::source::kinds::Ingress;
+use crate::translate::configmap::Read;
 
 mod access;
 mod affinity;
@@ -29,10 +30,12 @@ mod proxying;
 mod redirects;
 mod refused;
 mod retries;
-mod similar;
+pub(in crate::translate) mod similar;
 pub(in crate::translate) mod value;
 
 use context::Context;
+pub(in crate::translate) use headers::header;
+pub(in crate::translate) use later::is_asking_for_nothing;
 use value::Wrong;
 
 /// One annotation: what it is called, what it takes, what it does here.
@@ -127,16 +130,22 @@ pub(in crate::translate) fn all() -> impl Iterator<Item = (&'static str, &'stati
     nginx.chain(own)
 }
 
-/// Reads the annotations of an Ingress.
+/// The entry of an annotation of ingress-nginx.
+pub(in crate::translate) fn find(name: &str) -> Option<&'static Annotation> {
+    all().find(|(prefix, annotation)| *prefix == NGINX && annotation.name == name).map(|(_, annotation)| annotation)
+}
+
+/// Reads the annotations of an Ingress, which begins with what the ConfigMap of the front says for all.
 pub(super) fn read(
     ingress: &Ingress,
     owner: &ObjectRef,
     lookup: &Lookup<'_>,
+    usual: &Read,
     users: &mut BTreeMap<String, Arc<Users>>,
     problems: &mut Vec<Problem>,
 ) -> Arc<Filters> {
-    let mut asked = Asked::default();
-    let mut closed = None;
+    let mut asked = usual.asked.clone();
+    let mut closed = usual.closed.clone();
     let mut later = Vec::new();
     for (key, value) in &ingress.metadata.annotations {
         let Some(prefix) = [NGINX, WEIR].into_iter().find(|prefix| key.starts_with(prefix)) else { continue };
@@ -178,8 +187,13 @@ pub(super) fn read(
         let problem = Problem::info(code::ANNOTATIONS_IGNORED, owner, "annotations that are not honoured yet");
         problems.push(problem.at(format!("metadata.annotations[{first}]"), later.join(", ")));
     }
-    let mut context = Context { objects: lookup.objects, ingress, owner, users, closed, problems };
-    Arc::new(asked.into_filters(&mut context))
+    let own = &usual.own;
+    let mut context = Context { objects: lookup.objects, ingress, owner, users, closed, problems, own };
+    let mut filters = asked.into_filters(&mut context);
+    if let Some(limits) = &mut filters.limits {
+        own.complete(limits);
+    }
+    Arc::new(filters)
 }
 
 fn unknown(key: &str, prefix: &str, owner: &ObjectRef) -> Problem {

@@ -9,6 +9,7 @@ use crate::model::problem::code;
 use crate::model::{ObjectRef, Problem, Users};
 use crate::source::Objects;
 use crate::source::kinds::{ConfigMap, Ingress, Metadata, Secret};
+use crate::translate::configmap::Own;
 
 /// Everything beside the annotations' own text.
 pub(in crate::translate) struct Context<'a> {
@@ -20,10 +21,13 @@ pub(in crate::translate) struct Context<'a> {
     /// Why the routes are closed, if they are.
     pub(super) closed: Option<String>,
     pub(super) problems: &'a mut Vec<Problem>,
+    /// What the front's ConfigMap allows.
+    pub(super) own: &'a Own,
 }
 
 impl<'a> Context<'a> {
-    /// The ConfigMap that an annotation names, if it may: those of other namespaces are not the Ingress's to read.
+    /// The ConfigMap that an annotation names, if it may: those of other namespaces are not the Ingress's
+    /// to read, unless `allow-cross-namespace-resources` says so.
     pub(super) fn config_map(
         &mut self,
         annotation: &str,
@@ -32,7 +36,7 @@ impl<'a> Context<'a> {
     ) -> Option<&'a ConfigMap> {
         let own = self.ingress.metadata.namespace.as_str();
         let namespace = namespace.unwrap_or_else(|| own.to_owned());
-        if namespace != own {
+        if namespace != own && !self.own.cross_namespace {
             let wrong = Wrong::expected(format!("one of namespace {own}"));
             self.problem(
                 annotation,
@@ -56,7 +60,7 @@ impl<'a> Context<'a> {
     pub(super) fn secret(&mut self, annotation: &str, named: &str) -> Option<&'a Secret> {
         let own = self.ingress.metadata.namespace.as_str();
         let (namespace, name) = named.split_once('/').unwrap_or((own, named));
-        if namespace != own {
+        if namespace != own && !self.own.cross_namespace {
             self.close(
                 annotation,
                 named,
@@ -88,6 +92,11 @@ impl<'a> Context<'a> {
             let problem = Problem::warning(code::SECRET_INVALID, &owner, format!("this user cannot log in: {why}"));
             self.problems.push(problem.at("data", user).expected("a hash by bcrypt, apr1, {SHA} or sha-crypt"));
         }
+    }
+
+    /// Answers may have this header, in lower case.
+    pub(super) fn allows(&self, header: &str) -> bool {
+        self.own.answer_headers.as_ref().is_none_or(|allowed| allowed.iter().any(|name| name == header))
     }
 
     /// Something that an annotation leads to is wrong.

@@ -35,14 +35,19 @@ fn custom(namespace: Option<String>, name: &str, context: &mut Context<'_>) -> V
     let mut headers = Vec::new();
     for (key, text) in &found.data {
         match header(key, text) {
-            Ok(header) => headers.push(header),
+            Ok(header) if context.allows(&header.0) => headers.push(header),
+            Ok(_) => {
+                let wrong = Wrong::expected("one of global-allowed-response-headers");
+                context.problem("custom-headers", key, &wrong, "an answer may not have this header");
+            }
             Err(wrong) => context.problem("custom-headers", key, &wrong, "an answer cannot have this header"),
         }
     }
     headers
 }
 
-fn header(key: &str, text: &str) -> Parsed<(String, Template)> {
+/// A header as a ConfigMap has it.
+pub(in crate::translate) fn header(key: &str, text: &str) -> Parsed<(String, Template)> {
     let name = key.to_ascii_lowercase();
     let is_token = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     if !is_token || RESERVED.contains(&name.as_str()) {

@@ -3,7 +3,7 @@
 use super::{Annotation, Support};
 
 /// The value asks for what happens anyway.
-pub(super) fn is_asking_for_nothing(name: &str, value: &str) -> bool {
+pub(in crate::translate) fn is_asking_for_nothing(name: &str, value: &str) -> bool {
     // There is no TLS yet, and so no redirect to it.
     matches!(name, "ssl-redirect" | "force-ssl-redirect") && value == "false"
 }

@@ -4,7 +4,7 @@
 const MAX_DISTANCE: usize = 3;
 
 /// The name that is nearest to a text, if one is near at all.
-pub(super) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(in crate::translate) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let near = names.map(|name| (distance(text, name), name)).min()?;
     (near.0 <= MAX_DISTANCE.min(near.1.len() / 3)).then_some(near.1)
 }

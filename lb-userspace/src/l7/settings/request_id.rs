@@ -1,0 +1,35 @@
+//! Ids of requests: 128 bits that nobody else has, in the form of nginx's `$request_id`.
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
+
+use hyper::header::{HeaderName, HeaderValue};
+
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+thread_local! {
+    /// Two keyed hashes, and what they are taken of: each thread counts for itself.
+    static STATE: (RandomState, RandomState, Cell<u64>) = (RandomState::new(), RandomState::new(), Cell::new(0));
+}
+
+/// An id of 32 hexadecimal digits.
+pub(super) fn fresh() -> HeaderValue {
+    let (high, low) = STATE.with(|(one, other, count)| {
+        count.set(count.get().wrapping_add(1));
+        (one.hash_one(count.get()), other.hash_one(count.get()))
+    });
+    // Digits are always valid in a header.
+    HeaderValue::try_from(format!("{high:016x}{low:016x}")).unwrap_or(HeaderValue::from_static("0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_differ() {
+        let ids: std::collections::HashSet<_> = (0..1000).map(|_| fresh()).collect();
+        assert_eq!(ids.len(), 1000);
+        assert!(ids.iter().all(|id| id.len() == 32 && id.as_bytes().iter().all(u8::is_ascii_hexdigit)));
+    }
+}

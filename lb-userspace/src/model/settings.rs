@@ -1,0 +1,82 @@
+//! Settings of the front as a whole, from its ConfigMap: typed and checked. They travel to the front with the routes, so
+//! a change is in force as soon as one of a route is. What a ConfigMap says about every route alike (times, sizes,
+//! source ranges) is not here: it is where an Ingress without such an annotation has it, in its filters.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+mod answers;
+mod blocked;
+mod clients;
+mod compression;
+mod forwarded;
+mod requests;
+mod tls;
+mod upstreams;
+
+pub use answers::AnswerSettings;
+pub use blocked::{Blocked, TextMatch};
+pub use clients::ClientSettings;
+pub use compression::{Coding, CompressionSettings};
+pub use forwarded::ForwardedSettings;
+pub use requests::RequestSettings;
+pub use tls::{Hsts, TlsSettings, TlsVersion};
+pub use upstreams::UpstreamSettings;
+
+/// All of them. What is not said holds as in ingress-nginx, where the type says nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct FrontSettings {
+    /// Proxies in front of this one, and what is believed of them.
+    pub forwarded: ForwardedSettings,
+    /// Connections of clients.
+    pub clients: ClientSettings,
+    /// Connections to backends.
+    pub upstreams: UpstreamSettings,
+    /// Headers of requests.
+    pub requests: RequestSettings,
+    /// Headers of answers.
+    pub answers: AnswerSettings,
+    /// Who is served nothing at all.
+    pub blocked: Blocked,
+    /// Requests that are not logged.
+    pub log: LogSettings,
+    /// Coding of answers.
+    pub compression: CompressionSettings,
+    /// TLS and the redirects to it.
+    pub tls: TlsSettings,
+}
+
+impl FrontSettings {
+    /// What is not as it is without a ConfigMap, one text for each setting.
+    pub fn changed(&self) -> Vec<String> {
+        let (ours, usual) = (serde_json::to_value(self), serde_json::to_value(Self::default()));
+        let (Ok(Value::Object(ours)), Ok(Value::Object(usual))) = (ours, usual) else { return Vec::new() };
+        let mut changed = Vec::new();
+        for (group, settings) in &ours {
+            for (name, value) in settings.as_object().into_iter().flatten() {
+                if usual.get(group).and_then(|usual| usual.get(name)) != Some(value) {
+                    changed.push(format!("{group}.{name} = {value}"));
+                }
+            }
+        }
+        changed
+    }
+}
+
+/// What is logged of requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct LogSettings {
+    /// Nothing is.
+    pub off: bool,
+    /// Paths with their query, as sent, that are not.
+    pub skip: Vec<String>,
+}
+
+impl LogSettings {
+    /// A request for this target is logged.
+    pub fn wants(&self, target: &str) -> bool {
+        !self.off && !self.skip.iter().any(|skipped| skipped == target)
+    }
+}

@@ -1,0 +1,63 @@
+//! Connections of clients. They hold for connections that are accepted after the change.
+
+use serde::{Deserialize, Serialize};
+
+/// What clients may do with their connections; what is not said holds as in [`crate::l7::guard::Limits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ClientSettings {
+    /// Between two requests, in milliseconds; 0: a connection is for one request.
+    pub idle: Option<u64>,
+    /// Requests on one connection.
+    pub requests: Option<u32>,
+    /// From the first to the last byte of a head, in milliseconds.
+    pub head: Option<u64>,
+    /// Without a byte of a body, in milliseconds.
+    pub body: Option<u64>,
+    /// Longest head, in bytes.
+    pub head_size: Option<u32>,
+    /// Longest line of a head, in bytes.
+    pub line_size: Option<u32>,
+    /// Headers with an underscore in their name count; else they are dropped like other odd ones.
+    pub underscores: bool,
+    /// Headers whose name has more than letters, digits and dashes are dropped.
+    pub drop_odd_names: bool,
+}
+
+impl Default for ClientSettings {
+    fn default() -> Self {
+        ClientSettings {
+            idle: None,
+            requests: None,
+            head: None,
+            body: None,
+            head_size: None,
+            line_size: None,
+            underscores: false,
+            drop_odd_names: true,
+        }
+    }
+}
+
+impl ClientSettings {
+    /// A header of this name is passed on. The front's own `_` rules for names that pass for others hold besides.
+    pub fn keeps_name(&self, name: &str) -> bool {
+        !self.drop_odd_names
+            || name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || (b == b'_' && self.underscores))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_names_are_dropped_unless_they_are_asked_for() {
+        let usual = ClientSettings::default();
+        let underscores = ClientSettings { underscores: true, ..usual };
+        let all = ClientSettings { drop_odd_names: false, ..usual };
+        for (name, kept) in [("x-user", [true; 3]), ("x_user", [false, true, true]), ("x.user", [false, false, true])] {
+            assert_eq!([usual, underscores, all].map(|settings| settings.keeps_name(name)), kept, "{name}");
+        }
+    }
+}

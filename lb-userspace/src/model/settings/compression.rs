@@ -1,0 +1,27 @@
+//! Coding of answers.
+
+use serde::{Deserialize, Serialize};
+
+/// Which answers are compressed, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct CompressionSettings {
+    /// gzip.
+    pub gzip: Coding,
+    /// brotli.
+    pub brotli: Coding,
+}
+
+/// One coding; what is not said holds as in ingress-nginx.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Coding {
+    /// It is used.
+    pub on: bool,
+    /// How hard it tries.
+    pub level: Option<u32>,
+    /// Shortest body that is compressed, in bytes.
+    pub min_length: Option<u64>,
+    /// Media types; `*` is any.
+    pub types: Option<Vec<String>>,
+}

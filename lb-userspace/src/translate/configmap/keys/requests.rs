@@ -1,0 +1,23 @@
+//! Keys about headers of requests.
+
+use super::{Key, Support, applied};
+use crate::translate::ingress::dialect::value;
+
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        name: "proxy-set-headers",
+        kind: "namespace/name",
+        default: "",
+        meaning: "A ConfigMap of headers that all backends get.",
+        difference: "Variables come from a closed list.",
+        support: Support::Headers(|settings| &mut settings.requests.set),
+    },
+    applied(
+        "generate-request-id",
+        "flag",
+        "true",
+        "Whether requests without X-Request-ID get one.",
+        "",
+        |settings, text| value::flag(text).map(|on| settings.requests.id = on),
+    ),
+];

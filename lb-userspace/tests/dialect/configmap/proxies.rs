@@ -1,0 +1,99 @@
+use super::configured;
+use crate::pod::Pod;
+
+const FROM_A_PROXY: [&str; 8] = [
+    "--header",
+    "X-Forwarded-For: 192.0.2.66, 192.0.2.1, 10.0.0.9",
+    "--header",
+    "X-Forwarded-Proto: https",
+    "--header",
+    "X-Forwarded-Host: public.example",
+    "--header",
+    "X-Forwarded-Port: 8443",
+];
+
+/// The four headers that tell a backend of the client, and what `$scheme` is.
+fn told(data: &[(&str, &str)], annotations: &[(&str, &str)]) -> [Option<String>; 5] {
+    let pod = Pod::echo();
+    let annotations = [&[("upstream-vhost", "$scheme-$remote_addr")], annotations].concat();
+    let site = configured(data, &annotations, &pod);
+    site.get("a.example", "/", &FROM_A_PROXY);
+    let seen = pod.seen().remove(0);
+    ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "host"]
+        .map(|name| seen.header(name).map(str::to_owned))
+}
+
+fn texts(texts: [&str; 5]) -> [Option<String>; 5] {
+    texts.map(|text| Some(text.to_owned()))
+}
+
+#[test]
+fn proxies_are_believed_where_they_are_named() {
+    let [on, trusted] = [("use-forwarded-headers", "true"), ("proxy-real-ip-cidr", "127.0.0.0/8, 10.0.0.0/8")];
+    assert_eq!(told(&[on, trusted], &[]), texts(["192.0.2.1", "https", "public.example", "8443", "https-192.0.2.1"]));
+    assert_eq!(
+        told(&[on, trusted, ("compute-full-forwarded-for", "true")], &[])[0].as_deref(),
+        Some("192.0.2.66, 192.0.2.1, 10.0.0.9, 127.0.0.1")
+    );
+    let only_address = told(&[("enable-real-ip", "true"), trusted], &[]);
+    assert_eq!(only_address[..3], texts(["192.0.2.1", "http", "a.example", "", ""])[..3]);
+    for nobody in [vec![trusted], vec![on, ("proxy-real-ip-cidr", "10.0.0.0/8")]] {
+        assert_eq!(told(&nobody, &[])[..3], texts(["127.0.0.1", "http", "a.example", "", ""])[..3], "{nobody:?}");
+    }
+}
+
+#[test]
+fn source_ranges_go_by_the_client_that_a_proxy_tells() {
+    let pod = Pod::echo();
+    let data = [("use-forwarded-headers", "true"), ("proxy-real-ip-cidr", "127.0.0.0/8, 10.0.0.0/8")];
+    let site = configured(&data, &[("whitelist-source-range", "192.0.2.1/32")], &pod);
+    assert_eq!(site.get("a.example", "/", &FROM_A_PROXY).status, 200);
+    assert_eq!(site.get("a.example", "/", &[]).status, 403);
+    assert_eq!(site.get("a.example", "/", &["--header", "X-Forwarded-For: 192.0.2.1, 192.0.2.2"]).status, 403);
+    assert!(site.problems.is_empty(), "{:?}", site.problems);
+}
+
+#[test]
+fn proxies_at_any_address_are_warned_of() {
+    let pod = Pod::echo();
+    let site = configured(&[("use-forwarded-headers", "true")], &[], &pod);
+    assert_eq!(site.codes(), ["proxies-not-named"]);
+    site.get("a.example", "/", &FROM_A_PROXY);
+    assert_eq!(pod.seen()[0].header("x-real-ip"), Some("10.0.0.9"), "what the last one added");
+}
+
+#[test]
+fn another_header_has_the_addresses() {
+    let data = [
+        ("use-forwarded-headers", "true"),
+        ("proxy-real-ip-cidr", "127.0.0.0/8"),
+        ("forwarded-for-header", "X-Client"),
+    ];
+    let pod = Pod::echo();
+    let site = configured(&data, &[], &pod);
+    site.get("a.example", "/", &["--header", "X-Client: 198.51.100.7"]);
+    assert_eq!(pod.seen()[0].header("x-real-ip"), Some("198.51.100.7"));
+}
+
+#[test]
+fn the_proxy_protocol_says_who_the_client_is() {
+    let pod = Pod::echo();
+    let data = [("use-proxy-protocol", "true"), ("proxy-real-ip-cidr", "127.0.0.0/8")];
+    let site = configured(&data, &[], &pod);
+    let with = |line: &str| {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(site.address()).expect("connected");
+        let request = format!("{line}GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = Vec::new();
+        // A connection that is not taken is closed with bytes unread, which may show as a reset.
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let answer = with("PROXY TCP4 203.0.113.9 198.51.100.1 4711 443\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let seen = pod.seen().remove(0);
+    assert_eq!((seen.header("x-real-ip"), seen.header("x-forwarded-port")), (Some("203.0.113.9"), Some("443")));
+    assert_eq!(with(""), "", "a request without it is not answered");
+    assert_eq!(pod.seen().len(), 1);
+}
