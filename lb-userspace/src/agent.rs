@@ -62,8 +62,13 @@ async fn serve(config: Config, level: LevelHandle) -> Result<(), AgentError> {
     let listener = admin::bind(config.admin).await?;
     let dataplane = Dataplane::start(&facts.dataplane_config(&config)).await?;
     tokio::spawn(dataplane.follow_next_hops()?.run());
-    let tls = config.manifests.https_port != 0;
-    let front = Front::start(FrontConfig { tls, ..FrontConfig::new(dataplane.run_dir()) }).await?;
+    let front = FrontConfig {
+        tls: config.manifests.https_port != 0,
+        name_servers: config.name_servers.clone(),
+        local_names: config.local_names,
+        ..FrontConfig::new(dataplane.run_dir())
+    };
+    let front = Front::start(front).await?;
 
     let problems = StatusSink::default();
     let metrics = Metrics::default();

@@ -60,6 +60,10 @@ pub struct Config {
     pub sizes: MapSizes,
     /// Where the admin API answers.
     pub admin: SocketAddr,
+    /// Servers to ask for names outside of the cluster; empty: the system's.
+    pub name_servers: Vec<SocketAddr>,
+    /// Such names may stand for addresses of the node itself.
+    pub local_names: bool,
     /// Print the Plan, touch nothing.
     pub dry_run: bool,
     /// Form of the log.
@@ -93,6 +97,8 @@ impl TryFrom<&AgentArgs> for Config {
             pin_path: pin_path(&mut flags, &args.pin_path),
             sizes: sizes(&mut flags, &args.sizes),
             admin: admin(&mut flags, &args.admin),
+            name_servers: flags.each("--name-server", &args.name_server, flag::socket),
+            local_names: args.local_names,
             dry_run: args.dry_run,
             log_format: flags.one("--log-format", &args.log_format, flag::parsed).unwrap_or_default(),
             log_level: flags.one("--log-level", &args.log_level, flag::parsed).unwrap_or_default(),

@@ -15,6 +15,7 @@ mod address;
 mod backends;
 pub mod configmap;
 mod conflicts;
+mod external;
 mod families;
 mod front;
 mod frontends;
@@ -96,7 +97,8 @@ pub fn translate(objects: &Objects, settings: &Settings) -> (DesiredState, Vec<P
     locate(objects, &mut problems);
     problems.extend(objects.problems());
     problem::sort(&mut problems);
-    (DesiredState { services, routes, users, tls, front: asked.front }, problems)
+    let externals = external::names(objects);
+    (DesiredState { services, routes, users, tls, front: asked.front, externals }, problems)
 }
 
 fn translate_services(objects: &Objects, settings: &Settings, problems: &mut Vec<Problem>) -> Vec<service::Draft> {

@@ -50,7 +50,11 @@ pub(super) fn front(status: &FrontStatus) -> Vec<Problem> {
         let what = format!("the front was started {} times again, the last time because {why}", status.restarts);
         Problem::warning(code::FRONT_RESTARTED, &object, what)
     });
-    transparent.chain(failed).collect()
+    let unresolved = status.unresolved.iter().map(|(name, why)| {
+        let what = format!("an ExternalName Service leads to {name}: {why}; requests get 503");
+        Problem::warning(code::NAME_UNRESOLVED, &object, what).at("spec.externalName", name)
+    });
+    transparent.chain(failed).chain(unresolved).collect()
 }
 
 /// Programs could not be attached to an interface that appeared.

@@ -53,6 +53,12 @@ pub struct AgentArgs {
     /// Where /healthz /readyz /metrics /api/v1 answer
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_ADMIN)]
     pub admin: String,
+    /// Server to ask for the names of ExternalName Services, repeatable [default: those of /etc/resolv.conf]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub name_server: Vec<String>,
+    /// Such names may stand for loopback and link-local addresses of the node
+    #[arg(long)]
+    pub local_names: bool,
     /// Print the Plan, touch nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::l7::table::{RouteEntry, RouteTable};
-use crate::model::{Backend, BackendState, DesiredState, IpFamily, PathMatch, Route, Service, Target};
+use crate::l7::table::{External, RouteEntry, RouteTable};
+use crate::model::{
+    Backend, BackendState, DesiredState, IpFamily, PathMatch, Protocol, Route, Service, ServiceKey, Target,
+};
 
 /// The key in [`RouteTable::hosts`] of routes for any host.
 const ANY_HOST: &str = "*";
@@ -49,12 +51,11 @@ fn order(path: &PathMatch) -> (u8, Reverse<usize>, &str, u8) {
 
 fn entry(route: &Route, desired: &DesiredState, table: &mut RouteTable) -> RouteEntry {
     let backend = &route.backend;
-    let service = backend.resolved.as_ref().and_then(|key| desired.services.get(key));
-    let upstream = service.and_then(|service| match &service.target {
-        Target::Backends(backends) => Some(upstream(service, backends, table)),
-        // The model has no such route: its requests would come back for ever.
-        Target::Front(_) => None,
-    });
+    let upstream = backend.resolved.as_ref().and_then(|key| upstream_of(key, desired, table));
+    if let Some(to) = route.filters.canary.as_ref().and_then(|canary| canary.to.as_ref()) {
+        let (namespace, name) = (to.namespace.clone(), to.name.clone());
+        upstream_of(&ServiceKey { namespace, name, port: to.port, protocol: Protocol::Tcp }, desired, table);
+    }
     RouteEntry {
         path: route.key.path.clone(),
         ingress: route.ingress.clone(),
@@ -65,6 +66,22 @@ fn entry(route: &Route, desired: &DesiredState, table: &mut RouteTable) -> Route
         filters: Arc::clone(&route.filters),
         problem: route.problem.clone(),
     }
+}
+
+/// The name of the upstream of a Service port, which is in the table then.
+fn upstream_of(key: &ServiceKey, desired: &DesiredState, table: &mut RouteTable) -> Option<String> {
+    if let Some(service) = desired.services.get(key) {
+        return match &service.target {
+            Target::Backends(backends) => Some(upstream(service, backends, table)),
+            // The model has no such route: its requests would come back for ever.
+            Target::Front(_) => None,
+        };
+    }
+    let host = desired.externals.get(&(key.namespace.clone(), key.name.clone()))?;
+    let name = format!("{}/{}:{}", key.namespace, key.name, key.port);
+    table.upstreams.entry(name.clone()).or_default();
+    table.external.insert(name.clone(), External { host: host.clone(), port: key.port });
+    Some(name)
 }
 
 fn upstream(service: &Service, backends: &[Backend], table: &mut RouteTable) -> String {

@@ -5,6 +5,7 @@ use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 
 use super::guard::Refusal;
+use super::names::NameError;
 use super::path::PathError;
 use super::table::RouteEntry;
 
@@ -123,6 +124,12 @@ impl Answer {
                 "{status}\n\nHost \"{host}\" and path \"{path}\" lead to Service {service}, port {service_port} ({ingress}): {what}.\n"
             ),
         )
+    }
+
+    /// The name behind the Service leads nowhere.
+    pub fn unresolved(entry: &RouteEntry, host: &str, why: NameError) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, format!("{status}\n\nService {} is \"{}\": {why}.\n", entry.service, Repeated(host)))
     }
 
     /// No endpoint gave an answer that can be passed on.

@@ -1,6 +1,7 @@
 //! What agent and front say to each other over the control socket: frames of JSON behind their length, and once, at the
 //! start, the listeners: those of HTTP with the first message, those of HTTPS with a byte of their own behind it.
 
+use std::collections::BTreeMap;
 use std::io::{IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
@@ -18,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::counters::FrontCounters;
 use super::delta::TableDelta;
+use super::names::NameError;
 use super::table::RouteTable;
 
 /// Raised with every change of the messages. Agent and front are the same binary, so it differs only by mistake.
@@ -88,6 +90,8 @@ pub enum FromFront {
         /// The version it has.
         version: u64,
     },
+    /// Names that upstreams stand for and that have no address, and why: all of them, whenever that changes.
+    Unresolved(BTreeMap<String, NameError>),
     /// The counters; at least once a second.
     Counters(FrontCounters),
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::table::{RouteEntry, RouteTable};
+use super::table::{External, RouteEntry, RouteTable};
 use crate::model::settings::FrontSettings;
 use crate::model::{Certificate, Tls, TlsHost, Users};
 
@@ -22,6 +22,9 @@ pub struct TableDelta {
     /// Weights that are new or changed; `None`: removed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<String, Option<Arc<[u16]>>>,
+    /// Names that are new or changed; `None`: removed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub external: BTreeMap<String, Option<External>>,
     /// The table's default, if it changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<DefaultChange>,
@@ -107,6 +110,7 @@ pub fn delta(old: &RouteTable, new: &RouteTable) -> TableDelta {
         hosts: map_delta(&old.hosts, &new.hosts),
         upstreams: map_delta(&old.upstreams, &new.upstreams),
         weights: map_delta(&old.weights, &new.weights),
+        external: map_delta(&old.external, &new.external),
         default,
         users: map_delta(&old.users, &new.users),
         tls: TlsDelta::new(&old.tls, &new.tls),
@@ -121,6 +125,7 @@ pub fn apply(table: &mut RouteTable, delta: TableDelta) {
     map_apply(&mut table.users, delta.users);
     map_apply(&mut table.weights, delta.weights);
     delta.tls.apply(&mut table.tls);
+    map_apply(&mut table.external, delta.external);
     match delta.default {
         Some(DefaultChange::Set(entry)) => table.default = Some(entry),
         Some(DefaultChange::Remove) => table.default = None,

@@ -21,7 +21,7 @@ mod headers;
 mod limits;
 mod variables;
 
-pub use balance::set_cookie;
+pub use balance::{set_cookie, ties};
 use cors::Allowed;
 use headers::Inbound;
 pub use headers::Outbound;
@@ -92,8 +92,20 @@ pub async fn before(
     view: &View,
     after: &mut After,
 ) -> Result<Outbound, Answer> {
-    let Filters { closed, redirect, app_root, access, basic, cors, headers, limits, proxying, balance, retry: _ } =
-        &*rule.entry.filters;
+    let Filters {
+        closed,
+        redirect,
+        app_root,
+        access,
+        basic,
+        cors,
+        headers,
+        limits,
+        proxying,
+        balance: _,
+        retry: _,
+        canary: _,
+    } = &*rule.entry.filters;
     if let Some(why) = closed {
         return Err(Answer::closed(&rule.entry, why));
     }
@@ -125,7 +137,6 @@ pub async fn before(
         // The password was for us.
         outbound.removed.push(AUTHORIZATION);
     }
-    outbound.ties = balance.as_ref().map(|balance| balance::ties(balance, &seen));
     Ok(outbound)
 }
 

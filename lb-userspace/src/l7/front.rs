@@ -6,7 +6,9 @@
 mod descriptors;
 mod workers;
 
+use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -21,11 +23,15 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::control::{self, ControlError, FromFront, Hello, Listeners, ToFront};
 use super::counters::FrontCounters;
 use super::delta;
+use super::names::NameError;
 use super::router::Router;
 use super::table::RouteTable;
 use super::tls;
 use super::worker::Limits;
 use workers::Workers;
+
+/// The agent is told of so many names without an address.
+const MAX_NAMED: usize = 64;
 
 /// Why the front cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +88,16 @@ fn confine() -> io::Result<()> {
     Ok(())
 }
 
+/// Where the agent says which name servers to ask: addresses with ports between commas; `local` among them allows names to
+/// stand for addresses of the node.
+pub(super) const NAME_SERVERS: &str = "WEIR_NAME_SERVERS";
+
+fn name_settings(text: Option<&str>) -> ([Option<SocketAddr>; 3], bool) {
+    let words: Vec<_> = text.unwrap_or_default().split(',').collect();
+    let mut servers = words.iter().filter_map(|word| word.parse().ok());
+    ([servers.next(), servers.next(), servers.next()], words.contains(&"local"))
+}
+
 /// The control socket is standard input.
 fn control_socket() -> Result<UnixStream, FrontError> {
     let stdin = io::stdin();
@@ -101,10 +117,18 @@ async fn run(control: UnixStream, hello: &Hello, listeners: Listeners) -> Result
     let tls = tls::Builder::new().map_err(FrontError::Tls)?;
     let listeners = workers::per_worker(listeners);
     let clients = descriptors::clients_per_worker(descriptors, listeners.len());
-    let limits = Limits { clients, ..Limits::default() };
+    let (name_servers, local_names) = name_settings(std::env::var(NAME_SERVERS).ok().as_deref());
+    let limits = Limits { clients, name_servers, local_names, ..Limits::default() };
     let (workers, log_written) = Workers::start(listeners, hello.access_log, limits)?;
-    let mut front =
-        Front { to_agent: Some(to_agent), workers, table: RouteTable::default(), tls, version: 0, acknowledged: 0 };
+    let mut front = Front {
+        to_agent: Some(to_agent),
+        workers,
+        table: RouteTable::default(),
+        tls,
+        version: 0,
+        acknowledged: 0,
+        unresolved: BTreeMap::new(),
+    };
     let result = front.serve(listen(from_agent), terminate).await;
     drop(front);
     // The last lines; but not if nobody reads them.
@@ -144,6 +168,8 @@ struct Front {
     tls: tls::Builder,
     version: u64,
     acknowledged: u64,
+    /// What the agent was told of names.
+    unresolved: BTreeMap<String, NameError>,
 }
 
 impl Front {
@@ -227,6 +253,12 @@ impl Front {
             sum += worker.counters.read();
         }
         self.tell(&FromFront::Counters(sum)).await;
+        let unresolved: BTreeMap<_, _> =
+            self.workers.shared.iter().flat_map(|worker| worker.unresolved()).take(MAX_NAMED).collect();
+        if unresolved != self.unresolved {
+            self.unresolved.clone_from(&unresolved);
+            self.tell(&FromFront::Unresolved(unresolved)).await;
+        }
     }
 
     async fn tell(&mut self, message: &FromFront) {

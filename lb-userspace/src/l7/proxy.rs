@@ -11,6 +11,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use super::answer::Answer;
 use super::balance::{Endpoints, Picker, Sticky};
 use super::body::ResponseBody;
+use super::destination::{self, Destination};
 use super::exchange::{Exchange, Relayed};
 use super::filter::{self, After, Seen};
 use super::forward::Ends;
@@ -19,6 +20,7 @@ use super::host;
 use super::record::Record;
 use super::router::Decision;
 use super::rules::Rule;
+use super::table::External;
 use super::worker::{View, Worker};
 use crate::clock;
 
@@ -119,16 +121,20 @@ async fn forward(
     let (rule, target) = route(view, &head)?;
     let mut outbound = filter::before(rule, &head, &body, &client.ends, worker, view, after).await?;
     view.router.settings.complete(&mut outbound, &head, &Seen { rule, head: &head, ends: &client.ends });
-    let upstream = rule.upstream.and_then(|index| view.upstream(index));
-    let Some((upstream, turn)) = upstream.filter(|(upstream, _)| !upstream.endpoints.is_empty()) else {
+    let Some(Destination { upstream, turn, balance, affinity }) = destination::of(rule, view, &head, worker) else {
         return Err(Answer::unavailable(&rule.entry, host_of(&head), head.uri.path()));
     };
     record.upstream(&upstream.name);
-    let balance = rule.entry.filters.balance.as_deref();
-    let affinity = balance.and_then(|balance| balance.affinity.as_deref());
-    let ties = outbound.ties.clone().unwrap_or_default();
-    let endpoints =
-        Endpoints { addresses: &upstream.endpoints, weights: upstream.weights.as_deref(), pool: &worker.pool };
+    let named;
+    let addresses = match &upstream.external {
+        None => &*upstream.endpoints,
+        Some(External { host, port }) => {
+            named = destination::resolve(worker, host, *port).await;
+            named.as_deref().map_err(|error| Answer::unresolved(&rule.entry, host, *error))?
+        }
+    };
+    let ties = balance.map(|balance| filter::ties(balance, affinity, rule, &head, &client.ends)).unwrap_or_default();
+    let endpoints = Endpoints { addresses, weights: upstream.weights.as_deref(), pool: &worker.pool };
     let sticky = affinity.map(|affinity| Sticky::new(affinity, ties.cookie, &upstream.name, worker.random()));
     let mut picker = Picker::new(endpoints, balance, ties.hash, sticky, turn);
     let mut exchange = Exchange::new(worker, client, rule, head, body, target, outbound);

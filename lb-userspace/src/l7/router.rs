@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::path::{CanonicalPath, PathError};
 use super::rules::{HostRules, Rule};
 use super::settings::Settings;
-use super::table::RouteTable;
+use super::table::{External, RouteTable};
 use super::tls;
 use crate::model::Users;
 
@@ -44,6 +44,15 @@ pub struct Upstream {
     pub endpoints: Arc<[SocketAddr]>,
     /// Shares of the endpoints; `None`: all the same.
     pub weights: Option<Arc<[u16]>>,
+    /// The name that it stands for, instead of endpoints.
+    pub external: Option<External>,
+}
+
+impl Upstream {
+    /// There is nobody behind it.
+    pub fn is_empty(&self) -> bool {
+        self.endpoints.is_empty() && self.external.is_none()
+    }
 }
 
 /// What becomes of a request.
@@ -71,6 +80,7 @@ impl Router {
             .map(|(name, endpoints)| Upstream {
                 name: name.as_str().into(),
                 endpoints: endpoints.clone(),
+                external: table.external.get(name).cloned(),
                 weights: table.weights.get(name).filter(|weights| weights.len() == endpoints.len()).cloned(),
             })
             .collect();

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::canary::CanaryRule;
 use super::path::{CanonicalPath, Reading, canonical_pattern, prefix_key};
 use super::pattern::Pattern;
 use super::rewrite::{Ambiguous, PathRewrite};
@@ -17,6 +18,8 @@ pub struct Rule {
     pub entry: Arc<RouteEntry>,
     /// Index in [`super::router::Router::upstreams`]; `None`: no such Service or port.
     pub upstream: Option<usize>,
+    /// Where a part of its requests goes.
+    pub canary: Option<CanaryRule>,
     pattern: Option<Pattern>,
     rewrite: Option<PathRewrite>,
 }
@@ -24,14 +27,16 @@ pub struct Rule {
 impl Rule {
     /// Prepares an entry; `upstreams` gives the index of each name.
     pub fn new(entry: &RouteEntry, upstreams: &HashMap<&str, usize>) -> Self {
-        let upstream = entry.upstream.as_deref().and_then(|name| upstreams.get(name).copied());
+        let find = |name: &str| upstreams.get(name).copied();
+        let upstream = entry.upstream.as_deref().and_then(find);
+        let canary = entry.filters.canary.as_deref().and_then(|canary| CanaryRule::new(canary, find));
         let pattern = match &entry.path {
             // The agent left out what does not compile; here it matches nothing.
             PathMatch::Regex(text) => Pattern::new(text).ok(),
             _ => None,
         };
         let rewrite = PathRewrite::new(entry, pattern.as_ref());
-        Rule { entry: Arc::new(entry.clone()), upstream, pattern, rewrite }
+        Rule { entry: Arc::new(entry.clone()), upstream, canary, pattern, rewrite }
     }
 
     /// The rule of nobody: it has no Ingress and no backend.

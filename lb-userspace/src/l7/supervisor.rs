@@ -10,7 +10,9 @@ mod pid_file;
 mod process;
 mod session;
 
+use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use super::control::{ControlError, Listeners};
 use super::counters::FrontCounters;
+use super::names::NameError;
 use super::table::RouteTable;
 use pid_file::PidFile;
 use session::{DRAIN, Published, Supervisor};
@@ -36,6 +39,10 @@ pub struct FrontConfig {
     pub access_log: bool,
     /// There are listeners for HTTPS.
     pub tls: bool,
+    /// Servers that are asked for names outside of the cluster; none: the system's.
+    pub name_servers: Vec<SocketAddr>,
+    /// Such names may stand for addresses of the node itself.
+    pub local_names: bool,
 }
 
 impl FrontConfig {
@@ -48,6 +55,8 @@ impl FrontConfig {
             cores,
             access_log: true,
             tls: true,
+            name_servers: Vec::new(),
+            local_names: false,
         }
     }
 }
@@ -75,6 +84,8 @@ pub struct FrontStatus {
     pub counters: FrontCounters,
     /// Why VIPs that are on no interface are not answered, if so.
     pub not_transparent: Option<String>,
+    /// Names that routes lead to and that have no address, and why.
+    pub unresolved: BTreeMap<String, NameError>,
     /// What went wrong last with the process.
     pub last_failure: Option<String>,
 }

@@ -24,6 +24,9 @@ pub struct RouteTable {
     /// Shares of the endpoints of an upstream, in their order, where they are not all the same.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<String, Arc<[u16]>>,
+    /// Names that upstreams stand for, instead of endpoints.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub external: BTreeMap<String, External>,
     /// Where requests go that no route wants; without one the front answers 404 itself.
     pub default: Option<RouteEntry>,
     /// Users that routes ask passwords of; the key is [`crate::model::filters::BasicAuth::users`].
@@ -40,6 +43,16 @@ pub struct RouteTable {
 /// No ConfigMap says otherwise.
 fn are_usual(settings: &Arc<FrontSettings>) -> bool {
     **settings == FrontSettings::default()
+}
+
+/// A name outside of the cluster, and the port there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct External {
+    /// The name.
+    pub host: String,
+    /// The port.
+    pub port: u16,
 }
 
 /// One route.

@@ -5,13 +5,14 @@ mod limits;
 mod view;
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashSet};
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use super::control::BACKLOG;
 use super::counters::Counters;
 use super::guard;
 use super::limiter::Limiter;
+use super::names::{NameError, Names};
 use super::pool::Pool;
 use super::retry::Budget;
 use super::router::Router;
@@ -41,9 +43,16 @@ pub struct Shared {
     pub counters: Counters,
     /// Version of the table that it serves from.
     version: AtomicU64,
+    /// Names that upstreams stand for and that have no address, and why; locked only when that changes.
+    unresolved: Mutex<BTreeMap<String, NameError>>,
 }
 
 impl Shared {
+    /// Names that upstreams stand for and that have no address, and why.
+    pub fn unresolved(&self) -> BTreeMap<String, NameError> {
+        self.unresolved.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Version of the table that it serves from.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
@@ -101,6 +110,8 @@ pub struct Worker {
     pub pool: Pool,
     /// How often requests may be repeated.
     pub budget: Budget,
+    /// Names outside of the cluster.
+    pub names: Rc<Names>,
     /// Its end of the access log.
     pub log: RefCell<Log>,
     /// What it counts.
@@ -109,6 +120,8 @@ pub struct Worker {
     pub stage: watch::Sender<Stage>,
     view: RefCell<Rc<View>>,
     random: Cell<u64>,
+    /// Names without an address.
+    failing: Cell<usize>,
     open: watch::Sender<usize>,
 }
 
@@ -132,10 +145,12 @@ impl Worker {
             verifier: Verifier::default(),
             pool: Pool::default(),
             budget: Budget::default(),
+            names: Rc::new(Names::new(limits.name_servers.into_iter().flatten().collect())),
             log: RefCell::new(log),
             counters: SharedCounters(shared),
             stage: watch::Sender::new(Stage::Serving),
             view: RefCell::new(Rc::new(View::new(Arc::default()))),
+            failing: Cell::new(0),
             random: Cell::new(RandomState::new().hash_one(0)),
             open: watch::Sender::new(0),
         }
@@ -156,6 +171,19 @@ impl Worker {
         *self.stage.borrow() > Stage::Serving
     }
 
+    /// A name that an upstream stands for has an address or not; the agent hears of a change.
+    pub fn note_name(&self, name: &str, error: Option<NameError>) {
+        if error.is_none() && self.failing.get() == 0 {
+            return;
+        }
+        let mut unresolved = self.counters.0.unresolved.lock().unwrap_or_else(PoisonError::into_inner);
+        match error {
+            Some(error) => drop(unresolved.insert(name.to_owned(), error)),
+            None => drop(unresolved.remove(name)),
+        }
+        self.failing.set(unresolved.len());
+    }
+
     /// A random number; nothing secret hangs on it.
     pub fn random(&self) -> u64 {
         let next = self.random.get().wrapping_add(1);
@@ -172,8 +200,20 @@ impl Worker {
     fn replace_view(&self, router: Arc<Router>) {
         let version = router.version;
         self.pool.keep(router.settings.upstreams());
+        self.forget_names(&router);
         self.view.replace(Rc::new(View::new(router)));
         self.counters.0.version.store(version, Ordering::Release);
+    }
+
+    /// Names that nobody stands for any more are no problem.
+    fn forget_names(&self, router: &Router) {
+        if self.failing.get() > 0 {
+            let named: HashSet<_> =
+                router.upstreams.iter().filter_map(|one| Some(&one.external.as_ref()?.host)).collect();
+            let mut unresolved = self.counters.0.unresolved.lock().unwrap_or_else(PoisonError::into_inner);
+            unresolved.retain(|name, _| named.contains(name));
+            self.failing.set(unresolved.len());
+        }
     }
 
     fn sweep(&self) {

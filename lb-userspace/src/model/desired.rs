@@ -20,6 +20,8 @@ pub struct DesiredState {
     pub tls: Tls,
     /// Settings of the front as a whole.
     pub front: FrontSettings,
+    /// Names that Services stand for, by namespace and name of the Service.
+    pub externals: BTreeMap<(String, String), String>,
 }
 
 /// One line per service, frontend, backend and route: for `--dry-run`, for golden files, for people.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 mod access;
 mod auth;
 mod balance;
+mod canary;
 mod cors;
 mod headers;
 mod limits;
@@ -17,6 +18,7 @@ mod template;
 pub use access::Access;
 pub use auth::BasicAuth;
 pub use balance::{Affinity, Algorithm, Balance, HashBy, SameSite};
+pub use canary::{Canary, ServicePort};
 pub use cors::{Cors, Origin};
 pub use headers::{Headers, Replace};
 pub use limits::{GlobalLimit, RequestLimits};
@@ -51,6 +53,8 @@ pub struct Filters {
     pub balance: Option<Box<Balance>>,
     /// When another endpoint is tried.
     pub retry: Option<Box<Retry>>,
+    /// A part of the requests goes elsewhere.
+    pub canary: Option<Box<Canary>>,
 }
 
 impl Filters {
@@ -67,6 +71,7 @@ impl Filters {
         labels.extend(self.cors.as_ref().map(|_| "cors".to_owned()));
         labels.extend(self.balance.as_ref().map(|balance| balance.label()));
         labels.extend(self.retry.as_ref().map(|_| "next-upstream".to_owned()));
+        labels.extend(self.canary.as_ref().map(|canary| canary.label()));
         labels
     }
 }

@@ -13,6 +13,7 @@ use crate::source::kinds::{Ingress, IngressBackend, IngressRule};
 
 mod annotations;
 pub(super) mod backend;
+mod canary;
 mod class;
 pub(in crate::translate) mod dialect;
 mod host;
@@ -23,6 +24,7 @@ mod rewrite;
 mod tls;
 
 use backend::Lookup;
+use canary::Mains;
 use class::Classes;
 use hosts::Hosts;
 use rewrite::Rewriting;
@@ -45,17 +47,24 @@ pub(super) fn translate_all(
     let mut table = Table::default();
     let mut certificates = Certificates::new(objects);
     let hosts = Hosts::new(usual.own.hosts, objects, &ours);
+    let mut canaries = Vec::new();
     for ingress in ours {
         certificates.add(ingress, &reference(ingress), problems);
         for draft in translate(ingress, &lookup, usual, &mut users, problems) {
-            if hosts.admit(&draft.route.key, ingress, &draft.field, problems) {
-                table.add(draft, &reference(ingress), problems);
+            if !hosts.admit(&draft.route.key, ingress, &draft.field, problems) {
+                continue;
+            }
+            match draft.route.filters.canary {
+                Some(_) => canaries.push((draft, ingress)),
+                None => table.add(draft, &reference(ingress), problems),
             }
         }
     }
     if let Some((namespace, name)) = &settings.default_backend_service {
         table.add_default(backend::default_service(namespace, name, &lookup, problems));
     }
+    let mut mains = Mains::new(&mut table.routes, !canaries.is_empty());
+    canaries.into_iter().for_each(|(draft, ingress)| mains.join(draft, ingress, problems));
     neighbours::note_literal(&table.routes, problems);
     (table.routes, users, certificates.finish(settings.default_ssl_certificate.as_ref(), problems))
 }

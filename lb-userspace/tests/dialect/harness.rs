@@ -74,10 +74,37 @@ impl Site {
 
     /// The same with the flags of an agent.
     pub(crate) fn with(cores: usize, settings: Settings, manifests: &str, pods: &[(&str, &Pod)]) -> Self {
+        Self::full(cores, settings, manifests, pods, &[])
+    }
+
+    /// The same with servers for names outside of the cluster.
+    pub(crate) fn with_names(
+        cores: usize,
+        manifests: &str,
+        pods: &[(&str, &Pod)],
+        name_servers: &[SocketAddr],
+    ) -> Self {
+        Self::full(cores, Settings::default(), manifests, pods, name_servers)
+    }
+
+    fn full(
+        cores: usize,
+        settings: Settings,
+        manifests: &str,
+        pods: &[(&str, &Pod)],
+        name_servers: &[SocketAddr],
+    ) -> Self {
         let (manifests_dir, run) = (directory(), directory());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         let program = env!("CARGO_BIN_EXE_weir").into();
-        let config = FrontConfig { program, cores, access_log: false, ..FrontConfig::new(run.path()) };
+        let config = FrontConfig {
+            program,
+            cores,
+            access_log: false,
+            name_servers: name_servers.to_vec(),
+            local_names: true,
+            ..FrontConfig::new(run.path())
+        };
         let front = runtime.block_on(Front::start(config)).expect("the front starts");
         let mut endpoints = Vec::new();
         let mut services = String::new();
@@ -159,6 +186,11 @@ impl Site {
             assert!(now() < deadline, "waited in vain for {what}");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Names that lead nowhere, as the front told the agent.
+    pub(crate) fn unresolved(&self) -> Vec<String> {
+        self.front.as_ref().expect("it runs").status().unresolved.into_keys().collect()
     }
 
     /// What the front counts, as it told last.

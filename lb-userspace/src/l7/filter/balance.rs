@@ -4,21 +4,22 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use hyper::header::{HeaderMap, HeaderValue, SET_COOKIE, USER_AGENT};
+use hyper::http::request::Parts;
 
 use super::variables::Seen;
 use crate::l7::balance::{Cookie, Ties, cookie_text};
+use crate::l7::cookies;
+use crate::l7::forward::Ends;
+use crate::l7::rules::Rule;
 use crate::model::PathMatch;
-use crate::model::filters::{Affinity, Balance, SameSite, Variable, Variables};
+use crate::model::filters::{Affinity, Balance, SameSite};
 use crate::siphash::UNKEYED;
 
-/// What ties the request to an endpoint.
-pub(super) fn ties(balance: &Balance, seen: &Seen<'_>) -> Ties {
-    let hash = balance.hash.as_ref().map(|hash| UNKEYED.hash(hash.key.expand(seen).as_bytes()));
-    let cookie = balance.affinity.as_ref().and_then(|affinity| {
-        let mut text = String::new();
-        seen.append(&Variable::Cookie(affinity.name.clone()), &mut text);
-        Cookie::parse(&text)
-    });
+/// What ties a request to an endpoint.
+pub fn ties(balance: &Balance, affinity: Option<&Affinity>, rule: &Rule, head: &Parts, ends: &Ends) -> Ties {
+    let seen = Seen { rule, head, ends };
+    let hash = balance.hash.as_ref().map(|hash| UNKEYED.hash(hash.key.expand(&seen).as_bytes()));
+    let cookie = affinity.and_then(|affinity| cookies::find(&head.headers, &affinity.name)).and_then(Cookie::parse);
     Ties { hash, cookie, secure: seen.is_secure() }
 }
 

@@ -2,7 +2,6 @@
 
 use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, REFRESH, SET_COOKIE};
 
-use crate::l7::balance::Ties;
 use crate::model::filters::{Headers, Replace, Variables};
 
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -16,8 +15,6 @@ pub struct Outbound {
     pub removed: Vec<HeaderName>,
     /// The connection ends after the answer.
     pub close: bool,
-    /// What ties the request to an endpoint.
-    pub ties: Option<Ties>,
 }
 
 impl Outbound {
@@ -25,7 +22,7 @@ impl Outbound {
         let of = |name, template: &Option<_>| Some((name, expand(template.as_ref()?, seen)?));
         let host = of(HOST, &headers.host).filter(|(_, value)| !value.is_empty());
         let headers_of_request = host.into_iter().chain(of(X_FORWARDED_PREFIX, &headers.prefix));
-        Outbound { headers: headers_of_request.collect(), removed: Vec::new(), close: headers.close, ties: None }
+        Outbound { headers: headers_of_request.collect(), removed: Vec::new(), close: headers.close }
     }
 }
 

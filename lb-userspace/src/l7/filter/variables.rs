@@ -1,6 +1,6 @@
 //! Values of the variables that templates name, read from a request.
 
-use hyper::header::{COOKIE, HeaderName};
+use hyper::header::HeaderName;
 use hyper::http::request::Parts;
 
 use super::basic;
@@ -8,7 +8,7 @@ use crate::l7::forward::Ends;
 use crate::l7::path::CanonicalPath;
 use crate::l7::proxy::host_of;
 use crate::l7::rules::Rule;
-use crate::l7::{host, parameters};
+use crate::l7::{cookies, host, parameters};
 use crate::model::filters::{Variable, Variables};
 
 /// A request as filters see it.
@@ -82,11 +82,7 @@ impl Seen<'_> {
     }
 
     fn append_cookie(&self, name: &str, to: &mut String) {
-        let cookies = self.head.headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        if let Some((_, value)) = pairs.find(|(key, _)| *key == name) {
-            to.push_str(value);
-        }
+        to.push_str(cookies::find(&self.head.headers, name).unwrap_or_default());
     }
 }
 

@@ -9,11 +9,18 @@ use tokio::process::Child;
 
 use super::{FrontConfig, SupervisorError};
 use crate::l7::control::{self, Listeners};
+use crate::l7::front::NAME_SERVERS;
 
 /// What the process calls itself.
 pub(super) const NAME: &str = "weir";
 /// `nobody` and `nogroup`: owns no files.
 const NOBODY: u32 = 65534;
+
+/// As [`crate::l7::front`] reads them.
+fn name_servers(config: &FrontConfig) -> String {
+    let servers = config.name_servers.iter().map(ToString::to_string);
+    servers.chain(config.local_names.then(|| "local".to_owned())).collect::<Vec<_>>().join(",")
+}
 
 /// Starts a front and hands it the listeners.
 pub(super) fn spawn(
@@ -27,6 +34,7 @@ pub(super) fn spawn(
         .arg0(NAME)
         .arg("front")
         .env_clear()
+        .env(NAME_SERVERS, name_servers(config))
         .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         // Ctrl-C in a terminal is for the agent, which drains the front in its own order.

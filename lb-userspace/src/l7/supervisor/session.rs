@@ -132,6 +132,7 @@ impl Supervisor {
     fn note_end(&mut self) {
         self.status.send_modify(|status| {
             (status.pid, status.version) = (None, None);
+            status.unresolved.clear();
             status.counters.active_connections = 0;
             self.past = status.counters;
         });
@@ -207,6 +208,10 @@ impl Supervisor {
                 let mut sum = self.past;
                 sum += counters;
                 self.status.send_if_modified(|status| std::mem::replace(&mut status.counters, sum) != sum);
+            }
+            FromFront::Unresolved(names) => {
+                self.status
+                    .send_if_modified(|status| std::mem::replace(&mut status.unresolved, names.clone()) != names);
             }
             FromFront::Mismatch { .. } => {
                 let published = std::mem::take(&mut session.sent);

@@ -1,5 +1,6 @@
 //! How long anything may take, and how many there may be.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::l7::guard;
@@ -19,6 +20,10 @@ pub struct Limits {
     pub answer: Duration,
     /// An endpoint that fails is tried last for so long, the first time; then twice as long, and so on.
     pub avoid: Duration,
+    /// Servers for names outside of the cluster; none: the system's.
+    pub name_servers: [Option<SocketAddr>; 3],
+    /// Such names may stand for addresses of the node itself.
+    pub local_names: bool,
     /// A draining worker accepts for at least so long: its successor takes over meanwhile.
     pub hand_over: Duration,
     /// Requests in flight may take so long after that.
@@ -35,6 +40,8 @@ impl Default for Limits {
             connect: seconds(5),
             answer: seconds(60),
             avoid: seconds(2),
+            name_servers: [None; 3],
+            local_names: false,
             hand_over: seconds(3),
             finish: seconds(30),
         }

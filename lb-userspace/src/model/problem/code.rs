@@ -19,6 +19,8 @@ pub const OBJECT_DUPLICATE: &str = "object-duplicate";
 
 /// A Service's type is not known.
 pub const SERVICE_TYPE_UNKNOWN: &str = "service-type-unknown";
+/// A Service is of a type that cannot serve here.
+pub const SERVICE_TYPE_UNSUITABLE: &str = "service-type-unsuitable";
 /// A Service has no port.
 pub const SERVICE_PORTS_MISSING: &str = "service-ports-missing";
 /// A port number is not one.
@@ -70,6 +72,8 @@ pub const PATH_INVALID: &str = "path-invalid";
 pub const PATH_TYPE_INVALID: &str = "path-type-invalid";
 /// Host and path are taken by an older Ingress.
 pub const ROUTE_CONFLICT: &str = "route-conflict";
+/// A canary Ingress has no other Ingress of its namespace with the same host and path.
+pub const CANARY_WITHOUT_MAIN: &str = "canary-without-main";
 /// A backend names no Service.
 pub const BACKEND_INVALID: &str = "backend-invalid";
 /// A backend is a resource other than a Service.
@@ -161,6 +165,8 @@ pub const BACKENDS_UNREACHABLE: &str = "backends-unreachable";
 pub const INTERFACES_NOT_FOLLOWED: &str = "interfaces-not-followed";
 /// The front cannot answer for VIPs that are on no interface.
 pub const FRONT_NOT_TRANSPARENT: &str = "front-not-transparent";
+/// The name behind an ExternalName Service has no address.
+pub const NAME_UNRESOLVED: &str = "name-unresolved";
 /// The front ended and was started again.
 pub const FRONT_RESTARTED: &str = "front-restarted";
 

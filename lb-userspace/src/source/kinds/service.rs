@@ -37,6 +37,7 @@ pub struct ServiceSpec {
     pub health_check_node_port: Option<i64>,
     pub session_affinity: Option<String>,
     pub ip_families: Vec<String>,
+    pub external_name: Option<String>,
     pub ip_family_policy: Option<String>,
     pub publish_not_ready_addresses: bool,
 }

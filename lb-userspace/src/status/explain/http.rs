@@ -4,7 +4,7 @@ use super::{ExplainQuery, ExplainRow, Scheme, StepRow};
 use crate::l7::host::normalise;
 use crate::l7::router::{Decision, Router};
 use crate::l7::rules::Rule;
-use crate::l7::table::RouteTable;
+use crate::l7::table::{External, RouteTable};
 use crate::model::PathMatch;
 use crate::status::View;
 use crate::status::filter_text;
@@ -80,6 +80,14 @@ impl ExplainRow {
     fn endpoints(&mut self, rule: &Rule, router: &Router, view: &View) {
         let service = format!("{}:{}", rule.entry.service, rule.entry.service_port);
         let endpoints = rule.upstream.map(|index| router.upstreams[index].endpoints.clone()).unwrap_or_default();
+        let external = rule.upstream.and_then(|index| router.upstreams[index].external.as_ref());
+        if let Some(External { host, port }) = external {
+            let detail = format!("of {service}: the addresses of {host}, port {port}");
+            self.steps.push(StepRow::new("endpoints", host.clone(), detail));
+            self.steps.push(StepRow::new("verdict", "forward", "to one of them in turn"));
+            self.verdict = "forward".to_owned();
+            return;
+        }
         let Some(first) = endpoints.first() else {
             let why = rule.entry.problem.clone().unwrap_or_else(|| "no endpoint takes requests".to_owned());
             return self.reject(status::UNAVAILABLE, "endpoints", &format!("{service}: {why}"));

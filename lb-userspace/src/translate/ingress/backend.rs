@@ -6,8 +6,8 @@ use crate::model::problem::code;
 use crate::model::{BackendRef, ObjectRef, PathMatch, Problem, Protocol, Route, RouteKey, Service, ServiceKey, Target};
 use crate::source::Objects;
 use crate::source::kinds::{self, IngressBackend, IntOrString};
-use crate::translate::Services;
 use crate::translate::port;
+use crate::translate::{Services, external};
 
 /// Where backends are looked up.
 pub(crate) struct Lookup<'a> {
@@ -41,8 +41,8 @@ impl Lookup<'_> {
             problems.push(problem.at_field(field).expected("the name of a Service and one of its ports"));
             return None;
         };
-        let found = self.port(namespace, named.service, &named.port);
-        let resolved = found.as_ref().ok().map(|service| service.key.clone());
+        let found = self.resolve(namespace, named.service, &named.port);
+        let resolved = found.as_ref().ok().cloned();
         let what = found.err().map(|missing| {
             let (below, value) = match missing.whole {
                 true => (named.service_field, named.service.to_owned()),
@@ -56,6 +56,31 @@ impl Lookup<'_> {
         Some((BackendRef { namespace, service, port, resolved }, what))
     }
 
+    /// The port that requests go to: a balanced one, or one of the name that a Service stands for.
+    fn resolve(&self, namespace: &str, name: &str, port: &IntOrString) -> Result<ServiceKey, Missing> {
+        let external = self.objects.service(namespace, name).filter(|object| object.is_external_name());
+        let Some(object) = external else {
+            return self.port(namespace, name, port).map(|service| service.key.clone());
+        };
+        let full = format!("{namespace}/{name}");
+        if external::host(object).is_none() {
+            let what = format!("Service {full} is of type ExternalName and names no host in spec.externalName");
+            return Err(Missing { code: code::HOST_INVALID, whole: true, what });
+        }
+        // Such a Service need not list its ports: a number is a port of the host.
+        let listed = object.spec.ports.iter().find(|candidate| names(port, candidate)).and_then(|found| found.port);
+        let written = match port {
+            IntOrString::Int(number) => Some(*number),
+            IntOrString::Name(_) => None,
+        };
+        let number = listed.or(written).and_then(port::number).ok_or_else(|| {
+            let what = format!("Service {full} has no port {port}; it has {}", ports(object));
+            Missing { code: code::SERVICE_PORT_MISSING, whole: false, what }
+        })?;
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        Ok(ServiceKey { namespace, name, port: number, protocol: Protocol::Tcp })
+    }
+
     /// Finds a port of a Service by number or name, of either protocol.
     pub(crate) fn exists(&self, namespace: &str, name: &str, port: &IntOrString) -> Result<u16, Missing> {
         let full = format!("{namespace}/{name}");
@@ -64,8 +89,8 @@ impl Lookup<'_> {
             return Err(Missing { code: code::SERVICE_MISSING, whole: true, what });
         };
         if object.is_external_name() {
-            let what = format!("Service {full} is of type ExternalName, which is not proxied to yet");
-            return Err(Missing { code: code::NOT_YET, whole: true, what });
+            let what = format!("Service {full} is of type ExternalName, which only rules of Ingresses can lead to");
+            return Err(Missing { code: code::SERVICE_TYPE_UNSUITABLE, whole: true, what });
         }
         let mut written = object.spec.ports.iter().filter(|candidate| names(port, candidate));
         written.find_map(|found| port::number(found.port?)).ok_or_else(|| {
@@ -157,8 +182,8 @@ fn unsupported_resource(
 pub(super) fn default_service(namespace: &str, name: &str, lookup: &Lookup<'_>, problems: &mut Vec<Problem>) -> Route {
     let first = lookup.objects.service(namespace, name).and_then(|object| object.spec.ports.first()?.port);
     let port = IntOrString::Int(first.unwrap_or_default());
-    let found = lookup.port(namespace, name, &port);
-    let resolved = found.as_ref().ok().map(|service| service.key.clone());
+    let found = lookup.resolve(namespace, name, &port);
+    let resolved = found.as_ref().ok().cloned();
     let problem = found.err().map(|missing| {
         let what = format!("--default-backend-service: {}; requests that no Ingress wants get 503", missing.what);
         problems.push(Problem::warning(missing.code, &ObjectRef::new("Service", namespace, name), what));

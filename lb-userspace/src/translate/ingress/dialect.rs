@@ -21,6 +21,7 @@ mod access;
 mod affinity;
 mod balance;
 mod basic;
+mod canary;
 mod context;
 mod cors;
 mod headers;
@@ -88,11 +89,14 @@ pub(in crate::translate) struct Asked {
     proxying: Proxying,
     balancing: balance::Balancing,
     retries: retries::Retries,
+    canaries: canary::Canaries,
 }
 
 impl Asked {
     fn into_filters(self, context: &mut Context<'_>) -> Filters {
         let basic = self.basic.auth(context);
+        let balance = self.balancing.balance(context);
+        let canary = self.canaries.canary(balance.as_deref());
         Filters {
             redirect: self.redirects.redirect(),
             app_root: self.redirects.app_root(),
@@ -103,8 +107,9 @@ impl Asked {
             limits: self.limits.limits(),
             proxying: self.proxying,
             closed: context.closed.take(),
-            balance: self.balancing.balance(context),
+            balance,
             retry: self.retries.retry(),
+            canary,
         }
     }
 }
@@ -122,6 +127,7 @@ pub(in crate::translate) fn all() -> impl Iterator<Item = (&'static str, &'stati
         balance::ANNOTATIONS,
         affinity::ANNOTATIONS,
         retries::ANNOTATIONS,
+        canary::ANNOTATIONS,
         refused::ANNOTATIONS,
         later::ANNOTATIONS,
     ];

@@ -1,0 +1,112 @@
+//! Where a request goes: the upstream of its route or that of its canary, and the endpoints behind it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use hyper::http::request::Parts;
+
+use super::balance::Cookie;
+use super::canary;
+use super::cookies;
+use super::names::NameError;
+use super::router::Upstream;
+use super::rules::Rule;
+use super::worker::{View, Worker};
+use crate::model::filters::{Affinity, Balance};
+
+/// The upstream of a request, and how its endpoints are chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Destination<'a> {
+    /// The upstream.
+    pub upstream: &'a Upstream,
+    /// Whose turn it is.
+    pub turn: usize,
+    /// What the route, or the canary, says.
+    pub balance: Option<&'a Balance>,
+    /// The cookie that keeps clients.
+    pub affinity: Option<&'a Affinity>,
+}
+
+/// Decides; `None`: there is no upstream, or nobody behind it.
+pub fn of<'a>(rule: &'a Rule, view: &'a View, head: &Parts, worker: &Worker) -> Option<Destination<'a>> {
+    let filters = &rule.entry.filters;
+    let balance = filters.balance.as_deref();
+    let affinity = balance.and_then(|balance| balance.affinity.as_deref());
+    if let Some(to) = to_canary(rule, view, head, worker, affinity) {
+        return Some(to);
+    }
+    let (upstream, turn) = rule.upstream.and_then(|index| view.upstream(index)).filter(|found| !found.0.is_empty())?;
+    Some(Destination { upstream, turn, balance, affinity })
+}
+
+fn to_canary<'a>(
+    rule: &'a Rule,
+    view: &'a View,
+    head: &Parts,
+    worker: &Worker,
+    affinity: Option<&'a Affinity>,
+) -> Option<Destination<'a>> {
+    let (canary, prepared) = (rule.entry.filters.canary.as_deref()?, rule.canary.as_ref()?);
+    let upstream = view.router.upstreams.get(prepared.upstream).filter(|upstream| !upstream.is_empty())?;
+    let affinity = affinity.filter(|_| canary.sticky);
+    let kept = affinity.and_then(|affinity| {
+        let cookie = cookies::find(&head.headers, &affinity.name).and_then(Cookie::parse);
+        canary::kept(affinity, cookie, rule.entry.upstream.as_deref().unwrap_or_default(), &upstream.name)
+    });
+    if !kept.unwrap_or_else(|| prepared.takes(canary, head, worker.random())) {
+        return None;
+    }
+    let (upstream, turn) = view.upstream(prepared.upstream)?;
+    let balance = canary.balance.as_deref();
+    let affinity = affinity.or_else(|| balance?.affinity.as_deref());
+    Some(Destination { upstream, turn, balance, affinity })
+}
+
+/// The endpoints of an upstream that stands for a name.
+pub async fn resolve(worker: &Rc<Worker>, host: &str, port: u16) -> Result<Vec<SocketAddr>, NameError> {
+    let found = worker.names.find(host).await.and_then(|addresses| {
+        let mut endpoints: Vec<_> = addresses
+            .iter()
+            .filter(|address| worker.limits.local_names || !is_of_node(**address))
+            .map(|address| SocketAddr::new(*address, port))
+            .collect();
+        endpoints.sort_unstable();
+        endpoints.dedup();
+        if endpoints.is_empty() { Err(NameError::NoAddress) } else { Ok(endpoints) }
+    });
+    worker.note_name(host, found.as_ref().err().copied());
+    found
+}
+
+/// Addresses that mean something else on each node. Whoever may write a Service must not reach what listens there for the
+/// node's own processes only.
+fn is_of_node(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(ip) => {
+            ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast()
+        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified() || ip.is_multicast(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_do_not_lead_into_the_node() {
+        for (address, of_node) in [
+            ("127.0.0.1", true),
+            ("169.254.169.254", true),
+            ("0.0.0.0", true),
+            ("::1", true),
+            ("fe80::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.1", false),
+            ("192.0.2.1", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(is_of_node(address.parse().expect(address)), of_node, "{address}");
+        }
+    }
+}
