@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::model::{Problem, problem};
 use crate::source::dir::{self, DirError};
 use crate::translate::{self, Settings, configmap, translate};
+use crate::{clock, expiry};
 
 /// Reads everything under a path and returns what is wrong with it, the worst first.
 pub fn check(path: &Path, settings: &Settings) -> Result<Vec<Problem>, DirError> {
@@ -13,6 +14,7 @@ pub fn check(path: &Path, settings: &Settings) -> Result<Vec<Problem>, DirError>
     let mut customary = configmap::check_well_known(&objects, settings, &desired.services);
     translate::locate(&objects, &mut customary);
     problems.extend(customary);
+    problems.extend(expiry::problems(&desired.tls, clock::wall()));
     problem::sort(&mut problems);
     Ok(problems)
 }

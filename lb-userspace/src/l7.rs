@@ -27,6 +27,7 @@ pub mod http2;
 pub mod limiter;
 pub mod names;
 pub mod parameters;
+pub mod passthrough;
 pub mod password;
 pub mod path;
 pub mod pattern;

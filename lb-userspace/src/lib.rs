@@ -19,6 +19,7 @@ pub mod compile;
 pub mod config;
 pub mod dataplane;
 pub mod diff;
+pub mod expiry;
 pub mod l7;
 pub mod metrics;
 pub mod model;

@@ -26,5 +26,5 @@ pub use problem::{ObjectRef, Problem, Severity};
 pub use protocol::Protocol;
 pub use route::{BackendRef, PathMatch, Route, RouteKey};
 pub use service::{Forwarding, FrontListener, Frontend, FrontendKind, Service, ServiceKey, ServiceType, Target};
-pub use tls::{Tls, TlsHost};
+pub use tls::{Authorities, ClientAsk, Tls, TlsHost};
 pub use users::{PasswordHash, Users};

@@ -1,15 +1,23 @@
 //! Reads certificates and keys in PEM: checked as far as that is possible without knowing who will connect.
 
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys};
+use rustls::{Error, InconsistentKeys, RootCertStore};
 use x509_parser::extensions::GeneralName;
+use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 use zeroize::Zeroizing;
 
-use crate::model::Certificate;
+use crate::model::{Authorities, Certificate};
 
 /// Key of a Secret with the chain.
 pub const CHAIN: &str = "tls.crt";
@@ -35,6 +43,7 @@ pub struct Fault {
 }
 
 const EXPECTED_CHAIN: &str = "certificates in PEM, the server's own first";
+const EXPECTED_AUTHORITIES: &str = "certificates of authorities in PEM";
 const EXPECTED_KEY: &str =
     "the private key of the certificate in PEM, unencrypted: RSA, ECDSA on P-256, P-384 or P-521, or Ed25519";
 
@@ -91,6 +100,81 @@ pub fn chain_of(key: &'static str, text: &[u8]) -> Result<Vec<CertificateDer<'st
         return Err(malformed(key));
     }
     Ok(chain)
+}
+
+/// Reads authorities, and what they have revoked.
+pub fn authorities(certificates: &[u8], revoked: Option<&[u8]>) -> Result<Authorities, Fault> {
+    chain_of(AUTHORITIES, certificates)?;
+    let text = |key, bytes: &[u8]| {
+        String::from_utf8(bytes.to_vec()).map_err(|_| fault(key, "it is not text", EXPECTED_AUTHORITIES))
+    };
+    let authorities = Authorities {
+        certificates: text(AUTHORITIES, certificates)?,
+        revoked: revoked.map(|revoked| text(REVOKED, revoked)).transpose()?,
+    };
+    client_verifier(&authorities).map(|_| authorities)
+}
+
+/// What checks certificates of clients.
+pub fn client_verifier(authorities: &Authorities) -> Result<Arc<dyn ClientCertVerifier>, Fault> {
+    let mut roots = RootCertStore::empty();
+    for root in chain_of(AUTHORITIES, authorities.certificates.as_bytes())? {
+        let add = roots.add(root);
+        add.map_err(|error| fault(AUTHORITIES, format!("an authority cannot be used: {error}"), EXPECTED_AUTHORITIES))?;
+    }
+    let revoked = authorities.revoked.as_deref().unwrap_or_default();
+    let revoked: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(revoked.as_bytes()).collect();
+    let wrong = |what: String| fault(REVOKED, what, "lists of revoked certificates in PEM");
+    let revoked = revoked.map_err(|error| wrong(format!("it is not valid PEM: {error}")))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    // Authorities without a list have revoked nothing.
+    let builder = builder.with_crls(revoked).allow_unknown_revocation_status();
+    builder.build().map_err(|error| wrong(format!("a list cannot be used: {error}")))
+}
+
+/// Subject and issuer of a certificate (RFC 2253).
+pub fn names(der: &[u8]) -> Option<(String, String)> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some((name(certificate.subject()), name(certificate.issuer())))
+}
+
+/// The last part first, between commas, with escapes.
+fn name(name: &X509Name<'_>) -> String {
+    let parts: Vec<String> = name.iter().map(|part| part.iter().map(attribute).collect::<Vec<_>>().join("+")).collect();
+    parts.into_iter().rev().collect::<Vec<_>>().join(",")
+}
+
+fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
+    let key = match oid2abbrev(attribute.attr_type(), oid_registry()) {
+        Ok(short) => short.to_owned(),
+        Err(_) => attribute.attr_type().to_id_string(),
+    };
+    let mut text = format!("{key}=");
+    for (index, character) in attribute.as_str().unwrap_or_default().chars().enumerate() {
+        let special = matches!(character, ',' | '+' | '"' | '\\' | '<' | '>' | ';')
+            || (index == 0 && matches!(character, '#' | ' '));
+        match character {
+            _ if special => text.extend(['\\', character]),
+            // No header can carry it.
+            _ if character.is_control() => text.push('?'),
+            _ => text.push(character),
+        }
+    }
+    text
+}
+
+/// A certificate in PEM, with the escapes of a value of a query.
+pub fn escaped(der: &[u8]) -> String {
+    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in STANDARD.encode(der).as_bytes().chunks(64) {
+        text.extend(line.iter().copied().map(char::from));
+        text.push('\n');
+    }
+    text.push_str("-----END CERTIFICATE-----\n");
+    let mut escaped = String::new();
+    crate::l7::parameters::escape(&text, &mut escaped);
+    escaped
 }
 
 /// The hosts that a certificate is for, and since and until when: names are subject alternative names alone, as browsers

@@ -33,4 +33,5 @@ mod sctp;
 mod seeds_layer4;
 mod seeds_layer7;
 mod sockets;
+mod tls;
 mod top;

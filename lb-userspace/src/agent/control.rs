@@ -21,6 +21,7 @@ use crate::admin;
 use crate::clock;
 use crate::config::Config;
 use crate::dataplane::AddressWatch;
+use crate::expiry;
 use crate::l7::supervisor::Front;
 use crate::model::{DesiredState, Problem};
 use crate::reconcile::Reconciler;
@@ -51,6 +52,8 @@ pub(super) struct Control {
     /// Where other sockets of the host keep the front from answering.
     taken: Taken,
     front_problems: Vec<Problem>,
+    /// Certificates that end soon or have ended.
+    expiring: Vec<Problem>,
     /// NodePorts that moved.
     moved: Vec<Problem>,
     /// Why interfaces or addresses could not be followed the last time.
@@ -92,6 +95,7 @@ impl Control {
             front,
             taken: Taken::default(),
             front_problems: Vec::new(),
+            expiring: Vec::new(),
             moved: Vec::new(),
             follow_failed: None,
             maps_changed: None,
@@ -125,6 +129,7 @@ impl Control {
                 _ = others.tick() => {
                     self.look_for_others();
                     self.follow_health_checks();
+                    self.look_at_certificates();
                 }
                 _ = beat.tick() => {
                     self.state.beat();
@@ -192,6 +197,15 @@ impl Control {
         let unheard = self.health_checks.follow(wanted);
         if unheard != self.unheard {
             self.unheard = unheard;
+            self.schedule.changed(clock::now());
+        }
+    }
+
+    /// Whether time has made something of a certificate that is to be said.
+    fn look_at_certificates(&mut self) {
+        let found = expiry::problems(&self.desired.tls, clock::wall());
+        if found != self.expiring {
+            self.expiring = found;
             self.schedule.changed(clock::now());
         }
     }

@@ -48,6 +48,17 @@ impl Answer {
         Self::new(status, format!("{status}\n\nIngress {} is closed: {}.\n", entry.ingress, Repeated(why)))
     }
 
+    /// One sentence about what is wrong.
+    pub fn plain(status: StatusCode, what: &str) -> Self {
+        Self::new(status, format!("{status}\n\n{what}.\n"))
+    }
+
+    /// The connection is not one for this host: the client tries again on another (RFC 9110 section 15.5.20).
+    pub fn misdirected() -> Self {
+        let what = "The connection was made for another host, or before its authorities changed";
+        Answer { close: true, ..Self::plain(StatusCode::MISDIRECTED_REQUEST, what) }
+    }
+
     /// The client may not be served.
     pub fn forbidden() -> Self {
         let status = StatusCode::FORBIDDEN;

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::forward::Ends;
 use super::guard::{Guard, MAX_HEAD};
 use super::http2;
+use super::passthrough;
 use super::proxy::{self, Client};
 use super::proxy_protocol;
 use super::tls;
@@ -72,7 +73,10 @@ async fn http(worker: &Rc<Worker>, stream: TcpStream, ends: Ends) {
 async fn https(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, front: SocketAddr) {
     worker.counters.tls_handshakes.increment();
     let secured = match Box::pin(timeout(worker.limits.handshake, accept(worker, stream))).await {
-        Ok(Ok(secured)) => secured,
+        Ok(Ok(tls::Accepted::Secured(secured))) => secured,
+        Ok(Ok(tls::Accepted::Passed { stream, read, upstream })) => {
+            return passthrough::run(worker, stream, read, &upstream).await;
+        }
         Ok(Err(_)) | Err(_) => return worker.counters.tls_failures.increment(),
     };
     let ends = Ends::secured(peer, front, secured.session);
@@ -83,7 +87,7 @@ async fn https(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, front: 
     }
 }
 
-async fn accept(worker: &Rc<Worker>, stream: TcpStream) -> io::Result<tls::Secured> {
+async fn accept(worker: &Rc<Worker>, stream: TcpStream) -> io::Result<tls::Accepted> {
     let view = worker.view();
     let server = view.router.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?;
     tls::accept(server, stream).await

@@ -62,8 +62,8 @@ impl TlsDelta {
 
     fn new(old: &Tls, new: &Tls) -> Self {
         let rest = |tls: &Tls| {
-            let Tls { certificates: _, hosts: _, default } = tls;
-            Tls { default: default.clone(), ..Tls::default() }
+            let Tls { certificates: _, hosts: _, authorities, off, default } = tls;
+            Tls { authorities: authorities.clone(), off: *off, default: default.clone(), ..Tls::default() }
         };
         let changed = rest(new);
         TlsDelta {

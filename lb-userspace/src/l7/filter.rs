@@ -2,7 +2,7 @@
 //! what they make of its answer.
 
 use hyper::body::Body;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use hyper::http::request::Parts;
 
 use super::answer::Answer;
@@ -11,7 +11,7 @@ use super::limiter::Flight;
 use super::rules::Rule;
 use super::settings::Settings;
 use super::worker::{View, Worker};
-use crate::model::filters::{Filters, Redirect};
+use crate::model::filters::{ClientCertificate, Filters, Redirect};
 
 mod access;
 mod balance;
@@ -19,6 +19,7 @@ mod basic;
 mod cors;
 mod headers;
 mod limits;
+mod secure;
 mod variables;
 
 pub use balance::{set_cookie, ties};
@@ -39,6 +40,8 @@ pub struct After {
     /// Bytes per second, and bytes before that holds.
     pace: Option<(u64, u64)>,
     added: Option<(HeaderName, HeaderValue)>,
+    /// The client is to come back over TLS only.
+    secured: bool,
 }
 
 impl After {
@@ -76,6 +79,9 @@ impl After {
         if let Some(allowed) = &self.cors {
             allowed.apply(headers);
         }
+        if self.secured {
+            headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(secure::HSTS));
+        }
         if let Some((name, value)) = &self.added {
             headers.append(name, value.clone());
         }
@@ -96,6 +102,8 @@ pub async fn before(
         closed,
         redirect,
         app_root,
+        secure,
+        client,
         access,
         basic,
         cors,
@@ -111,11 +119,23 @@ pub async fn before(
     }
     let seen = Seen { rule, head, ends };
     after.headers = headers.as_deref().map(|headers| Inbound::new(headers, &seen));
+    after.secured = ends.is_secured() && rule.listed;
+    let admit = |wanted: &Option<Box<ClientCertificate>>| match wanted {
+        Some(wanted) => secure::admit(wanted, &seen, view),
+        None => Ok(Vec::new()),
+    };
+    let told = if ends.is_secured() { admit(client)? } else { Vec::new() };
     if let Some(to) = redirect.as_ref().and_then(|redirect| redirected(redirect, &seen)) {
         return Err(to);
     }
     if let Some(to) = app_root.as_deref().filter(|_| head.uri.path() == "/").and_then(to_app_root) {
         return Err(to);
+    }
+    if let Some(to) = secure::redirect(secure.as_deref(), &seen, view) {
+        return Err(to);
+    }
+    if !ends.is_secured() {
+        admit(client)?;
     }
     if let Some(limits) = limits {
         after.flight = limits::check(limits, &seen, &worker.limiter)?;
@@ -133,6 +153,7 @@ pub async fn before(
         return Err(Answer::too_large());
     }
     let mut outbound = headers.as_deref().map(|headers| Outbound::new(headers, &seen)).unwrap_or_default();
+    outbound.headers.extend(told);
     if basic.is_some() {
         // The password was for us.
         outbound.removed.push(AUTHORIZATION);

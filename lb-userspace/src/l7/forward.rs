@@ -235,6 +235,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 fn is_ours_to_tell(name: &HeaderName) -> bool {
     let ours = |name: &str| {
         name.starts_with("x-forwarded-")
+            || name.starts_with("ssl-client-")
             || name == "x-real-ip"
             || name == "x-scheme"
             || name == "proxy"

@@ -13,7 +13,7 @@ use super::rules::{HostRules, Rule};
 use super::settings::Settings;
 use super::table::{External, RouteTable};
 use super::tls;
-use crate::model::Users;
+use crate::model::{Authorities, Users};
 
 /// A route table prepared for matching.
 #[derive(Debug, Default)]
@@ -28,6 +28,10 @@ pub struct Router {
     pub tls: Option<tls::Server>,
     /// Settings of the front.
     pub settings: Settings,
+    /// There is HTTPS.
+    pub https: bool,
+    /// Who has signed certificates of clients.
+    pub authorities: BTreeMap<String, Arc<Authorities>>,
     exact: HashMap<Box<str>, HostRules>,
     /// By what follows the first label, without its dot.
     wildcard: HashMap<Box<str>, HostRules>,
@@ -89,9 +93,12 @@ impl Router {
         let settings = Settings::new(&table.settings);
         let users = table.users.clone();
         let mut router = Router { version, upstreams, users, settings, ..Router::default() };
+        router.https = !table.tls.off;
+        router.authorities = table.tls.authorities.clone();
         router.default = table.default.as_ref().map(|entry| Rule::new(entry, &indexes));
         for (host, entries) in &table.hosts {
-            let rules = HostRules::new(entries, &indexes);
+            let listed = table.tls.of_host(host).is_some_and(|host| host.listed);
+            let rules = HostRules::new(entries, &indexes, listed);
             match host.strip_prefix("*.") {
                 _ if host == "*" => router.any = Some(rules),
                 Some(suffix) => drop(router.wildcard.insert(suffix.into(), rules)),

@@ -9,6 +9,7 @@ use super::path::{CanonicalPath, Reading, canonical_pattern, prefix_key};
 use super::pattern::Pattern;
 use super::rewrite::{Ambiguous, PathRewrite};
 use super::table::RouteEntry;
+use super::tls::SubjectPattern;
 use crate::model::PathMatch;
 
 /// One route, prepared.
@@ -20,6 +21,10 @@ pub struct Rule {
     pub upstream: Option<usize>,
     /// Where a part of its requests goes.
     pub canary: Option<CanaryRule>,
+    /// The host is listed under `spec.tls` of an Ingress.
+    pub listed: bool,
+    /// What the subject of a client's certificate has to match.
+    pub subject: Option<SubjectPattern>,
     pattern: Option<Pattern>,
     rewrite: Option<PathRewrite>,
 }
@@ -36,7 +41,10 @@ impl Rule {
             _ => None,
         };
         let rewrite = PathRewrite::new(entry, pattern.as_ref());
-        Rule { entry: Arc::new(entry.clone()), upstream, canary, pattern, rewrite }
+        let subject = entry.filters.client.as_ref().and_then(|client| client.subject.as_deref());
+        // The agent has closed routes with one that is no pattern.
+        let subject = subject.and_then(SubjectPattern::new);
+        Rule { entry: Arc::new(entry.clone()), upstream, canary, listed: false, subject, pattern, rewrite }
     }
 
     /// The rule of nobody: it has no Ingress and no backend.
@@ -77,8 +85,9 @@ pub struct HostRules {
 
 impl HostRules {
     /// Prepares the entries of a host, in the order in which they are tried.
-    pub fn new(entries: &[RouteEntry], upstreams: &HashMap<&str, usize>) -> Self {
-        let rules: Vec<Rule> = entries.iter().map(|entry| Rule::new(entry, upstreams)).collect();
+    pub fn new(entries: &[RouteEntry], upstreams: &HashMap<&str, usize>, listed: bool) -> Self {
+        let rule = |entry| Rule { listed, ..Rule::new(entry, upstreams) };
+        let rules: Vec<Rule> = entries.iter().map(rule).collect();
         let default = entries.iter().position(|entry| entry.path == PathMatch::Default);
         let patterns = (0..rules.len()).filter(|&position| rules[position].pattern.is_some()).collect();
         let canonical = PathIndex::new(entries, |path| path);

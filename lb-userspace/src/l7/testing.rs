@@ -66,13 +66,13 @@ fn certificate() -> impl Strategy<Value = Arc<Certificate>> {
 
 fn tls() -> impl Strategy<Value = Tls> {
     let secret = "default/[a-c]";
-    let host = prop::option::of(secret).prop_map(|certificate| TlsHost { certificate });
+    let host = prop::option::of(secret).prop_map(|certificate| TlsHost { certificate, ..TlsHost::default() });
     (
         prop::collection::btree_map(secret, certificate(), 0..3),
         prop::collection::btree_map("(\\*|[ab])\\.example", host, 0..3),
         prop::option::of(secret),
     )
-        .prop_map(|(certificates, hosts, default)| Tls { certificates, hosts, default })
+        .prop_map(|(certificates, hosts, default)| Tls { certificates, hosts, default, ..Tls::default() })
 }
 
 pub(crate) fn tables() -> impl Strategy<Value = RouteTable> {

@@ -11,15 +11,20 @@ use rustls::ServerConfig;
 use rustls::server::ProducesTickets;
 use rustls::sign::CertifiedKey;
 
-use crate::model::{Certificate, Tls};
+use crate::model::{Certificate, Tls, TlsHost};
 
 mod accept;
+mod by_name;
 mod certificates;
+mod clients;
 mod config;
 mod fallback;
 
-pub use accept::{Secured, accept};
+pub use accept::{Accepted, Secured, accept};
+use by_name::ByName;
 use certificates::Certificates;
+use clients::Judge;
+pub use clients::{Presented, Shown, SubjectPattern};
 
 /// The name of HTTP/2 in ALPN (RFC 9113 section 3.2).
 pub const H2: &[u8] = b"h2";
@@ -31,12 +36,27 @@ pub const HTTP11: &[u8] = b"http/1.1";
 pub struct Session {
     /// The name that the client asked for, in lower case.
     pub server_name: Option<Box<str>>,
+    /// What the client has shown, if it was asked for a certificate.
+    pub client: Option<Presented>,
 }
 
 /// What handshakes are made with.
 #[derive(Clone)]
 pub struct Server {
     plain: Arc<ServerConfig>,
+    /// Names for which something else holds.
+    special: ByName<Special>,
+}
+
+/// What else holds for a name.
+#[derive(Clone)]
+enum Special {
+    /// Clients are asked for a certificate.
+    Asking(Arc<ServerConfig>, Judge),
+    /// Connections go to this upstream as they are.
+    Passthrough(Arc<str>),
+    /// Nothing, but what holds for others does not either.
+    Plain,
 }
 
 impl fmt::Debug for Server {
@@ -47,15 +67,21 @@ impl fmt::Debug for Server {
 
 /// What becomes of a connection.
 #[derive(Debug)]
-pub enum Choice {
-    /// The handshake goes on with this.
-    Serve(Arc<ServerConfig>),
+enum Choice {
+    /// The handshake goes on with this, and then the client's certificate is judged.
+    Serve(Arc<ServerConfig>, Option<Judge>),
+    /// The connection goes to this upstream as it is.
+    Pass(Arc<str>),
 }
 
 impl Server {
     /// What a name gets; in lower case, without a dot at its end.
-    pub fn choose(&self, _name: Option<&str>) -> Choice {
-        Choice::Serve(Arc::clone(&self.plain))
+    fn choose(&self, name: Option<&str>) -> Choice {
+        match self.special.find(name) {
+            None | Some(Special::Plain) => Choice::Serve(Arc::clone(&self.plain), None),
+            Some(Special::Asking(config, judge)) => Choice::Serve(Arc::clone(config), Some(judge.clone())),
+            Some(Special::Passthrough(upstream)) => Choice::Pass(Arc::clone(upstream)),
+        }
     }
 }
 
@@ -92,9 +118,29 @@ impl Builder {
         let key = |secret: &String| self.prepared.get(secret).map(|(_, key)| Arc::clone(key));
         let default = tls.default.as_ref().and_then(key).unwrap_or_else(|| Arc::clone(&self.fallback));
         let hosts = tls.hosts.iter();
-        let hosts = hosts.filter_map(|(host, entry)| Some((host.as_str(), key(entry.certificate.as_ref()?)?)));
+        let hosts = hosts.filter_map(|(host, entry)| Some((host.clone(), key(entry.certificate.as_ref()?)?)));
         let certificates = Arc::new(Certificates::new(hosts, default));
-        Ok(Server { plain: Arc::new(config::plain(certificates, Arc::clone(&self.tickets))?) })
+        let special =
+            tls.hosts.iter().map(|(host, entry)| Ok((host.clone(), self.special(entry, tls, &certificates)?)));
+        let special = special.collect::<Result<ByName<_>, TlsError>>()?;
+        Ok(Server { plain: Arc::new(self.config(&certificates, None)?), special })
+    }
+
+    fn special(&self, host: &TlsHost, tls: &Tls, certificates: &Arc<Certificates>) -> Result<Special, TlsError> {
+        if let Some(upstream) = &host.passthrough {
+            return Ok(Special::Passthrough(upstream.as_str().into()));
+        }
+        let judge = host.client.as_ref().and_then(|asked| Judge::new(asked, tls.authorities.get(&asked.authorities)?));
+        Ok(match judge {
+            Some(judge) => Special::Asking(Arc::new(self.config(certificates, Some(&judge))?), judge),
+            // Without authorities to believe the requests are refused.
+            None => Special::Plain,
+        })
+    }
+
+    fn config(&self, certificates: &Arc<Certificates>, judge: Option<&Judge>) -> Result<ServerConfig, TlsError> {
+        let asking = judge.map(Judge::asking);
+        Ok(config::make(Arc::clone(certificates) as _, Arc::clone(&self.tickets), asking)?)
     }
 
     /// Reads what is new, and forgets what is gone.

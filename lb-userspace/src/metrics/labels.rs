@@ -65,6 +65,20 @@ pub(super) struct EventLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct SecretLabels {
+    namespace: String,
+    name: String,
+}
+
+impl SecretLabels {
+    /// `namespace/name`.
+    pub(super) fn of(secret: &str) -> Self {
+        let (namespace, name) = secret.split_once('/').unwrap_or(("", secret));
+        Self { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct MapLabels {
     pub(super) map: String,
 }

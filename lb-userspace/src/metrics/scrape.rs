@@ -7,10 +7,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use super::labels::{BackendLabels, ClassLabels, DropLabels, EventLabels, MapLabels, ServiceLabels};
+use super::labels::{BackendLabels, ClassLabels, DropLabels, EventLabels, MapLabels, SecretLabels, ServiceLabels};
 use super::{counter_at, weir};
 use crate::dataplane::{Conntrack, CounterSnapshot};
 use crate::l7::counters::FrontCounters;
+use crate::model::Tls;
 use crate::status::View;
 use crate::status::row::FrontRow;
 use crate::tables::{IpFamily, ServiceId};
@@ -43,6 +44,7 @@ impl Scrape {
         if let Some(front_row) = &self.view.front {
             front(&mut registry, front_row);
         }
+        certificates(&mut registry, &self.view.routes.tls);
         if let Some(counters) = &self.front {
             requests(&mut registry, counters);
         }
@@ -148,6 +150,15 @@ fn front(registry: &mut Registry, front: &FrontRow) {
     gauge(registry, "front_listeners", "Sockets of the front that listen", front.listeners as u64);
     gauge(registry, "front_routes", "Routes that the front has in force", front.routes as u64);
     registry.register("front_restarts", "How often the front was started again", counter_at(front.restarts));
+}
+
+fn certificates(registry: &mut Registry, tls: &Tls) {
+    let ends = Gauges::<SecretLabels>::default();
+    for (secret, certificate) in &tls.certificates {
+        ends.get_or_create(&SecretLabels::of(secret)).set(certificate.not_after);
+    }
+    let help = "Until when the certificate of a Secret is valid, in seconds since 1970";
+    registry.register("certificate_expiry_timestamp_seconds", help, ends);
 }
 
 fn requests(registry: &mut Registry, front: &FrontCounters) {

@@ -13,6 +13,7 @@ mod limits;
 mod proxying;
 mod redirect;
 mod retry;
+mod secure;
 mod template;
 
 pub use access::Access;
@@ -25,6 +26,7 @@ pub use limits::{GlobalLimit, RequestLimits};
 pub use proxying::Proxying;
 pub use redirect::Redirect;
 pub use retry::Retry;
+pub use secure::{ClientCertificate, Secure, SecureRedirect, Verify};
 pub use template::{Template, TemplateError, Variable, Variables};
 
 /// The filters of a route. Those of one Ingress share an instance.
@@ -37,6 +39,10 @@ pub struct Filters {
     pub redirect: Option<Redirect>,
     /// Where requests for `/` are sent.
     pub app_root: Option<String>,
+    /// Plain requests that are sent to HTTPS; `None`: those for hosts that are listed under `spec.tls`.
+    pub secure: Option<Box<Secure>>,
+    /// The certificate that clients need.
+    pub client: Option<Box<ClientCertificate>>,
     /// Which clients are served.
     pub access: Option<Box<Access>>,
     /// Who is served, by user and password.
@@ -64,6 +70,8 @@ impl Filters {
         labels.extend(self.closed.as_ref().map(|why| format!("closed: {why}")));
         labels.extend(self.redirect.as_ref().map(|redirect| format!("redirect {redirect}")));
         labels.extend(self.app_root.as_ref().map(|path| format!("app-root {path}")));
+        labels.extend(self.secure.as_ref().and_then(|secure| secure.label()));
+        labels.extend(self.client.as_ref().map(|client| format!("client-certificate {}", client.authorities)));
         labels.extend(self.access.as_ref().map(|_| "source-range".to_owned()));
         labels.extend(self.basic.as_ref().map(|basic| format!("basic-auth {}", basic.users)));
         labels.extend(self.headers.as_ref().map(|_| "headers".to_owned()));

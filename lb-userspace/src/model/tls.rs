@@ -15,12 +15,39 @@ pub struct Tls {
     /// Certificates by their Secret, `namespace/name`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub certificates: BTreeMap<String, Arc<Certificate>>,
-    /// What holds for a host. Keys as those of routes, but there is none for any host.
+    /// What holds for a host. Keys as those of routes: `*` is any host.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub hosts: BTreeMap<String, TlsHost>,
+    /// Who has signed certificates of clients, by Secret.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub authorities: BTreeMap<String, Arc<Authorities>>,
+    /// There is no HTTPS, so nobody is sent there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub off: bool,
     /// The Secret with the certificate for everything else; `None`: the front makes one itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
+}
+
+/// Who has signed certificates of clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Authorities {
+    /// Their own certificates, in PEM.
+    pub certificates: String,
+    /// Lists of what they have revoked, in PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<String>,
+}
+
+/// The certificate that clients are asked for in the handshake.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ClientAsk {
+    /// Key in [`Tls::authorities`].
+    pub authorities: String,
+    /// So many authorities may stand between it and one of those.
+    pub depth: u8,
 }
 
 /// What holds for one host.
@@ -30,13 +57,22 @@ pub struct TlsHost {
     /// The Secret with its certificate, `namespace/name`; `None`: it has the default one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
+    /// An Ingress lists it under `spec.tls`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub listed: bool,
+    /// Clients are asked for a certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientAsk>,
+    /// Connections go as they are to this upstream; empty: to none that there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passthrough: Option<String>,
 }
 
 impl Tls {
-    /// What holds for a host: its own entry, else that of a wildcard, which stands for one label.
+    /// What holds for a host: its own entry, else that of a wildcard, which stands for one label, else that of any host.
     pub fn of_host(&self, host: &str) -> Option<&TlsHost> {
         let wildcard = || self.hosts.get(&format!("*.{}", host.split_once('.')?.1));
-        self.hosts.get(host).or_else(wildcard)
+        self.hosts.get(host).or_else(wildcard).or_else(|| self.hosts.get("*"))
     }
 }
 
@@ -47,7 +83,12 @@ impl fmt::Display for Tls {
             writeln!(f, "tls default: {secret}")?;
         }
         self.hosts.iter().try_for_each(|(host, entry)| {
-            writeln!(f, "tls {host}: {}", entry.certificate.as_deref().unwrap_or("default certificate"))
+            let certificate = entry.certificate.as_deref().unwrap_or("default certificate");
+            let client = entry.client.as_ref().map(|ask| format!(", clients of {}", ask.authorities));
+            match &entry.passthrough {
+                Some(upstream) => writeln!(f, "tls {host}: passed through to {upstream}"),
+                None => writeln!(f, "tls {host}: {certificate}{}", client.unwrap_or_default()),
+            }
         })
     }
 }

@@ -49,11 +49,10 @@ pub(super) fn translate_all(
     let hosts = Hosts::new(usual.own.hosts, objects, &ours);
     let mut canaries = Vec::new();
     for ingress in ours {
-        certificates.add(ingress, &reference(ingress), problems);
-        for draft in translate(ingress, &lookup, usual, &mut users, problems) {
-            if !hosts.admit(&draft.route.key, ingress, &draft.field, problems) {
-                continue;
-            }
+        let mut drafts = translate(ingress, &lookup, usual, &mut users, problems);
+        drafts.retain(|draft| hosts.admit(&draft.route.key, ingress, &draft.field, problems));
+        certificates.add(ingress, &drafts, problems);
+        for draft in drafts {
             match draft.route.filters.canary {
                 Some(_) => canaries.push((draft, ingress)),
                 None => table.add(draft, &reference(ingress), problems),
@@ -66,7 +65,8 @@ pub(super) fn translate_all(
     let mut mains = Mains::new(&mut table.routes, !canaries.is_empty());
     canaries.into_iter().for_each(|(draft, ingress)| mains.join(draft, ingress, problems));
     neighbours::note_literal(&table.routes, problems);
-    (table.routes, users, certificates.finish(settings.default_ssl_certificate.as_ref(), problems))
+    certificates.settle(&mut table.routes);
+    (table.routes, users, certificates.finish(settings, problems))
 }
 
 /// A route and the field that asks for it.

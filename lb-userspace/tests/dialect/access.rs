@@ -40,7 +40,7 @@ fn a_range_that_cannot_be_read_closes_the_routes() {
 fn what_cannot_be_protected_yet_is_not_served() {
     let pod = Pod::echo();
     let mut site = Site::annotated(&[], &pod);
-    for (name, value) in [("auth-url", "https://auth.example/check"), ("auth-tls-secret", "default/ca")] {
+    for (name, value) in [("auth-url", "https://auth.example/check")] {
         site.apply(&ingress("web", "a.example", "/", &[(name, value)]));
         assert_eq!(site.get("a.example", "/", &[]).status, 503, "{name}");
         assert_eq!(site.codes(), ["not-yet"], "{name}");

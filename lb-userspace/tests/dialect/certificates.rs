@@ -5,7 +5,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 /// An authority of a test's own.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     path: String,
 }
 
@@ -30,12 +30,30 @@ impl Authority {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("ca.crt");
         std::fs::write(&path, issuer.pem()).expect("written");
-        Authority { issuer, _directory: directory, path: path.to_str().expect("text").to_owned() }
+        Authority { issuer, directory, path: path.to_str().expect("text").to_owned() }
     }
 
     /// A file with its certificate.
     pub(crate) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Its certificate.
+    pub(crate) fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// Files with a certificate for a client of this name, and its key.
+    pub(crate) fn client(&self, name: &str) -> Pair {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = parameters(&[], name).signed_by(&key, &self.issuer).expect("a certificate");
+        let files = [(format!("{name}.crt"), certificate.pem()), (format!("{name}.key"), key.serialize_pem())];
+        let [chain, key] = files.map(|(file, text)| {
+            let path = self.directory.path().join(file);
+            std::fs::write(&path, text).expect("written");
+            path.to_str().expect("text").to_owned()
+        });
+        (chain, key)
     }
 
     /// A certificate for these hosts.

@@ -9,6 +9,7 @@ use crate::agent::state::Picture;
 use crate::agent::{problems, service_manager};
 use crate::clock;
 use crate::dataplane::Note;
+use crate::expiry;
 use crate::l7::control::Listeners;
 use crate::model::{DesiredState, ObjectRef, Problem};
 use crate::reconcile::{Outcome, Prune};
@@ -39,6 +40,7 @@ impl Control {
         }
         let node = self.facts.node(&self.config, &self.taken);
         let outcome = self.reconciler.run_once(&desired, &node, self.prune());
+        self.expiring = expiry::problems(&desired.tls, clock::wall());
         self.desired = Arc::new(desired);
         self.schedule.passed(clock::now(), outcome.needs_retry);
         self.state.metrics.reconciled(clock::since(begun), outcome.writes, outcome.needs_retry);
@@ -116,6 +118,7 @@ impl Control {
     fn own_problems(&self) -> Vec<Problem> {
         let mut problems = self.config.not_yet.clone();
         problems.extend(self.moved.iter().cloned());
+        problems.extend(self.expiring.iter().cloned());
         problems.extend(self.follow_failed.iter().cloned());
         problems.extend(self.unheard.iter().cloned());
         problems.extend(self.maps_changed.iter().cloned());

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use rustls::server::{Accepted, Acceptor};
+use rustls::server::{self, Acceptor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::StartHandshake;
@@ -26,27 +27,52 @@ pub struct Secured {
     pub session: Rc<Session>,
 }
 
+/// What became of the beginning of a connection.
+#[derive(Debug)]
+pub enum Accepted {
+    /// TLS ends here.
+    Secured(Secured),
+    /// It goes on as it is to an upstream.
+    Passed {
+        /// The connection.
+        stream: TcpStream,
+        /// What was read of it.
+        read: Vec<u8>,
+        /// The upstream's name.
+        upstream: Arc<str>,
+    },
+}
+
 /// Makes the handshake. What goes wrong concerns this connection only; the client is told by an alert.
-pub async fn accept(server: &Server, stream: TcpStream) -> io::Result<Secured> {
-    let (accepted, stream) = hello(stream).await?;
-    let server_name = accepted.client_hello().server_name().map(normalise);
-    let Choice::Serve(config) = server.choose(server_name.as_deref());
-    let stream = StartHandshake::from_parts(accepted, stream).into_stream(config).await?;
-    let is_h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
-    Ok(Secured { stream, is_h2, session: Rc::new(Session { server_name }) })
+pub async fn accept(server: &Server, stream: TcpStream) -> io::Result<Accepted> {
+    let (hello, stream, read) = hello(stream).await?;
+    let server_name = hello.client_hello().server_name().map(normalise);
+    let (config, judge) = match server.choose(server_name.as_deref()) {
+        Choice::Serve(config, judge) => (config, judge),
+        Choice::Pass(upstream) => return Ok(Accepted::Passed { stream, read, upstream }),
+    };
+    drop(read);
+    let stream = StartHandshake::from_parts(hello, stream).into_stream(config).await?;
+    let (_, connection) = stream.get_ref();
+    let is_h2 = connection.alpn_protocol() == Some(H2);
+    let client = judge.map(|judge| judge.judge(connection.peer_certificates()));
+    Ok(Accepted::Secured(Secured { is_h2, session: Rc::new(Session { server_name, client }), stream }))
 }
 
 /// Reads the ClientHello.
-async fn hello(mut stream: TcpStream) -> io::Result<(Accepted, TcpStream)> {
+async fn hello(mut stream: TcpStream) -> io::Result<(server::Accepted, TcpStream, Vec<u8>)> {
     let mut acceptor = Acceptor::default();
     let mut chunk = [0; 4096];
-    let mut left = MAX_HELLO;
+    let mut read = Vec::new();
     loop {
         let count = stream.read(&mut chunk).await?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        left = left.checked_sub(count).ok_or(io::ErrorKind::InvalidData)?;
+        read.extend_from_slice(&chunk[..count]);
+        if read.len() > MAX_HELLO {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         let mut bytes = &chunk[..count];
         while !bytes.is_empty() {
             if acceptor.read_tls(&mut bytes)? == 0 {
@@ -54,7 +80,7 @@ async fn hello(mut stream: TcpStream) -> io::Result<(Accepted, TcpStream)> {
             }
         }
         match acceptor.accept() {
-            Ok(Some(accepted)) => return Ok((accepted, stream)),
+            Ok(Some(accepted)) => return Ok((accepted, stream, read)),
             Ok(None) => {}
             Err((error, mut alert)) => {
                 let mut bytes = Vec::new();

@@ -31,6 +31,7 @@ mod proxying;
 mod redirects;
 mod refused;
 mod retries;
+pub(in crate::translate) mod secure;
 pub(in crate::translate) mod similar;
 pub(in crate::translate) mod value;
 
@@ -90,6 +91,8 @@ pub(in crate::translate) struct Asked {
     balancing: balance::Balancing,
     retries: retries::Retries,
     canaries: canary::Canaries,
+    secure: secure::Redirect,
+    clients: secure::Clients,
 }
 
 impl Asked {
@@ -97,9 +100,12 @@ impl Asked {
         let basic = self.basic.auth(context);
         let balance = self.balancing.balance(context);
         let canary = self.canaries.canary(balance.as_deref());
+        let client = self.clients.certificate(context);
         Filters {
             redirect: self.redirects.redirect(),
             app_root: self.redirects.app_root(),
+            secure: self.secure.secure(),
+            client,
             access: self.sources.access(),
             basic,
             cors: self.origins.cors(),
@@ -128,6 +134,7 @@ pub(in crate::translate) fn all() -> impl Iterator<Item = (&'static str, &'stati
         affinity::ANNOTATIONS,
         retries::ANNOTATIONS,
         canary::ANNOTATIONS,
+        secure::ANNOTATIONS,
         refused::ANNOTATIONS,
         later::ANNOTATIONS,
     ];

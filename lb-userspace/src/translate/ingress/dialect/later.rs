@@ -4,8 +4,8 @@ use super::{Annotation, Support};
 
 /// The value asks for what happens anyway.
 pub(in crate::translate) fn is_asking_for_nothing(name: &str, value: &str) -> bool {
-    // There is no TLS yet, and so no redirect to it.
-    matches!(name, "ssl-redirect" | "force-ssl-redirect") && value == "false"
+    let off = ["enable-rewrite-log", "from-to-www-redirect", "http2-push-preload", "service-upstream"];
+    off.contains(&name) && value == "false"
 }
 
 const fn later(name: &'static str, kind: &'static str, default: &'static str, meaning: &'static str) -> Annotation {
@@ -86,12 +86,6 @@ pub(super) const ANNOTATIONS: &[Annotation] = &[
     ),
     later("auth-signin", "template", "", "Where clients are sent that are not authenticated."),
     later("auth-signin-redirect-param", "name", "rd", "The parameter of that URL which holds where they came from."),
-    later("auth-tls-error-page", "URL", "", "Where clients with a bad certificate are sent."),
-    later("auth-tls-match-cn", "pattern", "", "What the name in a client's certificate has to match."),
-    later("auth-tls-pass-certificate-to-upstream", "flag", "false", "Passes the client's certificate on in a header."),
-    guard("auth-tls-secret", "namespace/name", "", "The Secret with the authorities of client certificates."),
-    later("auth-tls-verify-client", "on, off, optional, optional_no_ca", "on", "Whether clients need a certificate."),
-    later("auth-tls-verify-depth", "number", "1", "How long the chain of a client's certificate may be."),
     guard("auth-url", "template", "", "The service that is asked about every request."),
     later("backend-protocol", "HTTP, HTTPS, AUTO_HTTP, GRPC, GRPCS, FCGI", "HTTP", "What the backend speaks."),
     later("client-body-buffer-size", "size", "8k", "How much of a request's body is held in memory."),
@@ -101,13 +95,11 @@ pub(super) const ANNOTATIONS: &[Annotation] = &[
     later("enable-access-log", "flag", "true", "Whether requests are logged."),
     later("enable-global-auth", "flag", "true", "Whether the global authentication of the ConfigMap holds here."),
     later("enable-rewrite-log", "flag", "false", "Logs how paths are rewritten."),
-    later("force-ssl-redirect", "flag", "false", "Redirects to HTTPS even without a certificate here."),
     later("from-to-www-redirect", "flag", "false", "Redirects between a host and the same with www."),
     later("http2-push-preload", "flag", "false", "Turns Link headers into HTTP/2 pushes."),
     later("mirror-host", "template", "", "The Host of mirrored requests."),
     later("mirror-request-body", "on or off", "on", "Whether their body is sent too."),
     later("mirror-target", "template", "", "Where a copy of each request goes."),
-    later("preserve-trailing-slash", "flag", "false", "Keeps a slash at the end of a path in redirects to HTTPS."),
     later("proxy-buffer-size", "size", "4k", "Longest head of an answer."),
     later("proxy-buffering", "on or off", "off", "Whether answers are read faster than clients take them."),
     later("proxy-buffers-number", "number", "4", "How many buffers of that size."),
@@ -125,7 +117,5 @@ pub(super) const ANNOTATIONS: &[Annotation] = &[
     later("server-alias", "hosts", "", "More hosts for the same rules."),
     later("service-upstream", "flag", "false", "Sends requests to the Service's address instead of to endpoints."),
     later("ssl-ciphers", "text", "", "Ciphers of the host."),
-    later("ssl-passthrough", "flag", "false", "Sends TLS connections on as they are, by the name in them."),
     later("ssl-prefer-server-ciphers", "flag", "true", "Whose order of ciphers counts."),
-    later("ssl-redirect", "flag", "true", "Redirects to HTTPS where the host has a certificate."),
 ];

@@ -84,7 +84,7 @@ fn set_app_root(asked: &mut Asked, text: &str) -> Parsed<()> {
 }
 
 /// An absolute URL over HTTP, or a path: what a browser would run as a program is neither.
-fn target(text: &str) -> Parsed<Option<Template>> {
+pub(super) fn target(text: &str) -> Parsed<Option<Template>> {
     let template = value::template(text)?;
     if template.is_empty() {
         return Ok(None);
