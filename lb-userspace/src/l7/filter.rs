@@ -41,7 +41,7 @@ pub struct After {
     pace: Option<(u64, u64)>,
     added: Option<(HeaderName, HeaderValue)>,
     /// The client is to come back over TLS only.
-    secured: bool,
+    hsts: Option<HeaderValue>,
 }
 
 impl After {
@@ -79,8 +79,8 @@ impl After {
         if let Some(allowed) = &self.cors {
             allowed.apply(headers);
         }
-        if self.secured {
-            headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(secure::HSTS));
+        if let Some(hsts) = &self.hsts {
+            headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
         if let Some((name, value)) = &self.added {
             headers.append(name, value.clone());
@@ -119,7 +119,8 @@ pub async fn before(
     }
     let seen = Seen { rule, head, ends };
     after.headers = headers.as_deref().map(|headers| Inbound::new(headers, &seen));
-    after.secured = ends.is_secured() && rule.listed;
+    let told = ends.is_secured() && rule.listed;
+    after.hsts = view.router.settings.hsts.clone().filter(|_| told);
     let admit = |wanted: &Option<Box<ClientCertificate>>| match wanted {
         Some(wanted) => secure::admit(wanted, &seen, view),
         None => Ok(Vec::new()),

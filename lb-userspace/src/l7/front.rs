@@ -228,7 +228,7 @@ impl Front {
     fn put_in_force(&mut self, version: u64) {
         self.version = version;
         let mut router = Router::new(version, &self.table);
-        router.tls = match self.tls.server(&self.table.tls) {
+        router.tls = match self.tls.server(&self.table.tls, &self.table.settings.tls) {
             Ok(server) => Some(server),
             Err(error) => {
                 tracing::error!(error = %crate::l7::chain(&error), "TLS stays as it was");

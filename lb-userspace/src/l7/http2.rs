@@ -31,8 +31,6 @@ mod request;
 
 use activity::{Activity, Watched};
 
-/// Requests of one connection at a time.
-const STREAMS: u32 = 128;
 /// Streams that the client has reset and nobody has looked at; with more the connection ends (CVE-2023-44487).
 const PENDING_RESETS: usize = 20;
 /// Streams that we had to reset for mistakes of the client; with more the connection ends (CVE-2025-8671).
@@ -62,7 +60,9 @@ where
         let answer = proxy::answer(Rc::clone(worker), Rc::clone(&service_client), request);
         async { Ok::<_, Infallible>(answer.await.map(|body| Watched::new(body, place))) }
     });
-    let mut connection = std::pin::pin!(builder().serve_connection(TokioIo::new(io), service));
+    // Requests of one connection at a time.
+    let streams = worker.view().router.settings.asked.tls.http2_streams;
+    let mut connection = std::pin::pin!(builder(streams).serve_connection(TokioIo::new(io), service));
     let limits = worker.client_limits();
     tokio::select! {
         // An error here concerns this connection only, and who caused it knows.
@@ -79,11 +79,11 @@ where
     }
 }
 
-fn builder() -> http2::Builder<Local> {
+fn builder(streams: u32) -> http2::Builder<Local> {
     let mut builder = http2::Builder::new(Local);
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(streams)
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(OWN_RESETS)
         .max_header_list_size(MAX_HEAD as u32)

@@ -33,6 +33,8 @@ pub struct Settings {
     pub asked: Arc<FrontSettings>,
     /// Stands for the rule where there is none, so that variables about it are empty.
     pub nobody: Rule,
+    /// `Strict-Transport-Security` in answers over TLS.
+    pub hsts: Option<HeaderValue>,
     forwarded_header: HeaderName,
     set: Vec<(HeaderName, Template)>,
     add: Vec<(HeaderName, Template)>,
@@ -60,6 +62,7 @@ impl Settings {
         }
         Settings {
             nobody: Rule::nobody(PathMatch::Default),
+            hsts: asked.tls.hsts.and_then(|hsts| HeaderValue::try_from(hsts.to_string()).ok()),
             forwarded_header: name(&asked.forwarded.header).unwrap_or(HeaderName::from_static("x-forwarded-for")),
             set: headers(&asked.requests.set),
             add: headers(&asked.answers.add),

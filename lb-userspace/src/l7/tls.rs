@@ -11,6 +11,7 @@ use rustls::ServerConfig;
 use rustls::server::ProducesTickets;
 use rustls::sign::CertifiedKey;
 
+use crate::model::settings::TlsSettings;
 use crate::model::{Certificate, Tls, TlsHost};
 
 mod accept;
@@ -19,12 +20,14 @@ mod certificates;
 mod clients;
 mod config;
 mod fallback;
+mod suites;
 
 pub use accept::{Accepted, Secured, accept};
 use by_name::ByName;
 use certificates::Certificates;
 use clients::Judge;
 pub use clients::{Presented, Shown, SubjectPattern};
+pub use suites::{group, suite};
 
 /// The name of HTTP/2 in ALPN (RFC 9113 section 3.2).
 pub const H2: &[u8] = b"h2";
@@ -46,6 +49,8 @@ pub struct Server {
     plain: Arc<ServerConfig>,
     /// Names for which something else holds.
     special: ByName<Special>,
+    /// The only names that get a handshake; `None`: all do.
+    names: Option<ByName<()>>,
 }
 
 /// What else holds for a name.
@@ -72,11 +77,16 @@ enum Choice {
     Serve(Arc<ServerConfig>, Option<Judge>),
     /// The connection goes to this upstream as it is.
     Pass(Arc<str>),
+    /// There is nothing here for this name.
+    Refuse,
 }
 
 impl Server {
     /// What a name gets; in lower case, without a dot at its end.
     fn choose(&self, name: Option<&str>) -> Choice {
+        if self.names.as_ref().is_some_and(|names| names.find(name).is_none()) {
+            return Choice::Refuse;
+        }
         match self.special.find(name) {
             None | Some(Special::Plain) => Choice::Serve(Arc::clone(&self.plain), None),
             Some(Special::Asking(config, judge)) => Choice::Serve(Arc::clone(config), Some(judge.clone())),
@@ -113,34 +123,48 @@ impl Builder {
     }
 
     /// What handshakes are made with from now on.
-    pub fn server(&mut self, tls: &Tls) -> Result<Server, TlsError> {
+    pub fn server(&mut self, tls: &Tls, settings: &TlsSettings) -> Result<Server, TlsError> {
         self.prepare(&tls.certificates);
         let key = |secret: &String| self.prepared.get(secret).map(|(_, key)| Arc::clone(key));
         let default = tls.default.as_ref().and_then(key).unwrap_or_else(|| Arc::clone(&self.fallback));
         let hosts = tls.hosts.iter();
         let hosts = hosts.filter_map(|(host, entry)| Some((host.clone(), key(entry.certificate.as_ref()?)?)));
         let certificates = Arc::new(Certificates::new(hosts, default));
-        let special =
-            tls.hosts.iter().map(|(host, entry)| Ok((host.clone(), self.special(entry, tls, &certificates)?)));
+        let special = tls
+            .hosts
+            .iter()
+            .map(|(host, entry)| Ok((host.clone(), self.special(entry, tls, settings, &certificates)?)));
         let special = special.collect::<Result<ByName<_>, TlsError>>()?;
-        Ok(Server { plain: Arc::new(self.config(&certificates, None)?), special })
+        let names = settings.reject_unknown.then(|| tls.hosts.keys().map(|host| (host.clone(), ())).collect());
+        Ok(Server { plain: Arc::new(self.config(settings, &certificates, None)?), special, names })
     }
 
-    fn special(&self, host: &TlsHost, tls: &Tls, certificates: &Arc<Certificates>) -> Result<Special, TlsError> {
+    fn special(
+        &self,
+        host: &TlsHost,
+        tls: &Tls,
+        settings: &TlsSettings,
+        certificates: &Arc<Certificates>,
+    ) -> Result<Special, TlsError> {
         if let Some(upstream) = &host.passthrough {
             return Ok(Special::Passthrough(upstream.as_str().into()));
         }
         let judge = host.client.as_ref().and_then(|asked| Judge::new(asked, tls.authorities.get(&asked.authorities)?));
         Ok(match judge {
-            Some(judge) => Special::Asking(Arc::new(self.config(certificates, Some(&judge))?), judge),
+            Some(judge) => Special::Asking(Arc::new(self.config(settings, certificates, Some(&judge))?), judge),
             // Without authorities to believe the requests are refused.
             None => Special::Plain,
         })
     }
 
-    fn config(&self, certificates: &Arc<Certificates>, judge: Option<&Judge>) -> Result<ServerConfig, TlsError> {
+    fn config(
+        &self,
+        settings: &TlsSettings,
+        certificates: &Arc<Certificates>,
+        judge: Option<&Judge>,
+    ) -> Result<ServerConfig, TlsError> {
         let asking = judge.map(Judge::asking);
-        Ok(config::make(Arc::clone(certificates) as _, Arc::clone(&self.tickets), asking)?)
+        Ok(config::make(settings, Arc::clone(certificates) as _, Arc::clone(&self.tickets), asking)?)
     }
 
     /// Reads what is new, and forgets what is gone.

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::certificates::{Authority, Kind, secret};
-use crate::harness::{Site, ingress_over_tls};
+use crate::harness::{Site, config_map, ingress_over_tls};
 use crate::pod::{Pod, answer};
 
 /// The certificate that a name gets, as openssl prints its subject alternative names.
@@ -197,4 +197,37 @@ fn http2_by_agreement_and_with_prior_knowledge() {
     let trace = ["--cacert", authority.path(), "--http2", "--request", "TRACE"];
     assert_eq!(site.get_secured("a.example", "/", &trace).status, 405);
     assert_eq!(site.get_secured("b.example", "/", &["--insecure", "--http2"]).status, 404);
+}
+
+#[test]
+fn the_configmap_chooses() {
+    let authority = Authority::new();
+    let pod = Pod::echo();
+    let cert = secret("one", &authority.issue(&["a.example"], Kind::Ecdsa));
+    let manifests = cert + &ingress_over_tls("web", "a.example", "one", &[]);
+    let mut site = Site::configured(&[], &manifests, &[("web", &pod)]);
+    let ours = ["--cacert", authority.path()];
+    let max = |version| [&ours[..], &["--tls-max", version]].concat();
+    assert_eq!(site.get_secured("a.example", "/", &max("1.2")).status, 200);
+
+    let data =
+        [("ssl-protocols", "TLSv1.3"), ("use-http2", "false"), ("hsts-max-age", "60"), ("http-redirect-code", "307")];
+    site.apply(&(config_map(&data) + &manifests));
+    assert!(site.problems.is_empty(), "{:?}", site.problems);
+    assert!(site.try_secured("a.example", "/", &max("1.2")).is_err(), "TLS 1.2 was spoken");
+    let version = [&ours[..], &["--http2", "--write-out", "%{http_version}"]].concat();
+    let reply = site.get_secured("a.example", "/", &version);
+    assert_eq!(reply.body, "GET / HTTP/1.11.1");
+    assert_eq!(reply.header("strict-transport-security"), Some("max-age=60; includeSubDomains"));
+    assert_eq!(site.get("a.example", "/", &[]).status, 307);
+
+    let one = "ECDHE-ECDSA-AES256-GCM-SHA384";
+    let data = [("ssl-ciphers", one), ("ssl-reject-handshake", "true"), ("hsts", "false")];
+    site.apply(&(config_map(&data) + &manifests));
+    let suite = |suites| [&max("1.2")[..], &["--ciphers", suites]].concat();
+    assert_eq!(site.get_secured("a.example", "/", &suite(one)).header("strict-transport-security"), None);
+    assert!(site.try_secured("a.example", "/", &suite("ECDHE-ECDSA-AES128-GCM-SHA256")).is_err());
+    assert!(site.try_secured("unknown.example", "/", &["--insecure"]).is_err(), "a name without a certificate");
+    site.apply(&(config_map(&[("ssl-ciphers", "RC4-SHA")]) + &manifests));
+    assert_eq!(site.codes(), ["configmap-invalid"]);
 }

@@ -11,24 +11,17 @@ use crate::l7::tls::{Presented, Shown};
 use crate::l7::worker::View;
 use crate::model::filters::{ClientCertificate, Secure, SecureRedirect, Verify};
 
-/// The status of redirects to HTTPS: the method stays.
-const STATUS: u16 = 308;
-/// What is asked for by authorities that check domains, over HTTP (RFC 8555 section 8.3).
-const UNTOUCHED: &str = "/.well-known/acme-challenge";
-/// For a year, for all names below (RFC 6797), as ingress-nginx has it.
-pub(super) const HSTS: &str = "max-age=31536000; includeSubDomains";
-
 /// The redirect of a plain request to HTTPS, if there is to be one.
 pub(super) fn redirect(secure: Option<&Secure>, seen: &Seen<'_>, view: &View) -> Option<Answer> {
-    if seen.ends.is_secured() || !view.router.https {
-        return None;
-    }
+    let settings = &view.router.settings.asked.tls;
     let wanted = match secure.map_or(SecureRedirect::Listed, |secure| secure.redirect) {
         SecureRedirect::Never => false,
-        SecureRedirect::Listed => seen.rule.listed,
+        SecureRedirect::Listed => seen.rule.listed && view.router.https,
+        // HTTPS may be spoken by a proxy in front of us.
         SecureRedirect::Always => true,
     };
-    if !wanted || seen.head.uri.path().starts_with(UNTOUCHED) {
+    let path = seen.head.uri.path();
+    if !wanted || seen.ends.scheme() == "https" || settings.no_redirect.iter().any(|begin| path.starts_with(begin)) {
         return None;
     }
     let (host, _) = host::split(host_of(seen.head))?;
@@ -36,7 +29,7 @@ pub(super) fn redirect(secure: Option<&Secure>, seen: &Seen<'_>, view: &View) ->
     let keeps_slash = secure.is_some_and(|secure| secure.keeps_slash);
     let target = if keeps_slash { target } else { target.strip_suffix('/').unwrap_or(target) };
     let to = HeaderValue::try_from(format!("https://{host}{target}")).ok()?;
-    Some(Answer::redirect(STATUS, to))
+    Some(Answer::redirect(settings.redirect_status, to))
 }
 
 /// Refuses clients without a certificate that the route wants; gives the headers that tell the backend about it.

@@ -16,6 +16,9 @@ use super::{Choice, H2, Server, Session};
 /// Longest beginning of a handshake: real ones have a few kilobytes.
 const MAX_HELLO: usize = 32 * 1024;
 
+/// The alert `unrecognized_name`, fatal (RFC 8446 section 6.2), in a record of its own.
+const UNRECOGNISED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
+
 /// A connection after the handshake.
 #[derive(Debug)]
 pub struct Secured {
@@ -45,11 +48,15 @@ pub enum Accepted {
 
 /// Makes the handshake. What goes wrong concerns this connection only; the client is told by an alert.
 pub async fn accept(server: &Server, stream: TcpStream) -> io::Result<Accepted> {
-    let (hello, stream, read) = hello(stream).await?;
+    let (hello, mut stream, read) = hello(stream).await?;
     let server_name = hello.client_hello().server_name().map(normalise);
     let (config, judge) = match server.choose(server_name.as_deref()) {
         Choice::Serve(config, judge) => (config, judge),
         Choice::Pass(upstream) => return Ok(Accepted::Passed { stream, read, upstream }),
+        Choice::Refuse => {
+            stream.write_all(UNRECOGNISED_NAME).await?;
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
     };
     drop(read);
     let stream = StartHandshake::from_parts(hello, stream).into_stream(config).await?;

@@ -1,5 +1,7 @@
 //! TLS and the redirects to it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// What holds for all hosts with a certificate.
@@ -22,8 +24,6 @@ pub struct TlsSettings {
     pub tickets: bool,
     /// Sessions can be resumed from a cache.
     pub session_cache: bool,
-    /// How long they can, in milliseconds.
-    pub session_timeout: u64,
     /// Names without a certificate get no handshake instead of the default certificate.
     pub reject_unknown: bool,
     /// Status of redirects to HTTPS.
@@ -42,6 +42,14 @@ pub struct Hsts {
     pub subdomains: bool,
     /// For the lists that browsers come with.
     pub preload: bool,
+}
+
+impl fmt::Display for Hsts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "max-age={}", self.max_age)?;
+        f.write_str(if self.subdomains { "; includeSubDomains" } else { "" })?;
+        f.write_str(if self.preload { "; preload" } else { "" })
+    }
 }
 
 /// A version of TLS.
@@ -70,7 +78,6 @@ impl Default for TlsSettings {
             curves: Vec::new(),
             tickets: false,
             session_cache: true,
-            session_timeout: 600_000,
             reject_unknown: false,
             redirect_status: 308,
             no_redirect: vec!["/.well-known/acme-challenge".to_owned()],

@@ -1,79 +1,94 @@
 //! Keys about TLS and the redirects to it.
 
 use super::{Key, Support};
+use crate::l7::tls;
 use crate::model::settings::{FrontSettings, TlsVersion};
 use crate::translate::ingress::dialect::value::{self, Parsed, Wrong};
 
-const fn checked(
+const fn applied(
     name: &'static str,
     kind: &'static str,
     default: &'static str,
     meaning: &'static str,
     apply: fn(&mut FrontSettings, &str) -> Parsed<()>,
 ) -> Key {
-    Key { name, kind, default, meaning, difference: "", support: Support::Checked(apply) }
+    Key { name, kind, default, meaning, difference: "", support: Support::Applied(apply) }
 }
 
 pub(super) const KEYS: &[Key] = &[
-    checked("use-http2", "flag", "true", "Whether HTTP/2 is offered over TLS.", |settings, text| {
+    applied("use-http2", "flag", "true", "Whether HTTP/2 is offered over TLS.", |settings, text| {
         value::flag(text).map(|on| settings.tls.http2 = on)
     }),
-    checked(
+    applied(
         "http2-max-concurrent-streams",
         "number",
         "128",
         "Requests at once on one of its connections.",
         |s, text| value::number(text, 1..=65_536).map(|streams| s.tls.http2_streams = streams),
     ),
-    checked("hsts", "flag", "true", "Whether answers over TLS have Strict-Transport-Security.", |settings, text| {
+    applied("hsts", "flag", "true", "Whether answers over TLS have Strict-Transport-Security.", |settings, text| {
         let on = value::flag(text)?;
         settings.tls.hsts = on.then(|| settings.tls.hsts.unwrap_or_default());
         Ok(())
     }),
-    checked("hsts-include-subdomains", "flag", "true", "Whether that holds for all names below.", |settings, text| {
+    applied("hsts-include-subdomains", "flag", "true", "Whether that holds for all names below.", |settings, text| {
         let on = value::flag(text)?;
         settings.tls.hsts.iter_mut().for_each(|hsts| hsts.subdomains = on);
         Ok(())
     }),
-    checked("hsts-max-age", "seconds", "31536000", "For how long.", |settings, text| {
+    applied("hsts-max-age", "seconds", "31536000", "For how long.", |settings, text| {
         let age = value::duration(text)? / 1000;
         settings.tls.hsts.iter_mut().for_each(|hsts| hsts.max_age = age);
         Ok(())
     }),
-    checked("hsts-preload", "flag", "false", "Whether browsers may ship with it.", |settings, text| {
+    applied("hsts-preload", "flag", "false", "Whether browsers may ship with it.", |settings, text| {
         let on = value::flag(text)?;
         settings.tls.hsts.iter_mut().for_each(|hsts| hsts.preload = on);
         Ok(())
     }),
-    checked("ssl-protocols", "versions", "TLSv1.2 TLSv1.3", "Versions of TLS that are offered.", |settings, text| {
+    applied("ssl-protocols", "versions", "TLSv1.2 TLSv1.3", "Versions of TLS that are offered.", |settings, text| {
         settings.tls.versions = text.split_whitespace().map(version).collect::<Parsed<_>>()?;
         if settings.tls.versions.is_empty() { Err(Wrong::expected("TLSv1.2 or TLSv1.3")) } else { Ok(()) }
     }),
-    checked("ssl-ciphers", "suites", "", "Suites of TLS 1.2, with the names of OpenSSL.", |settings, text| {
-        settings.tls.ciphers = words(text, ':')?;
+    applied("ssl-ciphers", "suites", "", "Suites of TLS 1.2, with the names of OpenSSL.", |settings, text| {
+        settings.tls.ciphers = known(words(text, ':')?, |name| tls::suite(name).is_some(), SUITES)?;
         Ok(())
     }),
-    checked("ssl-ecdh-curve", "curves", "auto", "Groups for the key exchange.", |settings, text| {
-        settings.tls.curves = if text.trim() == "auto" { Vec::new() } else { words(text, ':')? };
+    applied("ssl-ecdh-curve", "curves", "auto", "Groups for the key exchange.", |settings, text| {
+        let named = if text.trim() == "auto" { Vec::new() } else { words(text, ':')? };
+        settings.tls.curves = known(named, |name| tls::group(name).is_some(), GROUPS)?;
         Ok(())
     }),
-    checked("ssl-session-cache", "flag", "true", "Whether sessions are resumed from a cache.", |settings, text| {
-        value::flag(text).map(|on| settings.tls.session_cache = on)
-    }),
-    checked("ssl-session-tickets", "flag", "false", "Whether they are resumed by tickets.", |settings, text| {
-        value::flag(text).map(|on| settings.tls.tickets = on)
-    }),
-    checked("ssl-session-timeout", "time", "10m", "For how long.", |settings, text| {
-        value::duration(text).map(|time| settings.tls.session_timeout = time)
-    }),
-    checked(
+    applied(
+        "ssl-session-cache",
+        "flag",
+        "true",
+        "Whether sessions are resumed; as nothing is stored here, by tickets too.",
+        |settings, text| value::flag(text).map(|on| settings.tls.session_cache = on),
+    ),
+    applied(
+        "ssl-session-tickets",
+        "flag",
+        "false",
+        "Whether sessions are resumed by tickets; `ssl-session-cache` alone does that too.",
+        |settings, text| value::flag(text).map(|on| settings.tls.tickets = on),
+    ),
+    Key {
+        name: "ssl-session-timeout",
+        kind: "time",
+        default: "10m",
+        meaning: "For how long.",
+        difference: "",
+        support: Support::Moot("tickets are sealed with keys that change every six hours"),
+    },
+    applied(
         "ssl-reject-handshake",
         "flag",
         "false",
         "Whether names without a certificate get no handshake.",
         |settings, text| value::flag(text).map(|on| settings.tls.reject_unknown = on),
     ),
-    checked("http-redirect-code", "301, 302, 307 or 308", "308", "Status of redirects to HTTPS.", |settings, text| {
+    applied("http-redirect-code", "301, 302, 307 or 308", "308", "Status of redirects to HTTPS.", |settings, text| {
         let status = value::number(text, 300..=399)?;
         settings.tls.redirect_status = match status {
             301 => 301,
@@ -84,7 +99,7 @@ pub(super) const KEYS: &[Key] = &[
         };
         Ok(())
     }),
-    checked(
+    applied(
         "no-tls-redirect-locations",
         "paths",
         "/.well-known/acme-challenge",
@@ -95,6 +110,15 @@ pub(super) const KEYS: &[Key] = &[
         },
     ),
 ];
+
+const SUITES: &str = "ECDHE-ECDSA- or ECDHE-RSA- with AES128-GCM-SHA256, AES256-GCM-SHA384 or CHACHA20-POLY1305";
+const GROUPS: &str = "auto, X25519MLKEM768, X25519, prime256v1 or secp384r1";
+
+/// Those of the names that are known; lists for nginx have others beside them.
+fn known(names: Vec<String>, is_known: impl Fn(&str) -> bool, expected: &str) -> Parsed<Vec<String>> {
+    let known: Vec<_> = names.iter().filter(|name| is_known(name)).cloned().collect();
+    if known.is_empty() && !names.is_empty() { Err(Wrong::expected(expected)) } else { Ok(known) }
+}
 
 fn version(text: &str) -> Parsed<TlsVersion> {
     match text {
