@@ -54,6 +54,16 @@ Examples:
 
 Exit codes: 0 no error, 65 an error (with --strict: or a warning), 69 PATH cannot be read.";
 
+const MIGRATE_EXAMPLES: &str = "\
+Examples:
+  weir migrate ./manifests > migrated.yaml
+  weir migrate ingress.yaml | kubectl apply -f -
+
+All documents go to stdout; those of old API versions (Ingress and IngressClass of v1beta1,
+EndpointSlice of v1beta1) are rewritten, the others stay as they are. What weir check has to say
+stands above each document as a comment; what was rewritten is told on stderr.
+Exit codes: 0 done, 65 an error in the manifests, 69 PATH cannot be read.";
+
 const READ_EXAMPLES: &str = "\
 Asks the agent at --admin; if nobody answers there, reads the maps under --pin-path and says so
 on stderr.
@@ -79,6 +89,9 @@ pub enum Command {
     /// Validate manifests offline
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Box<CheckArgs>),
+    /// Rewrite old manifests to today's API versions
+    #[command(after_help = MIGRATE_EXAMPLES)]
+    Migrate(Box<MigrateArgs>),
     /// How the agent is: readiness, interfaces, maps, problems
     #[command(after_help = READ_EXAMPLES)]
     Status(ReadArgs),
@@ -124,6 +137,17 @@ pub struct CheckArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// What the manifests mean.
+    #[command(flatten)]
+    pub manifests: ManifestArgs,
+}
+
+/// `weir migrate`.
+#[derive(Debug, Args)]
+pub struct MigrateArgs {
+    /// A manifest file, or a directory of them
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
     /// What the manifests mean.
     #[command(flatten)]
     pub manifests: ManifestArgs,

@@ -5,6 +5,7 @@ mod check;
 mod drops;
 mod explain;
 mod flows;
+mod migrate;
 mod pcapng;
 mod read;
 mod top;
@@ -32,6 +33,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Agent(args) => run_agent(&args),
         Command::Front => run_front(),
         Command::Check(args) => check::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Status(args) => read::run(Name::Status, &args),
         Command::Services(args) => read::run(Name::Services, &args),
         Command::Backends(args) => read::run(Name::Backends, &args),

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use crate::cli::{AgentArgs, CheckArgs, ReadArgs, SizeArgs, UnloadArgs};
+use crate::cli::{AgentArgs, CheckArgs, MigrateArgs, ReadArgs, SizeArgs, UnloadArgs};
 use crate::dataplane::{CgroupChoice, MapSizes, XdpPolicy};
 use crate::model::Problem;
 use crate::telemetry::{LogFormat, LogLevel};
@@ -113,6 +113,16 @@ impl TryFrom<&CheckArgs> for Manifests {
     type Error = ConfigError;
 
     fn try_from(args: &CheckArgs) -> Result<Self, ConfigError> {
+        let mut flags = Flags::default();
+        let manifests = Manifests::read(&mut flags, &args.manifests);
+        flags.finish(manifests)
+    }
+}
+
+impl TryFrom<&MigrateArgs> for Manifests {
+    type Error = ConfigError;
+
+    fn try_from(args: &MigrateArgs) -> Result<Self, ConfigError> {
         let mut flags = Flags::default();
         let manifests = Manifests::read(&mut flags, &args.manifests);
         flags.finish(manifests)

@@ -22,6 +22,7 @@ pub mod diff;
 pub mod expiry;
 pub mod l7;
 pub mod metrics;
+pub mod migrate;
 pub mod model;
 pub mod plan;
 pub mod reconcile;

@@ -19,11 +19,6 @@ fn wrong_usage_is_64_and_help_is_0() {
 }
 
 #[test]
-fn commands_of_later_issues_are_not_offered() {
-    assert!(Cli::command().find_subcommand("migrate").is_none(), "it would do nothing");
-}
-
-#[test]
 fn help_teaches_with_examples_and_exit_codes() {
     let mut command = Cli::command();
     command.build();

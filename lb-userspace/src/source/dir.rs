@@ -36,6 +36,12 @@ pub fn read(path: &Path) -> Result<Objects, DirError> {
     Ok(objects)
 }
 
+/// The manifests under a path, or the one that it names, sorted.
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, DirError> {
+    let listing = scan::scan(path).map_err(|source| DirError::Unreadable { path: path.to_owned(), source })?;
+    Ok(listing.files.into_iter().collect())
+}
+
 /// Delivers everything under a path, then every change, until nobody listens any more. `index` is the number of this
 /// source among all sources.
 pub async fn run(path: PathBuf, index: usize, events: Sender<(usize, SourceEvent)>) -> Result<(), DirError> {

@@ -1,5 +1,6 @@
 //! Golden files and properties.
 
 mod golden;
+mod kubernetes;
 mod properties;
 mod scale;

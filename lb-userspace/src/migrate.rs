@@ -1,0 +1,134 @@
+//! `weir migrate`: manifests of old API versions to those of today, and what of them means something else here.
+//!
+//! Documents that are current stay as they are, letter for letter. Old ones are written anew, with the comment that
+//! stands before them; comments inside are lost, and the report says which documents that concerns.
+
+use std::path::{Path, PathBuf};
+
+use crate::check::check;
+use crate::model::Problem;
+use crate::source::dir::{self, DirError};
+use crate::source::yaml::{self, Node, Value};
+use crate::translate::Settings;
+
+mod emit;
+mod rewrite;
+
+/// One document that was rewritten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Where it stands.
+    pub file: PathBuf,
+    /// Its first line, counted from 1.
+    pub line: u32,
+    /// `Kind namespace/name`.
+    pub object: String,
+    /// The version that it had.
+    pub from: String,
+    /// The version that it has.
+    pub to: &'static str,
+    /// What else changed, a few words each.
+    pub notes: Vec<String>,
+}
+
+/// What became of manifests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Migrated {
+    /// All documents, as one stream of YAML.
+    pub text: String,
+    /// What was rewritten.
+    pub changes: Vec<Change>,
+    /// What `weir check` says of them as they were.
+    pub problems: Vec<Problem>,
+}
+
+/// Migrates everything under a path.
+pub fn migrate(path: &Path, settings: &Settings) -> Result<Migrated, DirError> {
+    let problems = check(path, settings)?;
+    let mut migrated = Migrated::default();
+    for file in dir::files(path)? {
+        // What cannot be read is among the problems.
+        let Ok(text) = std::fs::read_to_string(&file) else { continue };
+        let of_file: Vec<_> = problems.iter().filter(|problem| problem.file.as_deref() == Some(&*file)).collect();
+        migrated.file(&file, &text, &of_file);
+    }
+    migrated.problems = problems;
+    Ok(migrated)
+}
+
+impl Migrated {
+    fn file(&mut self, file: &Path, text: &str, problems: &[&Problem]) {
+        for (first, document) in documents(text) {
+            let last = first + u32::try_from(document.lines().count()).unwrap_or(u32::MAX - first);
+            let lies_here = |problem: &&&Problem| problem.line.is_some_and(|line| (first..last).contains(&line));
+            let parsed = yaml::parse(document).unwrap_or_default();
+            if !document.trim().is_empty() {
+                self.document(file, first, document, parsed, problems.iter().filter(lies_here).copied());
+            }
+        }
+    }
+
+    /// Adds a document, below what there is to say of it.
+    fn document<'a>(
+        &mut self,
+        file: &Path,
+        line: u32,
+        text: &str,
+        mut parsed: Vec<Node>,
+        problems: impl Iterator<Item = &'a Problem>,
+    ) {
+        let mut changes = Vec::new();
+        for node in &mut parsed {
+            rewrite::document(node, &mut |object, from, to, notes| {
+                changes.push(Change { file: file.to_owned(), line, object, from, to, notes });
+            });
+        }
+        self.text.push_str("---\n");
+        for problem in problems {
+            // A Problem has no line breaks: control characters in it are escaped.
+            self.text.push_str(&format!("# {}[{}]: {}\n", problem.severity, problem.code, problem.message));
+        }
+        if changes.is_empty() {
+            self.text.push_str(text.trim_start_matches('\n').trim_end());
+            self.text.push('\n');
+        } else {
+            comment_before(text).for_each(|line| self.text.extend([line, "\n"]));
+            parsed.iter().for_each(|node| emit::document(node, &mut self.text));
+        }
+        self.changes.append(&mut changes);
+    }
+}
+
+/// The documents of a file, each with the number of its first line.
+fn documents(text: &str) -> Vec<(u32, &str)> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut documents = Vec::new();
+    let (mut begin, mut first) = (0, 1);
+    let mut at = 0;
+    for (number, line) in (1u32..).zip(text.split_inclusive('\n')) {
+        // Nothing in a block scalar begins in the first column.
+        if matches!(line.trim_end(), "---" | "...") || line.starts_with("--- #") {
+            documents.push((first, &text[begin..at]));
+            (begin, first) = (at + line.len(), number + 1);
+        }
+        at += line.len();
+    }
+    documents.push((first, &text[begin..]));
+    documents
+}
+
+/// The lines of comment before anything else.
+fn comment_before(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().skip_while(|line| line.trim().is_empty()).take_while(|line| line.starts_with('#'))
+}
+
+/// The text of a value, if it is one.
+fn text_of(node: &Node) -> Option<&str> {
+    match &node.value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
