@@ -14,6 +14,7 @@ pub mod protocol;
 pub mod route;
 pub mod service;
 pub mod settings;
+pub mod stream;
 pub mod tls;
 pub mod users;
 
@@ -26,5 +27,6 @@ pub use problem::{ObjectRef, Problem, Severity};
 pub use protocol::Protocol;
 pub use route::{BackendRef, PathMatch, Route, RouteKey};
 pub use service::{Forwarding, FrontListener, Frontend, FrontendKind, Service, ServiceKey, ServiceType, Target};
+pub use stream::StreamPort;
 pub use tls::{Authorities, ClientAsk, Tls, TlsHost};
 pub use users::{PasswordHash, Users};

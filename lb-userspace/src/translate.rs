@@ -92,13 +92,13 @@ pub fn translate(objects: &Objects, settings: &Settings) -> (DesiredState, Vec<P
     let services = drafts.into_iter().map(|draft| (draft.service.key.clone(), draft.service)).collect();
     let asked = configmap::settings(objects, settings, &mut problems);
     let (routes, users, tls) = ingress::translate_all(objects, settings, &services, &asked, &mut problems);
-    configmap::check_named(objects, settings, &services, &mut problems);
+    let streams = configmap::streams(objects, settings, &services, &mut problems);
     pods::check(objects, &mut problems);
     locate(objects, &mut problems);
     problems.extend(objects.problems());
     problem::sort(&mut problems);
     let externals = external::names(objects);
-    (DesiredState { services, routes, users, tls, front: asked.front, externals }, problems)
+    (DesiredState { services, routes, users, tls, streams, front: asked.front, externals }, problems)
 }
 
 fn translate_services(objects: &Objects, settings: &Settings, problems: &mut Vec<Problem>) -> Vec<service::Draft> {

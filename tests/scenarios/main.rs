@@ -33,5 +33,6 @@ mod sctp;
 mod seeds_layer4;
 mod seeds_layer7;
 mod sockets;
+mod streams;
 mod tls;
 mod top;

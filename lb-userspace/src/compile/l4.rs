@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use super::{Node, problems};
 use crate::model::{
-    DesiredState, FrontListener, FrontendKind, Problem, Protocol, Service, ServiceKey, Target, TrafficPolicy,
+    DesiredState, FrontListener, FrontendKind, Problem, Protocol, Service, ServiceKey, StreamPort, Target,
+    TrafficPolicy,
 };
 use crate::tables::{self, FrontendKey, IpFamily, ServiceId};
 
@@ -49,6 +50,9 @@ pub(super) fn claims(desired: &DesiredState, node: &Node, problems: &mut Vec<Pro
     let mut claims = Claims::default();
     for service in desired.services.values() {
         claims.add_service(service);
+    }
+    for stream in &desired.streams {
+        claims.add_stream(node, stream, desired, problems);
     }
     for (port, listener) in [(node.http_port, FrontListener::Http), (node.https_port, FrontListener::Https)] {
         if port != 0 {
@@ -121,6 +125,28 @@ impl Claims {
             let claim = Claim { owner: owner(TrafficPolicy::Cluster), front, cluster: false, inside: false };
             self.insert(FrontendKey { inside, ..key }, claim);
         }
+    }
+
+    /// A port of the node that leads to a service, where no frontend of a Service is in its way.
+    fn add_stream(&mut self, node: &Node, stream: &StreamPort, desired: &DesiredState, problems: &mut Vec<Problem>) {
+        let Some(service) = desired.services.get(&stream.service) else { return };
+        let mut holders = BTreeMap::<ServiceKey, FrontendKey>::new();
+        for &address in &node.node_addresses {
+            let family = IpFamily::of(address);
+            if !service.families.contains(&family) {
+                continue;
+            }
+            let key = FrontendKey { address, port: stream.port, protocol: stream.protocol, inside: false };
+            let on_every_node = FrontendKey { address: family.unspecified(), ..key };
+            match self.frontends.get(&key).or_else(|| self.frontends.get(&on_every_node)) {
+                None => {
+                    let owner = (stream.service.clone(), family, TrafficPolicy::Cluster);
+                    self.insert(key, Claim { owner, front: None, cluster: false, inside: false });
+                }
+                Some(claim) => drop(holders.entry(claim.owner.0.clone()).or_insert(key)),
+            }
+        }
+        problems.extend(holders.iter().map(|(holder, key)| problems::stream_taken(stream, holder, key)));
     }
 
     /// The front on the node's addresses, where no user's frontend is in its way.

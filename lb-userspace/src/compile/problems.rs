@@ -1,7 +1,7 @@
 //! The Problems that compilation finds. Conflicts between Services are settled before, in `translate`.
 
 use crate::model::problem::code;
-use crate::model::{FrontListener, ObjectRef, Problem, ServiceKey};
+use crate::model::{FrontListener, ObjectRef, Problem, ServiceKey, StreamPort};
 use crate::tables::FrontendKey;
 
 /// A Service has an address and port of the node on which the front would answer.
@@ -13,6 +13,12 @@ pub(super) fn front_address_taken(holder: &ServiceKey, key: &FrontendKey, listen
     let what = format!("it has {key}, so the front does not answer there");
     Problem::warning(code::FRONT_ADDRESS_TAKEN, &service(holder), what)
         .expected(format!("another port for the Service, or for {flag} (0 switches it off)"))
+}
+
+/// A Service has an address and port of the node on which a port of the front would lead elsewhere.
+pub(super) fn stream_taken(stream: &StreamPort, holder: &ServiceKey, key: &FrontendKey) -> Problem {
+    let what = format!("it has {key}, so port {}/{} does not lead to {}", stream.port, stream.protocol, stream.service);
+    Problem::warning(code::FRONT_ADDRESS_TAKEN, &service(holder), what).expected("another port in the ConfigMap")
 }
 
 /// There is no id left for a service.

@@ -405,3 +405,23 @@ proptest! {
         prop_assert_eq!(before, after);
     }
 }
+
+#[test]
+fn ports_of_the_node_lead_to_services_where_nobody_else_is() {
+    let web =
+        service("web", &[node_port(30_080)], Target::Backends(vec![in_state("10.244.0.1", BackendState::Active)]));
+    let stream = |port| crate::model::StreamPort { port, protocol: Protocol::Tcp, service: fixture::key("web") };
+    let state = DesiredState { streams: vec![stream(9000), stream(30_080)], ..desired([web]) };
+    let compiled = fresh(&state, &node());
+    let at = |port| crate::tables::FrontendKey {
+        address: address("192.0.2.10"),
+        port,
+        protocol: Protocol::Tcp,
+        inside: false,
+    };
+    let by_stream = compiled.tables.frontends[&at(9000)];
+    let by_node_port = compiled.tables.frontends.iter().find(|(key, _)| key.port == 30_080).expect("the node port").1;
+    assert_eq!((by_stream.service, by_stream.front), (by_node_port.service, None));
+    assert!(!compiled.tables.frontends.contains_key(&at(30_080)));
+    assert!(compiled.problems.iter().any(|problem| problem.message.contains("port 30080/TCP does not lead to")));
+}

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::settings::FrontSettings;
-use super::{Route, RouteKey, Service, ServiceKey, Tls, Users};
+use super::{Route, RouteKey, Service, ServiceKey, StreamPort, Tls, Users};
 
 /// What should be, as `translate` made it from the objects. A pure function of the objects and the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct DesiredState {
     pub users: BTreeMap<String, Arc<Users>>,
     /// Certificates, and which host has which.
     pub tls: Tls,
+    /// Ports that layer 4 leads to Services beside their own; sorted, each port and protocol once.
+    pub streams: Vec<StreamPort>,
     /// Settings of the front as a whole.
     pub front: FrontSettings,
     /// Names that Services stand for, by namespace and name of the Service.
@@ -30,6 +32,7 @@ impl fmt::Display for DesiredState {
         self.services.values().try_for_each(|service| write!(f, "{service}"))?;
         self.routes.values().try_for_each(|route| writeln!(f, "{route}"))?;
         write!(f, "{}", self.tls)?;
+        self.streams.iter().try_for_each(|stream| writeln!(f, "{stream}"))?;
         self.front.changed().iter().try_for_each(|setting| writeln!(f, "setting {setting}"))
     }
 }

@@ -23,6 +23,12 @@ pub(crate) struct Missing {
     pub(crate) what: String,
 }
 
+impl Missing {
+    pub(crate) fn of_service(code: &'static str, what: String) -> Self {
+        Missing { code, whole: true, what }
+    }
+}
+
 impl Lookup<'_> {
     /// The backend of a path, and what is wrong with it in a few words; nothing if it names none.
     pub(super) fn backend(
