@@ -15,6 +15,7 @@ mod headers;
 mod icmp;
 pub(crate) mod random;
 mod refused;
+mod sctp;
 
 /// A flow to the backend on the next node, begun; gives the port of its lease.
 fn begin(bench: &mut Bench6) -> u16 {

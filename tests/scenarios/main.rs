@@ -17,6 +17,7 @@ mod fragments;
 mod front;
 mod front_life;
 mod hops;
+mod host_network;
 mod hostile;
 mod icmp;
 mod inside;
