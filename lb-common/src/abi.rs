@@ -480,8 +480,9 @@ pub struct DeviceEntry {
     pub address6: Addr6,
     /// Its hardware address, three raw 16-bit words; zero if it has none.
     pub mac: [u16; 3],
-    /// Not used; 0.
-    pub reserved: u16,
+    /// Index of the bond that it is a port of, if that is below 65,536; else 0. The entry then says what that of the bond
+    /// says: XDP runs on the ports.
+    pub bond: u16,
 }
 
 /// Bits of [`DeviceEntry::flags`].

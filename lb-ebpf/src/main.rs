@@ -28,6 +28,7 @@ use lb_common::abi::{Task, device_flag, hook, setting, tc_slot, xdp_slot};
 use lb_common::addr::{Family, V4, V6};
 use lb_common::drop_reason::DropReason;
 use lb_common::ethernet::{self, Ethernet};
+use lb_common::lookup::{Lookup, Route};
 use lb_common::pipeline;
 use lb_common::verdict::Verdict;
 
@@ -225,7 +226,7 @@ fn done_at_tc_ingress<F: Routed>(ctx: &TcContext, kernel: &Kernel<true>, verdict
     let action = match verdict {
         Verdict::Pass | Verdict::Deliver | Verdict::HandOver(_) => TC_ACT_UNSPEC,
         Verdict::Front => mark_for_front(ctx),
-        Verdict::Transmit(device) => redirect(skb, device, pipeline::keeps_tags::<F, _>(kernel, device)),
+        Verdict::Transmit(device) => sent_on::<F>(kernel, skb, device),
         // SAFETY: the helper only notes the device; it returns TC_ACT_REDIRECT.
         Verdict::Answer => unsafe { bpf_redirect(kernel.ingress, 0) as i32 },
         Verdict::Drop(reason) => {
@@ -234,6 +235,35 @@ fn done_at_tc_ingress<F: Routed>(ctx: &TcContext, kernel: &Kernel<true>, verdict
         Verdict::Refuse(why) => return refuse::at_tc(ctx, why),
     };
     sample::passed_by_tc(ctx, hook::TC_INGRESS, kernel.ingress, action)
+}
+
+/// Sends the packet out of the device, with its 802.1Q tags where they may stay.
+#[inline(always)]
+fn sent_on<F: Routed>(kernel: &Kernel<true>, skb: *mut __sk_buff, device: u32) -> i32 {
+    let keep = pipeline::keeps_tags::<F, _>(kernel, device);
+    if keep
+        && has_tag_in_bytes(skb)
+        && let Some(action) = sent_as_it_is::<F>(kernel, skb, device)
+    {
+        return action;
+    }
+    redirect(skb, device, keep)
+}
+
+/// Addresses the frame to its next hop by the routing table and sends it with every tag; `None` if the neighbour is not
+/// resolved, which only [`redirect`] can change.
+#[inline(always)]
+fn sent_as_it_is<F: Routed>(kernel: &Kernel<true>, skb: *mut __sk_buff, device: u32) -> Option<i32> {
+    let packet = &mut SkbPacket(skb);
+    let frame = Ethernet::parse(packet).ok()?;
+    let (source, destination) = F::addresses(packet, frame.network)?;
+    let asked = Kernel::<false> { ctx: kernel.ctx, ingress: kernel.ingress };
+    match Lookup::<F>::route(&asked, source, destination, 0, 0) {
+        Route::Direct { device: out, addresses, .. } if out == device => addresses.write(packet)?,
+        _ => return None,
+    }
+    // SAFETY: the helper only notes the device; it returns TC_ACT_REDIRECT.
+    Some(unsafe { bpf_redirect(device, 0) as i32 })
 }
 
 /// Sends the packet out of the device, without the 802.1Q tags that it came with; `keep` leaves it a single one, which the

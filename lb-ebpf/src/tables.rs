@@ -277,7 +277,8 @@ impl<F: FamilyMaps + Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES
         let mut params = unsafe { MaybeUninit::<FibParams>::zeroed().assume_init() };
         params.family = F::SOCKET_FAMILY;
         params.l4_protocol = protocol;
-        params.ifindex = self.ingress;
+        let bond = self.bond();
+        params.ifindex = if bond == 0 { self.ingress } else { bond };
         // With length 0 the kernel judges none, but says how much goes; since 5.12, and where the neighbour is known: else
         // the companion asks again.
         params.__bindgen_anon_1.tot_len = if RESOLVES { self.judged_length(length) } else { 0 };
@@ -286,7 +287,8 @@ impl<F: FamilyMaps + Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES
         let result = unsafe { bpf_fib_lookup(self.ctx, &raw mut params, size_of::<FibParams>() as i32, 0) };
         // SAFETY: both variants of the union are whole numbers of the same size.
         let mtu = u32::from(unsafe { params.__bindgen_anon_1.mtu_result });
-        let device = params.ifindex;
+        // back out of the bond: what XDP sends out of a port, the kernel sends out of whichever port the bond chooses (5.15)
+        let device = if params.ifindex == bond { self.ingress } else { params.ifindex };
         match result as u32 {
             BPF_FIB_LKUP_RET_SUCCESS if RESOLVES || mtu == 0 || !self.can_transmit(device) => Route::Kernel { device },
             BPF_FIB_LKUP_RET_SUCCESS => {
@@ -363,6 +365,14 @@ impl<const RESOLVES: bool> Kernel<RESOLVES> {
         // SAFETY: on tc, where alone this is called, the context is a `__sk_buff`, valid while the program runs.
         let segments = unsafe { (*self.ctx.cast::<__sk_buff>()).gso_size };
         if segments == 0 { length as u16 } else { 0 }
+    }
+
+    /// Index of the bond on a port of which the packet came in by XDP; 0 if on none. To routing, addresses and forwarding
+    /// it is the bond that matters.
+    #[inline(always)]
+    fn bond(&self) -> u32 {
+        // SAFETY: plain words; the agent replaces elements whole.
+        unsafe { DEVICES.get(self.ingress) }.map_or(0, |entry| entry.bond.into())
     }
 
     /// XDP may send out of the device.

@@ -92,7 +92,10 @@ impl Bench {
             let on_tc = matches!(hook, Hook::Companion | Hook::Egress);
             let by_companion = on_tc && matches!(verdict, Verdict::Transmit(_));
             let here = if by_companion { untagged(&bytes.0) } else { bytes.0.clone() };
-            if !matches!(verdict, Verdict::Drop(_)) {
+            if by_companion && here.len() < bytes.0.len() && out.len() == bytes.0.len() {
+                // with its tags it is sent to the neighbour at once; those of the host's world are looked up by the kernel
+                assert_eq!(hex(&out[12..]), hex(&bytes.0[12..]), "kernel (left) and host (right): {}", hex(packet));
+            } else if !matches!(verdict, Verdict::Drop(_)) {
                 assert_eq!(hex(&out), hex(&here), "kernel (left) and host (right) make other bytes of {}", hex(packet));
             }
         }

@@ -88,6 +88,24 @@ fn tags_stay_on_the_way_back_out_of_the_same_device() {
     }
 }
 
+/// In the bytes of the packet, as the inner of two tags is on tc.
+#[test]
+fn the_companion_keeps_tags_where_the_neighbour_is_resolved() {
+    for tags in TAGGED {
+        let mut bench = Bench::new();
+        let Some(kernel) = &mut bench.kernel else { return };
+        let packet = tagged(&tcp((CLIENT, 40_000), (VIP, 80), SYN), tags);
+        let (outcome, out) = kernel.tc(lb_common::abi::program::TC_INGRESS, &packet.bytes());
+        let network = 14 + 4 * tags.len();
+        let port = u16::from_be_bytes([out[network + 20], out[network + 21]]);
+        let expected = packet.from(NODE, port).to(REMOTE_POD, 8080).ttl(63).macs(NEXT_NODE, UPLINK);
+        assert_eq!(
+            (outcome, crate::fixture::hex(&out)),
+            (crate::fixture::Outcome::Redirect, crate::fixture::hex(&expected.bytes()))
+        );
+    }
+}
+
 #[test]
 fn a_tag_does_not_follow_the_packet_into_another_network() {
     for (tags, port) in TAGGED.into_iter().flat_map(|tags| [(tags, 80), (tags, 81)]) {

@@ -180,6 +180,33 @@ impl Kernel {
         devices.insert(device, DeviceEntry { flags: entry.flags | flags, ..entry }, 0).unwrap();
     }
 
+    /// Makes the second uplink a port of a bond, which the first one stands for; the port itself forwards nothing.
+    pub(crate) fn make_port(&mut self) {
+        let (bond, port) = (self.devices.first, self.devices.second);
+        for family in ["ipv4", "ipv6"] {
+            std::fs::write(format!("/proc/sys/net/{family}/conf/up1/forwarding"), "0").unwrap();
+        }
+        let mut devices: HashMap<_, u32, DeviceEntry> = self.hash(map::DEVICES);
+        let entry = devices.get(&bond, 0).unwrap();
+        devices.insert(port, DeviceEntry { bond: bond.try_into().unwrap(), ..entry }, 0).unwrap();
+    }
+
+    /// Runs a packet through XDP as if it came in by the second uplink; gives what XDP returned.
+    pub(crate) fn xdp_at_second(&mut self, packet: &[u8]) -> (u32, Vec<u8>) {
+        let context = xdp_md(packet.len(), self.devices.second);
+        let xdp: &mut Xdp = self.ebpf.program_mut(program::XDP).unwrap().try_into().unwrap();
+        let mut out = vec![0; packet.len() + 64];
+        let options = TestRunOptions {
+            data_in: Some(packet),
+            data_out: Some(&mut out),
+            ctx_in: Some(&context),
+            ..Default::default()
+        };
+        let result = xdp.test_run(options).unwrap();
+        out.truncate(result.data_size_out as usize);
+        (result.return_value, out)
+    }
+
     /// Runs a packet through XDP as if it came in by the first uplink.
     pub(crate) fn xdp(&mut self, packet: &[u8]) -> (Outcome, Vec<u8>) {
         self.xdp_split(packet, packet.len()).unwrap()
@@ -249,6 +276,7 @@ impl Kernel {
     }
 
     /// Empties a hash.
+    #[allow(dead_code, reason = "for the fuzz target that shares this file")]
     pub(crate) fn empty<K: aya::Pod, V: aya::Pod>(&mut self, name: &str) {
         let mut map: HashMap<_, K, V> = self.hash(name);
         let keys: Vec<K> = map.keys().map(Result::unwrap).collect();

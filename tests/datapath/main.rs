@@ -2,6 +2,7 @@
 //!
 //! Host fixtures run everywhere; the kernel half needs root and says so when it is skipped.
 
+mod bond;
 mod egress;
 mod explain;
 mod fixture;

@@ -67,7 +67,20 @@ fn entries(
             entries.insert(link.index, DeviceEntry { flags: outside, ..DeviceEntry::default() });
         }
     }
+    let bonds =
+        |link: &Link| Some((link.index, bond_of(link).and_then(|bond| entries.get(&bond).map(|on| (bond, *on)))?));
+    let ports: Vec<_> = links.iter().filter_map(bonds).collect();
+    for (index, (bond, entry)) in ports {
+        // of a larger index the port is not told: then packets go by what the port itself is
+        entries.insert(index, DeviceEntry { bond: u16::try_from(bond).unwrap_or(0), ..entry });
+    }
     entries
+}
+
+/// The bond that the link is a port of. XDP on a bond runs on its ports, and there a packet came in by the port
+/// (drivers/net/bonding/bond_main.c, `bond_xdp_set`, since 5.15).
+fn bond_of(link: &Link) -> Option<u32> {
+    link.master.filter(|_| link.master_kind.as_deref() == Some("bond"))
 }
 
 /// The kernel says of a packet by which device it came in last: of one with a tag, the VLAN device, and in a VRF, the VRF.
@@ -106,7 +119,7 @@ fn entry(link: &Link, node_ips: &[IpAddr], flags: u32) -> DeviceEntry {
         flags,
         address6: Addr6::from_bytes(address6.unwrap_or(Ipv6Addr::UNSPECIFIED).octets()),
         mac: mac(link.mac),
-        reserved: 0,
+        bond: 0,
     }
 }
 
@@ -164,6 +177,22 @@ mod tests {
         let entries = entries(&links, &[], &[(2, true)].into(), &BTreeSet::new());
         let found: Vec<_> = entries.iter().map(|(index, entry)| (*index, entry.flags, entry.mac)).collect();
         assert_eq!(found, [2, 3, 4, 7].map(|index| (index, device_flag::OUTSIDE, [0; 3])));
+    }
+
+    #[test]
+    fn ports_of_a_bond_say_what_the_bond_says() {
+        let port = |index| Link { master: Some(2), master_kind: Some("bond".into()), ..link(index, &[]) };
+        let bridged = Link { master: Some(2), master_kind: Some("bridge".into()), ..link(5, &[]) };
+        let mut links = [link(2, &["10.0.0.1"]), port(3), port(4), bridged];
+        let found = entries(&links, &[], &[(2, true)].into(), &BTreeSet::new());
+        assert_eq!(found.keys().copied().collect::<Vec<_>>(), [2, 3, 4]);
+        assert_eq!(found[&3], DeviceEntry { bond: 2, ..found[&2] });
+        assert_eq!((found[&2].bond, found[&3].mac, found[&4].bond), (0, found[&2].mac, 2));
+        // an index that does not fit
+        links[0].index = 70_000;
+        links[1].master = Some(70_000);
+        let found = entries(&links, &[], &[(70_000, true)].into(), &BTreeSet::new());
+        assert_eq!(found[&3].bond, 0);
     }
 
     #[test]

@@ -91,8 +91,10 @@ impl Explainer {
         let devices = Maps::new(pins.clone()).hash::<u32, DeviceEntry>(map::DEVICES)?;
         let entries = devices.iter().collect::<Result<Vec<_>, _>>();
         let entries = entries.map_err(|error| DataplaneError::map(map::DEVICES)(map_io(error)))?;
-        let mut uplinks: Vec<_> =
-            entries.into_iter().filter(|(_, entry)| entry.flags & device_flag::UPLINK != 0).collect();
+        let mut uplinks: Vec<_> = entries
+            .into_iter()
+            .filter(|(_, entry)| entry.flags & device_flag::UPLINK != 0 && entry.bond == 0)
+            .collect();
         uplinks.sort_by_key(|(index, _)| *index);
         let xdp = ProgramInfo::from_pin(pins.program(program::XDP)).ok().map(|info| info.id());
         Ok(Self { pins, links: Netlink::connect()?.links()?, uplinks, xdp })
