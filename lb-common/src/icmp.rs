@@ -11,7 +11,7 @@ use crate::hash::flow_hash;
 use crate::ip::{Ip, IpInfo, address_delta};
 use crate::lookup::{Lookup, Table};
 use crate::packet::Packet;
-use crate::pipeline::{find_frontend, next_hop, pick, to_client};
+use crate::pipeline::{find_frontend, next_hop, pick, to_client, turn_round};
 use crate::rewrite::Translation;
 use crate::snat;
 use crate::verdict::Verdict;
@@ -81,7 +81,8 @@ fn receiver<F: Ip, P: Packet, L: Lookup<F>>(
         && let Some(reply) = reply(lookup, flow)
         && reply.flags & flow_flag::LOCAL == 0
     {
-        return Ok((about_request(&reply), false));
+        // a client on this node is the stack's
+        return Ok((about_request(&reply), reply.flags & flow_flag::INSIDE != 0));
     }
     let (entry, backend) = match backend_of(lookup, flow) {
         Some(found) => found,
@@ -118,7 +119,7 @@ fn backend_by_ring<F: Ip, P: Packet, L: Lookup<F>>(
 }
 
 /// ICMP that leaves by an external interface: errors of a pod, or of the node, about a packet that was translated for a
-/// backend on this node.
+/// backend on this node. It is an answer where the client is on this node, too.
 #[inline(always)]
 pub(crate) fn egress<F: Ip, P: Packet, L: Lookup<F>>(
     packet: &mut P,
@@ -136,7 +137,10 @@ pub(crate) fn egress<F: Ip, P: Packet, L: Lookup<F>>(
     if ip.source != error.quote.key.destination && lookup.uplink_address(lookup.ingress()) == Some(ip.source) {
         view.keeps_source = true;
     }
-    error.send(packet, lookup, &view, true)
+    match error.send(packet, lookup, &view, true) {
+        Verdict::Deliver if reply.flags & flow_flag::INSIDE != 0 => turn_round(packet),
+        verdict => verdict,
+    }
 }
 
 /// Turns an echo request to a VIP into its reply. Frames for other stations are left alone, so that of several nodes on a

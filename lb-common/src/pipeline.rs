@@ -29,6 +29,7 @@ pub(crate) use balance::pick;
 use balance::{Known, begin, known_flow};
 pub(crate) use inside::from_inside;
 pub use inside::inside;
+pub(crate) use inside::turn_round;
 pub use send::keeps_tags;
 pub(crate) use send::next_hop;
 use send::{Onward, send};
@@ -178,7 +179,7 @@ fn reply_of_pod<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, parsed: &Parsed<
     lookup.count(Stat::Replies);
     fragment::remember(lookup, parsed);
     match translate::<F, P>(packet, parsed, &to_client(&reply), false) {
-        Some(()) if reply.flags & flow_flag::INSIDE != 0 => inside::turn_round(packet),
+        Some(()) if reply.flags & flow_flag::INSIDE != 0 => turn_round(packet),
         Some(()) => Verdict::Deliver,
         None => Verdict::Drop(DropReason::KernelRefused),
     }

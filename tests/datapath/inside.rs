@@ -4,8 +4,8 @@ use lb_common::abi::flow_flag;
 use lb_common::lookup::Table;
 use lb_common::verdict::Verdict;
 
-use crate::fixture::{Bench, Hook};
-use crate::packet::{ROUTER, SYN, SYN_ACK, UPLINK, tcp, udp};
+use crate::fixture::{Bench, Hook, hex};
+use crate::packet::{ROUTER, SYN, SYN_ACK, UPLINK, icmp, tcp, udp};
 use crate::world::{CLUSTER_IP, LOCAL_POD, NODE, REMOTE_POD, VIP};
 
 /// A pod that no hook sees.
@@ -49,6 +49,32 @@ fn to_a_pod_of_another_node_and_back() {
     let delivered = reply.clone().from(CLUSTER_IP, 80).to(NODE, 40_000);
     bench.ingress(&reply, Verdict::Deliver, &delivered);
     bench.assert_equal_state();
+}
+
+#[test]
+fn errors_of_the_pod_reach_its_client() {
+    let mut bench = Bench::new();
+    let request = tcp((MACHINE, 40_000), (VIP, 7070), SYN);
+    assert_eq!(bench.run(Hook::Egress, &request.bytes()).0, Verdict::Answer);
+    let seen = request.clone().from(VIP, leased(&bench)).to(LOCAL_POD, 8080);
+    let error = icmp(LOCAL_POD, VIP, (3, 10), &seen.quoted(28)).ttl(63);
+    let expected = icmp(VIP, MACHINE, (3, 10), &request.quoted(28)).ttl(63).macs(ROUTER, UPLINK);
+    let (verdict, bytes) = bench.run(Hook::Egress, &error.bytes());
+    assert_eq!((verdict, hex(&bytes)), (Verdict::Answer, hex(&expected.bytes())));
+}
+
+#[test]
+fn errors_about_packets_to_another_node_reach_the_client() {
+    let mut bench = Bench::new();
+    let request = tcp((MACHINE, 40_000), (VIP, 80), SYN);
+    assert!(matches!(bench.run(Hook::Egress, &request.bytes()).0, Verdict::Transmit(_)));
+    let sent = request.clone().from(NODE, leased(&bench)).to(REMOTE_POD, 8080).ttl(63);
+    for hook in [Hook::Ingress, Hook::Companion] {
+        let error = icmp("10.10.0.12", NODE, (3, 4), &sent.quoted(28)).ttl(64);
+        let (verdict, bytes) = bench.run(hook, &error.bytes());
+        let expected = icmp(VIP, MACHINE, (3, 4), &request.clone().ttl(63).quoted(28)).ttl(64);
+        assert_eq!((verdict, hex(&bytes)), (Verdict::Deliver, hex(&expected.bytes())), "{hook:?}");
+    }
 }
 
 #[test]

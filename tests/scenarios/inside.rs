@@ -1,16 +1,22 @@
 //! Clients of a node whose sockets weir does not see, and pods that reach themselves.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use weir_lab::{Cluster, Netns, ask_tcp, ask_udp};
+use weir_lab::{Cluster, Netns, SOON, ask_tcp, ask_udp, eventually};
 
 use crate::common::{EXTERNAL, scenario};
 use crate::sockets::{CLUSTER_IP, in_pod, inside, service};
 
+/// Cluster IPs of Services whose only pod is on this node, and on the other one.
+const NEAR: Ipv4Addr = Ipv4Addr::new(10, 96, 7, 8);
+const FAR: Ipv4Addr = Ipv4Addr::new(10, 96, 7, 9);
+
 /// Asks over and over by threads of this process, which are in no node's control group.
-fn seen_from(netns: &Netns, address: std::net::Ipv4Addr, tcp: u16, udp: u16) -> Result<BTreeSet<String>> {
+fn seen_from(netns: &Netns, address: Ipv4Addr, tcp: u16, udp: u16) -> Result<BTreeSet<String>> {
     let mut pods = BTreeSet::new();
     for number in 0..24 {
         let to = SocketAddr::from((address, tcp));
@@ -49,6 +55,43 @@ fn clients_that_no_hook_sees_are_caught_on_their_way_out() -> Result<()> {
                     ensure!(seen == both, "{name} to {address}, rules: {rules}: {seen:?}");
                 }
             }
+        }
+        Ok(())
+    })
+}
+
+/// Nobody listens at the target port of UDP: the pod says so, and the client is told.
+#[test]
+#[ignore = "needs root"]
+fn clients_that_no_hook_sees_are_told_of_a_closed_port() -> Result<()> {
+    scenario(|cluster| {
+        cluster.add_pod(0, "machine", "client")?;
+        cluster.add_pod(0, "near", "near")?;
+        cluster.add_pod(1, "far", "far")?;
+        cluster.write_pods()?;
+        for (name, address) in [("near", NEAR), ("far", FAR)] {
+            let service = service(name)
+                .replace("name: inside", &format!("name: {name}"))
+                .replace(&CLUSTER_IP.to_string(), &address.to_string())
+                .replace(&format!("  externalIPs: [{EXTERNAL}]\n"), "")
+                .replace(", nodePort: 30070", "")
+                .replace(", nodePort: 30053", "")
+                .replace("port: 5353,", "port: 5353, targetPort: 5354,");
+            cluster.write(&format!("{name}.yaml"), &service)?;
+        }
+        cluster.start_agents()?;
+        for address in [NEAR, FAR] {
+            eventually("the client to be told", SOON, || {
+                pod(cluster, "machine")?.run(|| {
+                    let socket = UdpSocket::bind("0.0.0.0:0")?;
+                    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+                    socket.connect((address, 5353))?;
+                    socket.send(b"hello")?;
+                    let told = socket.recv(&mut [0; 64]).err().map(|error| error.kind());
+                    ensure!(told == Some(ErrorKind::ConnectionRefused), "{address}: {told:?}");
+                    Ok(())
+                })
+            })?;
         }
         Ok(())
     })

@@ -67,7 +67,7 @@ pub(crate) fn from_inside<F: Ip, L: Lookup<F>>(
 
 /// The packet is addressed to the device itself, as if it had come in by it.
 #[inline(always)]
-pub(super) fn turn_round<P: Packet>(packet: &mut P) -> Verdict {
+pub(crate) fn turn_round<P: Packet>(packet: &mut P) -> Verdict {
     let turned = Addresses::of(packet).and_then(|frame| frame.reversed().write(packet));
     if turned.is_some() { Verdict::Answer } else { Verdict::Drop(DropReason::KernelRefused) }
 }
