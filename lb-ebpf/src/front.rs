@@ -89,14 +89,16 @@ fn assign_of<F: Looked>(ctx: &SkLookupContext) {
 }
 
 /// A connection of this node's own processes or pods to a VIP of the front, which was led to the listener's port of the
-/// node's address. What came in by an external interface is refused: there that port is nobody's.
+/// node's address. What came in by an external interface is refused: there that port is nobody's. Of what the node sends to
+/// itself, `own`, the kernel says that it came in by the device that has the address (net/ipv4/route.c,
+/// `ip_route_output_key_hash_rcu`); nobody outside can have that source and get an answer.
 #[inline(always)]
-fn from_inside(ctx: &SkLookupContext, kind: u32) -> Option<FrontendEntry> {
+fn from_inside(ctx: &SkLookupContext, kind: u32, own: bool) -> Option<FrontendEntry> {
     // SAFETY: the context is valid while the program runs (the field is of 5.17).
     let ingress = unsafe { (*ctx.lookup).ingress_ifindex };
     // SAFETY: plain words; the agent replaces elements whole.
     let outside = unsafe { DEVICES.get(ingress) }.is_some_and(|device| device.flags & device_flag::OUTSIDE != 0);
-    (kind != 0 && !outside).then_some(FrontendEntry { service: 0, flags: kind })
+    (kind != 0 && (own || !outside)).then_some(FrontendEntry { service: 0, flags: kind })
 }
 
 /// The frontend that the connection is for, if the front answers it, and the hash of the connection.
@@ -114,7 +116,10 @@ fn frontend<F: Looked>(ctx: &SkLookupContext) -> Option<(FrontendEntry, u32)> {
     let kernel = Kernel::<false> { ctx: ctx.as_ptr(), ingress: 0 };
     let entry = match pipeline::find_frontend::<F, _>(&kernel, local, local_port, protocol::TCP) {
         Some(entry) => entry,
-        None => from_inside(ctx, sockets::front_kind::<F>(local, local_port.host()))?,
+        None => {
+            let kind = sockets::front_kind::<F>(local, local_port.host());
+            from_inside(ctx, kind, F::remote(ctx.lookup) == local)?
+        }
     };
     let key = FlowKey {
         source: F::remote(ctx.lookup),

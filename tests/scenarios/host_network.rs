@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use weir_lab::{Cluster, Netns, Server, ServerOptions, ask_tcp, ask_udp, pods_and_nodes};
 
 use crate::common::{EXTERNAL, scenario};
-use crate::sockets::{CLUSTER_IP, service};
+use crate::sockets::{CLUSTER_IP, answered, greeted, in_pod, on_host, service};
 
 /// What is in one place of the network: a name and where it stands.
 type Place<'a> = (&'static str, &'a Netns);
@@ -61,6 +61,28 @@ fn the_nodes_themselves_answer_clients_from_outside() -> Result<()> {
         for (address, tcp, udp) in places {
             let seen = seen_from(&cluster.client, address, tcp, udp).with_context(|| address.to_string())?;
             ensure!(seen == both(), "{address}: {seen:?}");
+        }
+        Ok(())
+    })
+}
+
+/// A pod asks by TCP alone: a server of UDP on all addresses of the node answers a pod from that of the bridge, service or
+/// not.
+#[test]
+#[ignore = "needs root"]
+fn processes_and_pods_reach_their_own_node_through_its_service() -> Result<()> {
+    scenario(|cluster| {
+        let _servers = on_nodes(cluster)?;
+        let places = [(CLUSTER_IP, 7070, 5353), (EXTERNAL, 7070, 5353), (cluster.nodes[0].ip, 30070, 30053)];
+        let (mut host, mut pod) = (on_host(cluster)?, in_pod(cluster, "client")?);
+        for (address, tcp, udp) in places {
+            let seen = greeted(&mut host, (address, tcp).into(), 16).with_context(|| format!("host to {address}"))?;
+            ensure!(seen == both(), "host to {address}: {seen:?}");
+            let seen =
+                answered(&mut host, (address, udp).into(), 8).with_context(|| format!("host to {address}/udp"))?;
+            ensure!(seen == both(), "host to {address}/udp: {seen:?}");
+            let seen = greeted(&mut pod, (address, tcp).into(), 16).with_context(|| format!("pod to {address}"))?;
+            ensure!(seen == both(), "pod to {address}: {seen:?}");
         }
         Ok(())
     })

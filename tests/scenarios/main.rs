@@ -15,6 +15,7 @@ mod explain;
 mod flows;
 mod fragments;
 mod front;
+mod front_inside;
 mod front_life;
 mod hops;
 mod host_network;

@@ -40,7 +40,7 @@ fn group(node: &Node) -> Result<&ControlGroup> {
 }
 
 /// A process of the first node itself.
-fn on_host(cluster: &Cluster) -> Result<Process> {
+pub(crate) fn on_host(cluster: &Cluster) -> Result<Process> {
     let node = &cluster.nodes[0];
     Process::start(Path::new(PROCESS), &node.netns, Some(group(node)?))
 }
@@ -52,7 +52,7 @@ pub(crate) fn in_pod(cluster: &Cluster, pod: &str) -> Result<Process> {
 }
 
 /// Connects over and over, and gives the pods that greeted.
-fn greeted(process: &mut Process, to: SocketAddr, times: usize) -> Result<BTreeSet<String>> {
+pub(crate) fn greeted(process: &mut Process, to: SocketAddr, times: usize) -> Result<BTreeSet<String>> {
     let mut pods = BTreeSet::new();
     for _ in 0..times {
         process.connect("tcp", "c", to)?;
@@ -66,7 +66,7 @@ fn greeted(process: &mut Process, to: SocketAddr, times: usize) -> Result<BTreeS
 }
 
 /// Asks over and over by new sockets, connected and not, and gives the pods that answered.
-fn answered(process: &mut Process, to: SocketAddr, times: usize) -> Result<BTreeSet<String>> {
+pub(crate) fn answered(process: &mut Process, to: SocketAddr, times: usize) -> Result<BTreeSet<String>> {
     let any: SocketAddr = if to.is_ipv4() { "0.0.0.0:0".parse()? } else { "[::]:0".parse()? };
     let mut pods = BTreeSet::new();
     for _ in 0..times {
