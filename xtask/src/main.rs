@@ -11,6 +11,7 @@ mod demo;
 mod exit;
 mod fuzz;
 mod host;
+mod kube;
 mod lint;
 mod setup;
 mod test;
@@ -28,6 +29,8 @@ struct Cli {
 enum Task {
     /// Make sure of the tools: Debian packages where apt is, and bpf-linker under target/
     Setup(setup::Args),
+    /// Build a Kubernetes control plane for the tests, unless the user's cache has it
+    SetupKube,
     /// Build the kernel object
     BuildEbpf(build_ebpf::Args),
     /// Show a small cluster of network namespaces at work
@@ -49,6 +52,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Setup(args) => setup::run(&args),
+        Task::SetupKube => kube::run(),
         Task::BuildEbpf(args) => build_ebpf::run(&args),
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),

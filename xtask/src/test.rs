@@ -13,7 +13,7 @@ use anyhow::{Result, ensure};
 use crate::exit::Exit;
 use crate::fuzz::Engine;
 use crate::host::{self, Root};
-use crate::{build_ebpf, setup, tidy};
+use crate::{build_ebpf, kube, setup, tidy};
 use executables::Executable;
 use stages::Stages;
 use tally::Tally;
@@ -39,7 +39,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         stages.run("fuzz", || fuzz_shortly(rootless, &mut tally))?;
     }
     if !rootless {
-        let programs = stages.run("build for scenarios", Programs::build)?;
+        let kube = stages.run("Kubernetes for tests", || Ok(control_plane()))?;
+        let programs = stages.run("build for scenarios", || Programs::build(kube))?;
         stages.run("scenario tests", || root_tests(args, &executables, &programs, &mut tally))?;
     }
     println!("\n{stages}\n\n{tally}");
@@ -82,13 +83,23 @@ fn fuzz_shortly(rootless: bool, tally: &mut Tally) -> Result<()> {
 struct Programs {
     weir: PathBuf,
     lab_object: PathBuf,
+    /// The folder of a Kubernetes control plane, where there is one.
+    kube: Option<PathBuf>,
 }
 
 impl Programs {
-    fn build() -> Result<Self> {
-        Ok(Self { weir: build_weir()?, lab_object: build_ebpf::lab_object()? })
+    fn build(kube: Option<PathBuf>) -> Result<Self> {
+        Ok(Self { weir: build_weir()?, lab_object: build_ebpf::lab_object()?, kube })
     }
 }
+
+/// Without one, the tests that need it do not run, which is said here and at the end.
+fn control_plane() -> Option<PathBuf> {
+    kube::ensure().inspect_err(|why| println!("!! tests against a real API server do not run: {why}")).ok()
+}
+
+/// Part of the name of each test that needs a Kubernetes control plane: its module.
+const NEEDS_KUBE: &str = "kube::";
 
 /// The product in a debug build: its dependencies are optimised, and it is built for the host tests anyway.
 pub(crate) fn build_weir() -> Result<PathBuf> {
@@ -100,21 +111,30 @@ pub(crate) fn build_weir() -> Result<PathBuf> {
 
 fn root_tests(args: &Args, executables: &[Executable], programs: &Programs, tally: &mut Tally) -> Result<()> {
     let (weir, lab) = (programs.weir.to_string_lossy(), programs.lab_object.to_string_lossy());
-    let variables = [("WEIR_BINARY", weir.as_ref()), ("WEIR_LAB_OBJECT", lab.as_ref())];
+    let kube = programs.kube.as_ref().map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default();
+    let variables = [("WEIR_BINARY", weir.as_ref()), ("WEIR_LAB_OBJECT", lab.as_ref()), ("WEIR_KUBE", kube.as_str())];
     for executable in executables {
-        if !has_root_tests(executable)? {
+        let tests = root_tests_of(executable)?;
+        if tests.is_empty() {
             continue;
         }
         println!("\n     Running {} as root", executable.path.display());
         let mut command = host::as_root(&executable.path, &variables);
         command.args(["--ignored", "--test-threads=1"]).args(&args.filter).current_dir(&executable.package);
+        if programs.kube.is_none() {
+            let wanted = |test: &&String| args.filter.as_ref().is_none_or(|filter| test.contains(filter));
+            tally.leave_out(tests.iter().filter(wanted).filter(|test| test.contains(NEEDS_KUBE)).count());
+            command.args(["--skip", NEEDS_KUBE]);
+        }
         tally.root(&mut command)?;
     }
     Ok(())
 }
 
-fn has_root_tests(executable: &Executable) -> Result<bool> {
+/// The names of the tests that need root.
+fn root_tests_of(executable: &Executable) -> Result<Vec<String>> {
     let mut command = Command::new(&executable.path);
     command.args(["--ignored", "--list"]).current_dir(&executable.package).stderr(Stdio::null());
-    Ok(String::from_utf8_lossy(&command.output()?.stdout).contains(": test"))
+    let list = String::from_utf8_lossy(&command.output()?.stdout).into_owned();
+    Ok(list.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
 }

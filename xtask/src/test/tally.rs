@@ -15,6 +15,8 @@ pub(super) struct Tally {
     pub(super) broken: usize,
     summaries: Vec<String>,
     failures: Vec<String>,
+    /// Tests of root that were left out, because what they run is not to be had here.
+    left_out: usize,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -47,13 +49,18 @@ impl Tally {
         }
     }
 
+    /// Counts tests of root that do not run, for a reason that was said.
+    pub(super) fn leave_out(&mut self, tests: usize) {
+        self.left_out += tests;
+    }
+
     pub(super) fn failed(&self) -> usize {
         self.host.failed + self.root.failed
     }
 
     /// What the host ignored and root did not run.
     pub(super) fn skipped(&self) -> usize {
-        self.host.ignored.saturating_sub(self.root.passed + self.root.failed)
+        self.host.ignored.saturating_sub(self.root.passed + self.root.failed + self.left_out)
     }
 
     fn watch(&mut self, command: &mut Command) -> Result<Counts> {
@@ -97,6 +104,9 @@ fn parse(line: &str) -> Option<Counts> {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.failures.iter().chain(&self.summaries).try_for_each(|line| writeln!(f, "{line}"))?;
+        if self.left_out > 0 {
+            writeln!(f, "!! {} tests against a real API server did not run: see above why", self.left_out)?;
+        }
         let passed = self.host.passed + self.root.passed;
         write!(f, "{passed} passed, {} failed, {} skipped", self.failed(), self.skipped())
     }
@@ -132,6 +142,16 @@ mod tests {
         tally.root(Command::new("echo").arg("test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured"))?;
         assert_eq!((tally.skipped(), tally.broken), (0, 0));
         assert!(tally.to_string().ends_with("7 passed, 1 failed, 0 skipped"), "{tally}");
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_left_out_is_said_and_not_skipped() -> Result<()> {
+        let mut tally = Tally::default();
+        tally.host(Command::new("echo").arg(LINE))?;
+        tally.leave_out(2);
+        assert_eq!(tally.skipped(), 0);
+        assert!(tally.to_string().contains("!! 2 tests against a real API server did not run"), "{tally}");
         Ok(())
     }
 }
