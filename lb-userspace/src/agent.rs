@@ -27,12 +27,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub use error::AgentError;
 
 use crate::admin;
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::dataplane::Dataplane;
 use crate::l7::supervisor::{Front, FrontConfig};
 use crate::l7::worker;
 use crate::metrics::Metrics;
-use crate::sink::{LogSink, Sinks, StatusSink};
+use crate::sink::{LogSink, Sink, Sinks, StatusSink};
 use crate::telemetry::LevelHandle;
 use control::Control;
 use facts::Facts;
@@ -59,6 +60,7 @@ pub fn run(config: Config, level: LevelHandle) -> Result<(), AgentError> {
 async fn serve(config: Config, level: LevelHandle) -> Result<(), AgentError> {
     let mut stop = Stop::new()?;
     let facts = Facts::find(&config)?;
+    let api = sources::connect(&config.sources).await?;
     let listener = admin::bind(config.admin).await?;
     let dataplane = Dataplane::start(&facts.dataplane_config(&config)).await?;
     tokio::spawn(dataplane.follow_next_hops()?.run());
@@ -72,24 +74,36 @@ async fn serve(config: Config, level: LevelHandle) -> Result<(), AgentError> {
 
     let problems = StatusSink::default();
     let metrics = Metrics::default();
-    let sinks = Sinks::new(vec![Box::new(LogSink), Box::new(problems.clone()), Box::new(metrics.problem_sink())]);
+    let (cluster, events) = api.as_ref().map(|api| Cluster::start(api.clone(), &facts.name)).unzip();
+    let mut sinks: Vec<Box<dyn Sink>> =
+        vec![Box::new(LogSink), Box::new(problems.clone()), Box::new(metrics.problem_sink())];
+    sinks.extend(events.map(|events| Box::new(events) as Box<dyn Sink>));
+    let sinks = Sinks::new(sinks);
     let state = Arc::new(State::new(&config, &facts, level, problems, metrics, dataplane, front.watch_status()));
     state.samples.follow(state.dataplane().samples()?).map_err(AgentError::Runtime)?;
     tokio::spawn(admin::serve(listener, Arc::clone(&state) as Arc<dyn admin::Agent>));
 
-    let events = sources::start(&config.sources);
-    let mut control = Control::new(config, facts, sinks, Arc::clone(&state), front)?;
+    let events = sources::start(&config, &facts, api.as_ref());
+    let mut control = Control::new(config, facts, sinks, Arc::clone(&state), front, cluster)?;
     let result = control.run(events, &mut stop).await;
     state.update_readiness(|readiness| readiness.ending = true);
     service_manager::stopping();
     tracing::info!("ending: the front drains; a second signal does not wait for it");
-    let drained = control.into_front().shutdown();
+    let (front, cluster) = control.into_parts();
+    let drained = async { tokio::join!(front.shutdown(), give_up(cluster)).0 };
     tokio::select! {
         ((), ()) = async { tokio::join!(drained, end_steering(&state)) } => {}
         () = stop.asked() => {}
     }
     tracing::info!("ended: programs and maps stay, packets go on");
     result
+}
+
+/// The next agent that writes for the cluster need not wait for the Lease to end.
+async fn give_up(cluster: Option<Cluster>) {
+    if let Some(cluster) = cluster {
+        let _ = tokio::time::timeout(LAST_CALLS, cluster.end()).await;
+    }
 }
 
 /// Steers no more connections to a front that drains, a little before it stops to accept: then none waits in its queue

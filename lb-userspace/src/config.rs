@@ -4,6 +4,7 @@ mod flag;
 mod manifests;
 mod not_yet;
 mod see;
+mod source;
 mod top;
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ use crate::telemetry::{LogFormat, LogLevel};
 pub use flag::{ConfigError, Mistake};
 pub use manifests::Manifests;
 pub use see::{CaptureCommand, ExplainCommand, FlowsCommand};
+pub use source::SourceChoice;
 pub use top::TopCommand;
 
 use flag::Flags;
@@ -32,8 +34,8 @@ const NODE_PORTS: (u16, u16) = (30_000, 32_767);
 /// Settings of `weir agent`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Directories of manifests.
-    pub sources: Vec<PathBuf>,
+    /// Where objects come from, in the order of the command line.
+    pub sources: Vec<SourceChoice>,
     /// External interfaces; empty: those with a default route.
     pub interfaces: Vec<String>,
     /// Whether XDP is used.
@@ -83,7 +85,7 @@ impl TryFrom<&AgentArgs> for Config {
         let mut flags = Flags::default();
         let (snat_address4, snat_address6) = snat_addresses(&mut flags, &args.snat_address);
         let config = Config {
-            sources: sources(&mut flags, &args.source),
+            sources: source::read(&mut flags, &args.source, args.kubeconfig.as_deref()),
             interfaces: flags.each("--interface", &args.interface, flag::interface),
             xdp: flags.one("--xdp", &args.xdp, flag::parsed).unwrap_or_default(),
             node_ips: flags.each("--node-ip", &args.node_ip, flag::own_address),
@@ -179,20 +181,6 @@ fn cgroup(args: &AgentArgs) -> CgroupChoice {
         Some(directory) => CgroupChoice::Directory(directory.clone()),
         None => CgroupChoice::Root,
     }
-}
-
-/// Directories of the sources. `kube` counts as not yet built, so that one alone is a mistake.
-fn sources(flags: &mut Flags, given: &[String]) -> Vec<PathBuf> {
-    let read = |text: &str| match text.split_once(':') {
-        Some(("dir", path)) if !path.is_empty() => Ok(Some(PathBuf::from(path))),
-        _ if text == not_yet::KUBE => Ok(None),
-        _ => Err("dir:PATH, such as dir:/etc/weir/manifests, or kube".to_owned()),
-    };
-    let all = flags.each("--source", given, read);
-    if !all.is_empty() && all.iter().all(Option::is_none) {
-        flags.mistake("--source", not_yet::KUBE, "dir:PATH beside it, as long as the Kubernetes source is not built");
-    }
-    all.into_iter().flatten().collect()
 }
 
 fn sizes(flags: &mut Flags, args: &SizeArgs) -> MapSizes {

@@ -14,6 +14,7 @@ pub mod agent;
 pub mod check;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod commands;
 pub mod compile;
 pub mod config;

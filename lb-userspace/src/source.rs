@@ -3,6 +3,7 @@
 pub mod derive;
 pub mod dir;
 pub mod kinds;
+pub mod kube;
 pub mod object;
 pub mod parse;
 pub mod store;

@@ -28,9 +28,11 @@ mod policy;
 mod port;
 mod sctp;
 mod service;
+mod statuses;
 
 pub use locate::locate;
 pub use node_ports::moved_node_ports;
+pub use statuses::{Address, StatusWish, Statuses};
 
 /// The settings that the translation depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]

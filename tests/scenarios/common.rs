@@ -56,7 +56,7 @@ fn program(variable: &str, built: &str) -> Result<PathBuf> {
     path.canonicalize().with_context(|| format!("{}: run `./run test`, or set {variable}", path.display()))
 }
 
-fn workspace() -> PathBuf {
+pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 

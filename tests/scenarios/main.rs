@@ -25,6 +25,7 @@ mod inside;
 mod interfaces;
 mod ipv6;
 mod ipv6_host;
+mod kube;
 mod lab;
 mod neighbours;
 mod overlay;

@@ -27,6 +27,8 @@ pub struct AgentOptions {
     pub weir: PathBuf,
     /// Folder of manifests.
     pub source: PathBuf,
+    /// The login to an API server, which is the source then.
+    pub kubeconfig: Option<PathBuf>,
     /// Node name.
     pub node: String,
     /// Pins, unique on this machine.
@@ -56,8 +58,7 @@ impl Agent {
         let child = netns
             .command(&options.weir)
             .arg("agent")
-            .arg("--source")
-            .arg(format!("dir:{}", options.source.display()))
+            .args(source(options))
             .args(["--node-name", &options.node, "--admin", &ADMIN.to_string(), "--xdp", &options.xdp])
             .args(options.interfaces.iter().flat_map(|interface| ["--interface", interface]))
             .arg("--pin-path")
@@ -117,6 +118,13 @@ impl Agent {
     /// All of its log.
     pub fn log(&self) -> Result<String> {
         fs::read_to_string(&self.log).with_context(|| self.log.display().to_string())
+    }
+}
+
+fn source(options: &AgentOptions) -> Vec<std::ffi::OsString> {
+    match &options.kubeconfig {
+        Some(file) => vec!["--source".into(), "kube".into(), "--kubeconfig".into(), file.into()],
+        None => vec!["--source".into(), format!("dir:{}", options.source.display()).into()],
     }
 }
 

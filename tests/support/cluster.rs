@@ -48,6 +48,7 @@ pub struct Cluster {
     pub client: Netns,
     /// The switch: the end of each node's link has the node's name.
     pub wire: Netns,
+    name: String,
     pod_offload: bool,
     dir: TempDir,
     pub(crate) lab: LabObject,
@@ -107,7 +108,7 @@ impl Cluster {
         }
         route_pods(&nodes, options.gateways6)?;
         let pod_offload = options.pod_offload;
-        Ok(Self { nodes, pods: Vec::new(), client, wire, pod_offload, dir, lab })
+        Ok(Self { nodes, pods: Vec::new(), client, wire, name, pod_offload, dir, lab })
     }
 
     /// Adds a pod in the namespace `default` with one label, `app`, and starts its servers.
@@ -140,6 +141,16 @@ impl Cluster {
     /// A client behind a router whose link to it carries packets of `mtu` bytes; VIPs are routed to the first node.
     pub fn branch(&self, mtu: u16) -> Result<Branch> {
         Branch::new(self, mtu)
+    }
+
+    /// Start of the names of its namespaces.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// For files that end with the cluster.
+    pub(crate) fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// The folder that the agents read.
@@ -190,6 +201,7 @@ fn agent_options(cluster: &str, number: u8, dir: &Path, binaries: &Binaries) -> 
     AgentOptions {
         weir: binaries.weir.clone(),
         source: dir.join("manifests"),
+        kubeconfig: None,
         pin_path: PathBuf::from("/sys/fs/bpf").join(format!("weir-{cluster}-{node}")),
         log: dir.join(format!("{node}.log")),
         xdp: "native".to_owned(),

@@ -19,6 +19,7 @@ use super::state::State;
 use super::{Stop, node, problems, service_manager};
 use crate::admin;
 use crate::clock;
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::dataplane::AddressWatch;
 use crate::expiry;
@@ -27,6 +28,7 @@ use crate::model::{DesiredState, Problem};
 use crate::reconcile::Reconciler;
 use crate::sink::Sinks;
 use crate::source::Objects;
+use crate::translate::Statuses;
 
 /// How long the maps wait for sources that are not complete; afterwards only additions are written.
 const SOURCES_WAIT: Duration = Duration::from_secs(30);
@@ -49,6 +51,9 @@ pub(super) struct Control {
     sinks: Sinks,
     state: Arc<State>,
     front: Front,
+    /// Writes into the cluster, if there is one.
+    cluster: Option<Cluster>,
+    statuses: Statuses,
     /// Where other sockets of the host keep the front from answering.
     taken: Taken,
     front_problems: Vec<Problem>,
@@ -74,6 +79,7 @@ impl Control {
         sinks: Sinks,
         state: Arc<State>,
         front: Front,
+        cluster: Option<Cluster>,
     ) -> Result<Self, AgentError> {
         let reconciler = Reconciler::new(state.dataplane().store()?)?;
         let mut schedule = Schedule::default();
@@ -93,6 +99,8 @@ impl Control {
             sinks,
             state,
             front,
+            cluster,
+            statuses: Statuses::default(),
             taken: Taken::default(),
             front_problems: Vec::new(),
             expiring: Vec::new(),
@@ -142,8 +150,8 @@ impl Control {
     }
 
     /// What is left when the loop has ended.
-    pub(super) fn into_front(self) -> Front {
-        self.front
+    pub(super) fn into_parts(self) -> (Front, Option<Cluster>) {
+        (self.front, self.cluster)
     }
 
     fn take(&mut self, source: usize, event: crate::source::SourceEvent) {

@@ -25,7 +25,7 @@ pub(super) async fn run(config: &Config) -> Result<(), AgentError> {
     sources::readable(&config.sources)?;
     let facts = Facts::find(config)?;
     let actual = actual(config)?;
-    let objects = read(config).await;
+    let objects = read(config, &facts).await?;
     let settings = config.manifests.settings(Some(&facts.name), &facts.node_ips);
     let (desired, mut problems) = translate(&objects, &settings);
     problems.extend(config.not_yet.iter().cloned());
@@ -52,9 +52,10 @@ fn actual(config: &Config) -> Result<Tables, AgentError> {
 }
 
 /// The first complete picture of all sources, or as much of it as comes in time.
-async fn read(config: &Config) -> Objects {
+async fn read(config: &Config, facts: &Facts) -> Result<Objects, AgentError> {
+    let api = sources::connect(&config.sources).await?;
     let mut objects = Objects::new(config.sources.len());
-    let mut events = sources::start(&config.sources);
+    let mut events = sources::start(config, facts, api.as_ref());
     let all = async {
         while !objects.complete() {
             let Some((source, event)) = events.recv().await else { return };
@@ -63,7 +64,7 @@ async fn read(config: &Config) -> Objects {
     };
     // Whatever is missing then stands among the Problems.
     let _ = tokio::time::timeout(PATIENCE, all).await;
-    objects
+    Ok(objects)
 }
 
 fn print(plan: &Plan, problems: &str) -> std::io::Result<()> {

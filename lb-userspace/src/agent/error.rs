@@ -8,6 +8,7 @@ use crate::dataplane::store::StoreError;
 use crate::dataplane::{DataplaneError, NetlinkError};
 use crate::l7::supervisor::SupervisorError;
 use crate::source::dir::DirError;
+use crate::source::kube::ApiError;
 
 /// Why an agent could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,9 @@ pub enum AgentError {
     /// A source, where none is waited for.
     #[error(transparent)]
     Source(#[from] DirError),
+    /// The API server of a cluster.
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// The layer 7 process.
     #[error("cannot start the front")]
     Front(#[from] SupervisorError),

@@ -86,7 +86,7 @@ impl State {
         dataplane: Dataplane,
         front: watch::Receiver<FrontStatus>,
     ) -> Self {
-        let sources = config.sources.iter().map(|path| (format!("dir:{}", path.display()), false)).collect();
+        let sources = config.sources.iter().map(|source| (source.to_string(), false)).collect();
         Self {
             metrics,
             pin_path: config.pin_path.clone(),

@@ -13,6 +13,9 @@ pub struct AgentArgs {
     /// Where Services, Ingresses and the rest come from: dir:PATH, or kube; repeatable
     #[arg(long, value_name = "SOURCE", required = true)]
     pub source: Vec<String>,
+    /// For --source kube: the file that names the API server and how to log in there [default: as a pod of the cluster]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
     /// External interface [default: those with a default route]; repeatable
     #[arg(long, value_name = "IF")]
     pub interface: Vec<String>,

@@ -3,18 +3,12 @@
 use crate::cli::AgentArgs;
 use crate::model::{IpFamily, ObjectRef, Problem, Severity};
 
-/// The source that is not built.
-pub(super) const KUBE: &str = "kube";
-
 /// Stable code of these Problems.
 pub(super) const CODE: &str = "not-yet";
 
 /// One Problem for each flag that is given and does nothing.
 pub(super) fn problems(args: &AgentArgs) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if args.source.iter().any(|source| source == KUBE) {
-        problems.push(problem("--source", KUBE, "the Kubernetes source", "dir:PATH"));
-    }
     for address in unused_snat_addresses(&args.snat_address) {
         problems.push(problem("--snat-address", &address, "more than one address of a family", "one of each family"));
     }

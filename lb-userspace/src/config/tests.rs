@@ -18,10 +18,14 @@ fn wrong(line: &str) -> String {
     config(&format!("--source dir:/m {line}")).expect_err("a mistake").to_string()
 }
 
+fn dir(path: &str) -> SourceChoice {
+    SourceChoice::Dir(path.into())
+}
+
 #[test]
 fn defaults_are_those_of_the_contract() {
     let config = right("");
-    assert_eq!(config.sources, [PathBuf::from("/m")]);
+    assert_eq!(config.sources, [dir("/m")]);
     assert!(config.interfaces.is_empty() && config.node_ips.is_empty() && config.nodeport_addresses.is_empty());
     assert_eq!((config.snat_ports, config.snat_address4, config.snat_address6), ((15_000, 29_999), None, None));
     assert_eq!((config.fwmark, config.table, config.xdp), (0x2000, 0x7765, XdpPolicy::Auto));
@@ -40,7 +44,7 @@ fn defaults_are_those_of_the_contract() {
 fn every_flag_is_read() {
     type Check = fn(&Config) -> bool;
     let table: &[(&str, Check)] = &[
-        ("--source dir:b", |c| c.sources == [PathBuf::from("/m"), PathBuf::from("b")]),
+        ("--source dir:b", |c| c.sources == [dir("/m"), dir("b")]),
         ("--interface eth0 --interface eth1", |c| c.interfaces == ["eth0", "eth1"]),
         ("--xdp native", |c| c.xdp == XdpPolicy::Native),
         ("--xdp off", |c| c.xdp == XdpPolicy::Off),
@@ -151,11 +155,17 @@ fn all_mistakes_are_told_at_once() {
 }
 
 #[test]
-fn the_kubernetes_source_alone_is_a_mistake_and_beside_another_an_info() {
-    assert!(config("--source kube").is_err());
-    let config = right("--source kube");
-    assert_eq!(config.sources.len(), 1);
-    assert_eq!(config.not_yet.len(), 1);
+fn the_kubernetes_source_is_the_cluster_or_a_kubeconfig_and_only_once() {
+    let sources = |line: &str| config(line).expect("no mistake").sources;
+    assert_eq!(sources("--source kube"), [SourceChoice::Kube { kubeconfig: None }]);
+    let file = SourceChoice::Kube { kubeconfig: Some("/k".into()) };
+    assert_eq!(sources("--source dir:/m --source kube --kubeconfig /k"), [dir("/m"), file.clone()]);
+    assert_eq!(
+        (file.to_string(), sources("--source kube")[0].to_string()),
+        ("kube:/k".into(), "kube:in-cluster".into())
+    );
+    assert!(wrong("--source kube --source kube").contains("only once"));
+    assert!(wrong("--kubeconfig /k").contains("--source kube beside it"));
 }
 
 #[test]

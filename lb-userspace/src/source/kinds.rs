@@ -16,7 +16,7 @@ mod pod;
 mod secret;
 mod service;
 
-pub use cluster::{ConfigMap, Namespace, Node, NodeSpec};
+pub use cluster::{ConfigMap, Namespace, Node, NodeAddress, NodeSpec, NodeStatus};
 pub use endpoints::{
     Endpoint, EndpointAddress, EndpointConditions, EndpointPort, EndpointSlice, EndpointSubset, Endpoints,
     ObjectReference, SERVICE_NAME_LABEL,

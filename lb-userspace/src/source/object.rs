@@ -87,6 +87,11 @@ impl Kind {
         }
     }
 
+    /// The kind of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        super::parse::KINDS.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// Its objects live in namespaces.
     pub const fn is_namespaced(self) -> bool {
         !matches!(self, Kind::Node | Kind::IngressClass | Kind::Namespace)

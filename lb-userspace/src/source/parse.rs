@@ -14,7 +14,9 @@ use crate::model::{ObjectRef, Problem, name};
 
 mod recognise;
 
-use recognise::{Recognised, recognise, versions};
+use recognise::{Recognised, recognise};
+
+pub(super) use recognise::{KINDS, versions};
 
 /// How deep lists may hold lists.
 const MAX_LIST_DEPTH: usize = 4;
@@ -39,6 +41,11 @@ pub fn parse(file: &Arc<Path>, text: &[u8]) -> Parsed {
         ),
     }
     reader.parsed
+}
+
+/// Reads one object that an API sent, as one of a file is read.
+pub fn object(kind: Kind, types: &TypeMeta, document: &Node) -> Result<Body, Problem> {
+    body(kind, types, document).map_err(|(code, error)| field_problem(code, &reference(kind, document), error))
 }
 
 fn decode(text: &[u8]) -> Result<Vec<Node>, yaml::YamlError> {

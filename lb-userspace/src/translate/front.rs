@@ -43,7 +43,7 @@ pub(super) fn listener(
 }
 
 /// Every label that the Service selects is one of the front's.
-fn selects_front(object: &Service, settings: &Settings) -> bool {
+pub(super) fn selects_front(object: &Service, settings: &Settings) -> bool {
     let has = |(key, value): (&String, &String)| settings.front_labels.iter().any(|(k, v)| (k, v) == (key, value));
     !object.spec.selector.is_empty() && object.spec.selector.iter().all(has)
 }

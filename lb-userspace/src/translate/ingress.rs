@@ -25,7 +25,7 @@ mod tls;
 
 use backend::Lookup;
 use canary::Mains;
-use class::Classes;
+pub(super) use class::Classes;
 use hosts::Hosts;
 use rewrite::Rewriting;
 use tls::Certificates;

@@ -51,6 +51,9 @@ impl Control {
         problems.extend(problems::services_kept(outcome.kept, &self.objects.unread().collect::<Vec<_>>()));
         problems.extend(outcome.problems);
         self.sinks.publish(problems);
+        if let Some(cluster) = self.cluster.as_ref().filter(|_| self.objects.complete()) {
+            cluster.wish(self.statuses.wishes(&self.objects, &settings));
+        }
         self.state.publish(Picture::new(Arc::clone(&self.desired), outcome.compiled));
         self.report_readiness();
         tracing::debug!(writes = outcome.writes, took = ?clock::since(begun), "pass");
@@ -139,7 +142,7 @@ impl Control {
     fn incomplete(&self) -> impl Iterator<Item = String> {
         let sources = self.config.sources.iter().enumerate();
         let incomplete = sources.filter(|(index, _)| !self.objects.source_complete(*index));
-        incomplete.map(|(_, path)| format!("dir:{}", path.display()))
+        incomplete.map(|(_, source)| source.to_string())
     }
 
     /// Tells the service manager the first time that nothing is missing.

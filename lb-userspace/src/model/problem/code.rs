@@ -145,6 +145,12 @@ pub const NOT_YET: &str = "not-yet";
 pub const FRONT_PORT_TAKEN: &str = "front-port-taken";
 /// A source has not delivered a complete picture in time.
 pub const SOURCE_INCOMPLETE: &str = "source-incomplete";
+/// The API server does not answer; what it last said stays in force.
+pub const API_UNREACHABLE: &str = "api-unreachable";
+/// The API server does not let us read or write what we have to.
+pub const API_FORBIDDEN: &str = "api-forbidden";
+/// The API server refuses a request for another reason.
+pub const API_REFUSED: &str = "api-refused";
 /// Services found in the maps at start are kept, because a file that may ask for them was never read well.
 pub const SERVICES_KEPT: &str = "services-kept";
 /// Somebody else changed the maps; they are put right.

@@ -5,13 +5,14 @@
 
 use serde::Deserialize;
 
-use super::{IntOrString, Metadata};
+use super::{IntOrString, Metadata, ServiceStatus};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Ingress {
     pub metadata: Metadata,
     pub spec: IngressSpec,
+    pub status: ServiceStatus,
     /// Written in a v1beta1 form, where `pathType` may be left out. Set by the reader.
     #[serde(skip)]
     pub beta: bool,

@@ -14,7 +14,7 @@ pub(super) enum Recognised {
 }
 
 /// Every kind that is read.
-pub(super) const KINDS: [Kind; 10] = [
+pub(in crate::source) const KINDS: [Kind; 10] = [
     Kind::Service,
     Kind::EndpointSlice,
     Kind::Endpoints,
@@ -27,8 +27,8 @@ pub(super) const KINDS: [Kind; 10] = [
     Kind::Namespace,
 ];
 
-/// The versions under which a kind is read.
-pub(super) fn versions(kind: Kind) -> &'static [&'static str] {
+/// The versions under which a kind is read, the newest first.
+pub(in crate::source) fn versions(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::EndpointSlice => &["discovery.k8s.io/v1", "discovery.k8s.io/v1beta1"],
         Kind::Ingress => &["networking.k8s.io/v1", "networking.k8s.io/v1beta1", "extensions/v1beta1"],
@@ -39,7 +39,7 @@ pub(super) fn versions(kind: Kind) -> &'static [&'static str] {
 
 /// Looks a kind up.
 pub(super) fn recognise(types: &TypeMeta) -> Recognised {
-    let Some(kind) = KINDS.into_iter().find(|kind| kind.as_str() == types.kind) else { return Recognised::Other };
+    let Some(kind) = Kind::from_name(&types.kind) else { return Recognised::Other };
     if versions(kind).contains(&types.api_version.as_str()) {
         return Recognised::Kind(kind);
     }

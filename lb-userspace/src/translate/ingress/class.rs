@@ -19,7 +19,7 @@ const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 const DEFAULT_ANNOTATION: &str = "ingressclass.kubernetes.io/is-default-class";
 
 /// The classes that are ours.
-pub(super) struct Classes<'a> {
+pub(in crate::translate) struct Classes<'a> {
     names: BTreeSet<&'a str>,
     classless: bool,
 }
@@ -27,7 +27,7 @@ pub(super) struct Classes<'a> {
 impl<'a> Classes<'a> {
     /// From the flags and the IngressClass objects. Without `--ingress-class`, Ingresses without a class are ours unless
     /// the cluster's default class belongs to another controller: manifests that name no class must just work.
-    pub(super) fn new(objects: &'a Objects, settings: &'a Settings) -> Self {
+    pub(in crate::translate) fn new(objects: &'a Objects, settings: &'a Settings) -> Self {
         let own = settings.ingress_class.as_deref().unwrap_or(DEFAULT_CLASS);
         let mut names = BTreeSet::from([own]);
         let (mut default_is_ours, mut default_is_foreign) = (false, false);
@@ -45,7 +45,7 @@ impl<'a> Classes<'a> {
     }
 
     /// Whether to serve an Ingress; one of another class gets an info Problem.
-    pub(super) fn serve(&self, ingress: &Ingress, problems: &mut Vec<Problem>) -> bool {
+    pub(in crate::translate) fn serve(&self, ingress: &Ingress, problems: &mut Vec<Problem>) -> bool {
         let annotation = ingress.metadata.annotations.get(CLASS_ANNOTATION);
         let (field, class) = match (annotation, &ingress.spec.ingress_class_name) {
             (Some(class), _) => (format!("metadata.annotations[{CLASS_ANNOTATION}]"), class),
