@@ -11,6 +11,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use super::mirror::Tee;
 use super::pool::Lease;
 use super::record::Record;
 
@@ -74,6 +75,10 @@ impl Progress {
 #[derive(Debug)]
 pub struct RequestBody {
     inner: Option<Incoming>,
+    /// Instead of that, what is here already.
+    whole: Bytes,
+    /// Who sees it go by.
+    tee: Option<Rc<Tee>>,
     progress: Rc<Progress>,
 }
 
@@ -81,7 +86,18 @@ impl RequestBody {
     /// A body from a client; `None`: there is none.
     pub fn new(inner: Option<Incoming>, progress: Rc<Progress>) -> Self {
         progress.sent.set(inner.is_none());
-        RequestBody { inner, progress }
+        RequestBody { inner, whole: Bytes::new(), tee: None, progress }
+    }
+
+    /// A body that is here already.
+    pub fn whole(whole: Bytes) -> Self {
+        let progress = Rc::new(Progress::new(u64::MAX));
+        RequestBody { whole, ..Self::new(None, progress) }
+    }
+
+    /// Somebody collects it while it goes by.
+    pub fn seen_by(self, tee: Option<Rc<Tee>>) -> Self {
+        RequestBody { tee, ..self }
     }
 }
 
@@ -90,11 +106,20 @@ impl Body for RequestBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let Some(inner) = &mut self.inner else {
+            let whole = std::mem::take(&mut self.whole);
+            return Poll::Ready((!whole.is_empty()).then(|| Ok(Frame::data(whole))));
+        };
         let Poll::Ready(frame) = Pin::new(&mut *inner).poll_frame(cx) else { return Poll::Pending };
         let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
         let bytes = data.map_or(0, |data| data.len() as u64);
         let last = frame.is_none() || inner.is_end_stream();
+        if let Some(tee) = &self.tee {
+            data.into_iter().for_each(|data| tee.part(data));
+            if last && frame.as_ref().is_none_or(Result::is_ok) {
+                tee.end();
+            }
+        }
         self.progress.moved(bytes, last);
         if self.progress.is_too_large() {
             return Poll::Ready(Some(Err(BodyError::TooLarge)));
@@ -103,11 +128,11 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.inner.as_ref().map_or(self.whole.is_empty(), Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(self.whole.len() as u64), Body::size_hint)
     }
 }
 

@@ -2,17 +2,21 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use hyper::http::request::Parts;
 
 use super::balance::Cookie;
 use super::canary;
 use super::cookies;
+use super::forward::Ends;
 use super::names::NameError;
 use super::router::Upstream;
 use super::rules::Rule;
+use super::secure::Transport;
+use super::table::External;
 use super::worker::{View, Worker};
-use crate::model::filters::{Affinity, Balance};
+use crate::model::filters::{Affinity, Balance, TlsUse};
 
 /// The upstream of a request, and how its endpoints are chosen.
 #[derive(Clone, Copy, Debug)]
@@ -62,9 +66,38 @@ fn to_canary<'a>(
     Some(Destination { upstream, turn, balance, affinity })
 }
 
+/// What is spoken to the endpoints.
+pub fn transport(rule: &Rule, upstream: &Upstream, ends: &Ends) -> Transport {
+    let Some(backend) = rule.entry.filters.backend.as_deref() else { return Transport::PLAIN };
+    let secured = match backend.secure {
+        TlsUse::Never => false,
+        TlsUse::Always => true,
+        TlsUse::Alike => ends.is_secured(),
+    };
+    let tls = secured.then(|| {
+        let name = match (&backend.tls.name, &upstream.external) {
+            (Some(name), _) => name.as_str().into(),
+            (None, Some(External { host, .. })) => host.as_str().into(),
+            (None, None) => {
+                let (namespace, name) = rule.entry.service.split_once('/').unwrap_or(("", &rule.entry.service));
+                format!("{name}.{namespace}.svc").into()
+            }
+        };
+        (Arc::clone(&backend.tls), name)
+    });
+    Transport { http2: backend.http2, tls }
+}
+
 /// The endpoints of an upstream that stands for a name.
 pub async fn resolve(worker: &Rc<Worker>, host: &str, port: u16) -> Result<Vec<SocketAddr>, NameError> {
-    let found = worker.names.find(host).await.and_then(|addresses| {
+    let found = find(worker, host, port).await;
+    worker.note_name(host, found.as_ref().err().copied());
+    found
+}
+
+/// The addresses behind a name.
+pub async fn find(worker: &Rc<Worker>, host: &str, port: u16) -> Result<Vec<SocketAddr>, NameError> {
+    worker.names.find(host).await.and_then(|addresses| {
         let mut endpoints: Vec<_> = addresses
             .iter()
             .filter(|address| worker.limits.local_names || !is_of_node(**address))
@@ -73,9 +106,7 @@ pub async fn resolve(worker: &Rc<Worker>, host: &str, port: u16) -> Result<Vec<S
         endpoints.sort_unstable();
         endpoints.dedup();
         if endpoints.is_empty() { Err(NameError::NoAddress) } else { Ok(endpoints) }
-    });
-    worker.note_name(host, found.as_ref().err().copied());
-    found
+    })
 }
 
 /// Addresses that mean something else on each node. Whoever may write a Service must not reach what listens there for the

@@ -15,11 +15,13 @@ use super::balance::Picker;
 use super::body::{Progress, RequestBody, ResponseBody};
 use super::filter::Outbound;
 use super::forward::{self, Follows};
-use super::pool::{ConnectError, Lease, Peer, Pool, Reuse};
+use super::mirror::{self, Copy, Tee};
+use super::pool::{ConnectError, Lease, Peer, Reuse};
 use super::proxy::Client;
 use super::record::Record;
 use super::retry::{Attempts, Failure};
 use super::rules::Rule;
+use super::secure::Transport;
 use super::tunnel;
 use super::worker::{Limits, Worker};
 use crate::model::filters::Proxying;
@@ -53,6 +55,9 @@ pub struct Exchange<'a> {
     target: Uri,
     outbound: Outbound,
     follows: Follows,
+    transport: Transport,
+    /// Who collects the body for a copy of the request.
+    tee: Option<Rc<Tee>>,
     limits: Times,
     attempts: Attempts<'a>,
     /// There is an endpoint that has not been tried.
@@ -128,6 +133,8 @@ impl<'a> Exchange<'a> {
             target,
             outbound,
             follows,
+            transport: Transport::PLAIN,
+            tee: None,
             limits,
             attempts,
             has_more: false,
@@ -135,6 +142,22 @@ impl<'a> Exchange<'a> {
             unsent: Some(Unsent::Body(body)),
             repeatable,
         }
+    }
+
+    /// What is spoken to endpoints; there is no WebSocket over HTTP/2 to them.
+    pub fn over(mut self, transport: Transport) -> Self {
+        if transport.http2 && self.follows == Follows::WebSocket {
+            self.follows = Follows::Known;
+        }
+        self.transport = transport;
+        self
+    }
+
+    /// A copy of the request goes elsewhere.
+    pub fn copied(mut self, copy: Option<(Copy, bool)>) -> Self {
+        let has_body = matches!(&self.unsent, Some(Unsent::Body(body)) if !body.is_end_stream());
+        self.tee = copy.and_then(|(copy, with_body)| mirror::send(self.worker, copy, with_body && has_body));
+        self
     }
 
     /// Tries one endpoint after the other.
@@ -173,12 +196,12 @@ impl<'a> Exchange<'a> {
                 Err(Broken::Sent) => return self.broken(peer),
             }
         }
-        match Pool::connect(peer, self.limits.connect).await {
+        match self.worker.pool.connect(peer, &self.transport, self.limits.connect).await {
             Err(error) => {
                 peer.health.unreachable(self.worker.limits.avoid, Instant::now());
                 let failure = match error {
                     ConnectError::Timeout(_) => Failure::Timeout,
-                    ConnectError::Io(_) | ConnectError::Broken(_) => Failure::Error,
+                    ConnectError::Io(_) | ConnectError::Broken(_) | ConnectError::Tls(_) => Failure::Error,
                 };
                 self.unreachable(failure)
             }
@@ -197,10 +220,10 @@ impl<'a> Exchange<'a> {
     /// closed: the runtime looks at its sockets before a task that yields goes on.
     async fn idle(&self, peer: &Rc<Peer>) -> Option<Lease> {
         if self.repeatable {
-            return peer.take(Reuse::Any);
+            return peer.take(&self.transport, Reuse::Any);
         }
         loop {
-            let lease = peer.take(Reuse::Proven)?;
+            let lease = peer.take(&self.transport, Reuse::Proven)?;
             tokio::task::yield_now().await;
             if lease.sender.is_ready() {
                 return Some(lease);
@@ -258,7 +281,7 @@ impl<'a> Exchange<'a> {
         let request = self.request().ok_or(Broken::Sent)?;
         self.progress.start();
         let started = Instant::now();
-        let mut answer = std::pin::pin!(lease.sender.try_send_request(request));
+        let mut answer = std::pin::pin!(lease.sender.send(request));
         let result = loop {
             tokio::select! {
                 biased;
@@ -291,9 +314,12 @@ impl<'a> Exchange<'a> {
             None if self.repeatable => None,
             None => return None,
         };
-        let request =
+        let mut request =
             forward::request(&self.head, self.target.clone(), self.follows, &self.client.ends, &self.outbound);
-        Some(request.map(|()| RequestBody::new(body, Rc::clone(&self.progress))))
+        if self.transport.http2 {
+            forward::for_http2(&mut request, self.transport.tls.is_some(), &self.head);
+        }
+        Some(request.map(|()| RequestBody::new(body, Rc::clone(&self.progress)).seen_by(self.tee.clone())))
     }
 
     /// Checks an answer; a connection that gave a doubtful one is not used again.

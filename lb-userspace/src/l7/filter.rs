@@ -19,6 +19,7 @@ mod basic;
 mod cors;
 mod headers;
 mod limits;
+mod mirror;
 mod secure;
 mod variables;
 
@@ -26,6 +27,7 @@ pub use balance::{set_cookie, ties};
 use cors::Allowed;
 use headers::Inbound;
 pub use headers::Outbound;
+pub use mirror::copy;
 pub use variables::Seen;
 
 /// What filters do with the answer, whoever gives it.
@@ -113,6 +115,8 @@ pub async fn before(
         balance: _,
         retry: _,
         canary: _,
+        backend: _,
+        mirror: _,
     } = &*rule.entry.filters;
     if let Some(why) = closed {
         return Err(Answer::closed(&rule.entry, why));

@@ -11,6 +11,7 @@ use hyper::header::{
     TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
+use hyper::http::uri::{Authority, Scheme};
 use hyper::{Request, Uri, Version};
 
 use super::filter::Outbound;
@@ -154,6 +155,24 @@ pub fn request(head: &Parts, target: Uri, follows: Follows, ends: &Ends, outboun
     *request.uri_mut() = target;
     *request.headers_mut() = headers;
     request
+}
+
+/// The same head in HTTP/2 (RFC 9113 section 8.2.2): no header that concerns a connection, and the Host in the target. gRPC
+/// wants to hear that trailers are understood.
+pub fn for_http2(request: &mut Request<()>, secured: bool, head: &Parts) {
+    let authority = request.headers_mut().remove(HOST);
+    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
+        request.headers_mut().remove(name);
+    }
+    if head.headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+        request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
+    }
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(if secured { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.authority = authority.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    // A host that can stand in a request can stand in its target.
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    *request.version_mut() = Version::HTTP_2;
 }
 
 /// HTTP/1.0 may leave the Host out; the backend is spoken to in 1.1 and needs one (RFC 9112 section 3.3).

@@ -97,7 +97,7 @@ fn builder(streams: u32) -> http2::Builder<Local> {
 
 /// Runs what hyper wants to run on the worker's own thread.
 #[derive(Clone, Copy, Debug)]
-struct Local;
+pub(super) struct Local;
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
     fn execute(&self, future: F) {

@@ -1,5 +1,6 @@
 //! Endpoints as one worker knows them, and its idle connections to them: nothing here is shared between cores.
 
+mod connect;
 mod health;
 mod latency;
 mod life;
@@ -11,18 +12,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::body::RequestBody;
+use super::secure::{Connectors, Transport};
 use crate::model::settings::UpstreamSettings;
+pub use connect::Sender;
 use life::Life;
 pub use peer::{Peer, Reuse};
-
-/// Sends requests on one connection.
-pub type Sender = http1::SendRequest<RequestBody>;
 
 /// Endpoints that are in no table any more are remembered for so long after their last use: names may still lead there.
 const FORGOTTEN: Duration = Duration::from_secs(120);
@@ -33,12 +29,14 @@ pub struct Pool {
     peers: RefCell<HashMap<SocketAddr, Rc<Peer>>>,
     /// How connections are kept; what all peers look at.
     kept: Rc<Cell<UpstreamSettings>>,
+    /// Settings of TLS.
+    connectors: Connectors,
 }
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Refused, unreachable, or out of sockets.
+    /// Refused, unreachable, out of sockets, or not to be trusted.
     #[error("no connection")]
     Io(#[from] std::io::Error),
     /// Nobody answered.
@@ -47,6 +45,9 @@ pub enum ConnectError {
     /// The connection broke at once.
     #[error("the connection broke")]
     Broken(#[from] hyper::Error),
+    /// The settings of TLS cannot be used.
+    #[error("TLS cannot be spoken")]
+    Tls(#[from] rustls::Error),
 }
 
 /// A connection in use; it goes back to its endpoint's idle ones if it is given back.
@@ -54,6 +55,7 @@ pub enum ConnectError {
 pub struct Lease {
     /// The connection.
     pub sender: Sender,
+    transport: Transport,
     load: peer::Load,
     life: Life,
 }
@@ -66,9 +68,10 @@ impl Lease {
 
     /// Gives back a connection whose answer was read to its end.
     pub fn give_back(self) {
-        let Lease { sender, load, life } = self;
-        if !sender.is_closed() {
-            load.peer().keep(sender, life.older());
+        let Lease { sender, transport, load, life } = self;
+        // Others share one that takes several at once; it is kept already.
+        if !sender.is_closed() && sender.share().is_none() {
+            load.peer().keep(sender, transport, life.older());
         }
     }
 }
@@ -83,17 +86,6 @@ impl Pool {
     pub fn peer(&self, endpoint: SocketAddr) -> Rc<Peer> {
         let mut peers = self.peers.borrow_mut();
         Rc::clone(peers.entry(endpoint).or_insert_with(|| Rc::new(Peer::new(endpoint, Rc::clone(&self.kept)))))
-    }
-
-    /// Opens a connection and starts to drive it.
-    pub async fn connect(peer: &Rc<Peer>, limit: Duration) -> Result<Lease, ConnectError> {
-        let load = peer::Load::new(peer);
-        let stream = timeout(limit, TcpStream::connect(peer.endpoint)).await??;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // An error here reaches whoever waits for the answer.
-        tokio::task::spawn_local(async move { drop(connection.with_upgrades().await) });
-        Ok(Lease { sender, load, life: Life::new() })
     }
 
     /// Closes what is idle for long, closed by the other side, or leads to an endpoint that is not wanted any more;

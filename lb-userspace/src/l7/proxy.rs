@@ -133,11 +133,14 @@ async fn forward(
             named.as_deref().map_err(|error| Answer::unresolved(&rule.entry, host, *error))?
         }
     };
+    let mirror = rule.entry.filters.mirror.as_deref();
+    let copy = mirror.and_then(|mirror| filter::copy(mirror, rule, &head, &client.ends, &outbound));
+    let transport = destination::transport(rule, upstream, &client.ends);
     let ties = balance.map(|balance| filter::ties(balance, affinity, rule, &head, &client.ends)).unwrap_or_default();
     let endpoints = Endpoints { addresses, weights: upstream.weights.as_deref(), pool: &worker.pool };
     let sticky = affinity.map(|affinity| Sticky::new(affinity, ties.cookie, &upstream.name, worker.random()));
     let mut picker = Picker::new(endpoints, balance, ties.hash, sticky, turn);
-    let mut exchange = Exchange::new(worker, client, rule, head, body, target, outbound);
+    let mut exchange = Exchange::new(worker, client, rule, head, body, target, outbound).over(transport).copied(copy);
     let result = exchange.run(&mut picker, record).await;
     if let (Some(affinity), Some(value), Ok(_)) = (affinity, picker.tell(), &result)
         && let Some(cookie) = filter::set_cookie(

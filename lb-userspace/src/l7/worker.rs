@@ -112,6 +112,8 @@ pub struct Worker {
     pub budget: Budget,
     /// Names outside of the cluster.
     pub names: Rc<Names>,
+    /// Held by each copy of a request that is on its way.
+    pub copies: Rc<()>,
     /// Its end of the access log.
     pub log: RefCell<Log>,
     /// What it counts.
@@ -145,6 +147,7 @@ impl Worker {
             verifier: Verifier::default(),
             pool: Pool::default(),
             budget: Budget::default(),
+            copies: Rc::default(),
             names: Rc::new(Names::new(limits.name_servers.into_iter().flatten().collect())),
             log: RefCell::new(log),
             counters: SharedCounters(shared),

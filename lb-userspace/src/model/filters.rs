@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 
 mod access;
 mod auth;
+mod backend;
 mod balance;
 mod canary;
 mod cors;
 mod headers;
 mod limits;
+mod mirror;
 mod proxying;
 mod redirect;
 mod retry;
@@ -18,11 +20,13 @@ mod template;
 
 pub use access::Access;
 pub use auth::BasicAuth;
+pub use backend::{Backend, BackendTls, TlsUse};
 pub use balance::{Affinity, Algorithm, Balance, HashBy, SameSite};
 pub use canary::{Canary, ServicePort};
 pub use cors::{Cors, Origin};
 pub use headers::{Headers, Replace};
 pub use limits::{GlobalLimit, RequestLimits};
+pub use mirror::Mirror;
 pub use proxying::Proxying;
 pub use redirect::Redirect;
 pub use retry::Retry;
@@ -59,6 +63,10 @@ pub struct Filters {
     pub balance: Option<Box<Balance>>,
     /// When another endpoint is tried.
     pub retry: Option<Box<Retry>>,
+    /// What is spoken to backends.
+    pub backend: Option<Box<Backend>>,
+    /// Copies of requests go elsewhere.
+    pub mirror: Option<Box<Mirror>>,
     /// A part of the requests goes elsewhere.
     pub canary: Option<Box<Canary>>,
 }
@@ -79,6 +87,8 @@ impl Filters {
         labels.extend(self.cors.as_ref().map(|_| "cors".to_owned()));
         labels.extend(self.balance.as_ref().map(|balance| balance.label()));
         labels.extend(self.retry.as_ref().map(|_| "next-upstream".to_owned()));
+        labels.extend(self.backend.as_ref().map(|backend| backend.label()));
+        labels.extend(self.mirror.as_ref().map(|mirror| format!("mirror {}", mirror.target)));
         labels.extend(self.canary.as_ref().map(|canary| canary.label()));
         labels
     }

@@ -5,6 +5,7 @@
 
 mod access;
 mod affinity;
+mod backends;
 mod balancing;
 mod basic;
 mod canary;
@@ -16,10 +17,12 @@ mod external;
 mod harness;
 mod headers;
 mod limits;
+mod mirror;
 mod pod;
 mod proxying;
 mod redirects;
 mod retries;
 mod secure;
+mod secure_pod;
 mod secured;
 mod tls;

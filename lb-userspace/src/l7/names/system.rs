@@ -27,7 +27,7 @@ impl System {
                     system.servers.extend(server.map(|server| SocketAddr::new(server, 53)));
                 }
                 Some("search" | "domain") => {
-                    system.search = words.map(|word| word.trim_matches('.').to_owned()).collect()
+                    system.search = words.map(|word| word.trim_matches('.').to_owned()).collect();
                 }
                 Some("options") => words.for_each(|word| system.option(word)),
                 _ => {}

@@ -11,6 +11,7 @@ use super::health::Health;
 use super::latency::Latency;
 use super::life::{Life, most_idle};
 use super::{Lease, Sender};
+use crate::l7::secure::Transport;
 use crate::model::settings::UpstreamSettings;
 
 /// A request that must not be sent twice uses only a connection that was used so recently: some servers close after 2 s.
@@ -39,6 +40,8 @@ pub struct Peer {
     /// When the worker got to know it.
     pub since: Instant,
     idle: RefCell<Vec<Idle>>,
+    /// Connections that take several requests at once.
+    shared: RefCell<Vec<Idle>>,
     in_flight: Cell<u32>,
     used: Cell<Instant>,
     /// It has been seen to keep connections after an answer.
@@ -50,6 +53,7 @@ pub struct Peer {
 #[derive(Debug)]
 struct Idle {
     sender: Sender,
+    transport: Transport,
     since: Instant,
     life: Life,
 }
@@ -63,6 +67,7 @@ impl Peer {
             latency: Latency::new(now),
             since: now,
             idle: RefCell::default(),
+            shared: RefCell::default(),
             in_flight: Cell::new(0),
             used: Cell::new(now),
             keeps: Cell::new(false),
@@ -85,23 +90,27 @@ impl Peer {
     }
 
     /// An idle connection that looks alive; the one that was used last.
-    pub fn take(self: &Rc<Self>, reuse: Reuse) -> Option<Lease> {
+    pub fn take(self: &Rc<Self>, transport: &Transport, reuse: Reuse) -> Option<Lease> {
+        if transport.http2 {
+            return self.take_shared(transport);
+        }
         let now = Instant::now();
         let mut idle = self.idle.borrow_mut();
         if reuse == Reuse::Proven && !self.proves_to_keep(&idle, now) {
             return None;
         }
         let kept = self.kept.get();
-        while let Some(Idle { sender, since, life }) = idle.pop() {
+        while let Some(at) = idle.iter().rposition(|one| one.transport == *transport) {
+            let Idle { sender, transport, since, life } = idle.remove(at);
             let age = now.duration_since(since);
             if !sender.is_ready() {
                 self.keeps.set(self.keeps.get() && age > FRESH);
             } else if reuse == Reuse::Proven && age > FRESH {
                 // The ones below are older still.
-                idle.push(Idle { sender, since, life });
+                idle.insert(at, Idle { sender, transport, since, life });
                 return None;
             } else if life.goes_on(since, now, &kept) {
-                return Some(Lease { sender, load: Load::new(self), life });
+                return Some(Lease { sender, transport, load: Load::new(self), life });
             }
         }
         None
@@ -116,18 +125,37 @@ impl Peer {
         self.keeps.get()
     }
 
-    pub(super) fn keep(&self, sender: Sender, life: Life) {
+    /// A connection that takes several requests at once; what is closed is forgotten.
+    fn take_shared(self: &Rc<Self>, transport: &Transport) -> Option<Lease> {
+        let mut shared = self.shared.borrow_mut();
+        shared.retain(|one| !one.sender.is_closed());
+        let found = shared.iter().find(|one| one.transport == *transport)?;
+        let (sender, life) = (found.sender.share()?, found.life);
+        Some(Lease { sender, transport: transport.clone(), load: Load::new(self), life })
+    }
+
+    /// Others may use this connection at the same time.
+    pub(super) fn share(&self, sender: Sender, transport: &Transport, life: Life) {
+        let since = Instant::now();
+        self.shared.borrow_mut().push(Idle { sender, transport: transport.clone(), since, life });
+    }
+
+    pub(super) fn keep(&self, sender: Sender, transport: Transport, life: Life) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < most_idle(&self.kept.get()) {
-            idle.push(Idle { sender, since: Instant::now(), life });
+            idle.push(Idle { sender, transport, since: Instant::now(), life });
         }
     }
 
     pub(super) fn sweep(&self, wanted: bool, now: Instant) {
+        let settings = self.kept.get();
+        // One that has something to do is not idle; requests that are on a connection keep it when it is forgotten here.
+        let since = if self.in_flight.get() > 0 { now } else { self.used.get() };
+        let stays = |one: &Idle| wanted && !one.sender.is_closed() && one.life.goes_on(since, now, &settings);
+        self.shared.borrow_mut().retain(stays);
         let mut idle = self.idle.borrow_mut();
         self.proves_to_keep(&idle, now);
-        let kept = self.kept.get();
-        idle.retain(|one| wanted && !one.sender.is_closed() && one.life.goes_on(one.since, now, &kept));
+        idle.retain(|one| wanted && !one.sender.is_closed() && one.life.goes_on(one.since, now, &settings));
     }
 }
 

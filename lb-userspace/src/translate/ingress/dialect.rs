@@ -19,6 +19,7 @@ use crate::translate::configmap::Read;
 
 mod access;
 mod affinity;
+mod backend;
 mod balance;
 mod basic;
 mod canary;
@@ -27,6 +28,7 @@ mod cors;
 mod headers;
 mod later;
 mod limits;
+mod mirror;
 mod proxying;
 mod redirects;
 mod refused;
@@ -93,12 +95,15 @@ pub(in crate::translate) struct Asked {
     canaries: canary::Canaries,
     secure: secure::Redirect,
     clients: secure::Clients,
+    speaking: backend::Speaking,
+    mirroring: mirror::Mirroring,
 }
 
 impl Asked {
     fn into_filters(self, context: &mut Context<'_>) -> Filters {
         let basic = self.basic.auth(context);
         let balance = self.balancing.balance(context);
+        let backend = self.speaking.backend(context);
         let canary = self.canaries.canary(balance.as_deref());
         let client = self.clients.certificate(context);
         Filters {
@@ -116,6 +121,8 @@ impl Asked {
             balance,
             retry: self.retries.retry(),
             canary,
+            backend,
+            mirror: self.mirroring.mirror(),
         }
     }
 }
@@ -135,6 +142,8 @@ pub(in crate::translate) fn all() -> impl Iterator<Item = (&'static str, &'stati
         retries::ANNOTATIONS,
         canary::ANNOTATIONS,
         secure::ANNOTATIONS,
+        backend::ANNOTATIONS,
+        mirror::ANNOTATIONS,
         refused::ANNOTATIONS,
         later::ANNOTATIONS,
     ];

@@ -31,7 +31,7 @@ fn service() -> impl Strategy<Value = String> {
     (head, prop::collection::vec(port, 0..4)).prop_map(|((name, kind, cluster, external, label, age), ports)| {
         format!(
             "{{apiVersion: v1, kind: Service, metadata: {{name: {name}, creationTimestamp: '202{age}-01-01T00:00:00Z'}}, \
-             spec: {{type: {kind}, clusterIP: '{cluster}', externalIPs: ['{external}'], ports: [{}], \
+             spec: {{type: {kind}, externalName: '{label}', clusterIP: '{cluster}', externalIPs: ['{external}'], ports: [{}], \
              selector: {{app.kubernetes.io/name: '{label}'}}}}, \
              status: {{loadBalancer: {{ingress: [{{ip: '{external}'}}]}}}}}}",
             ports.join(", ")
@@ -112,7 +112,10 @@ proptest! {
         let (desired, problems) = translate(&store(objects), &Settings::default());
         for route in desired.routes.values() {
             match &route.backend.resolved {
-                Some(key) => prop_assert!(desired.services.contains_key(key)),
+                Some(key) => {
+                    let alias = (key.namespace.clone(), key.name.clone());
+                    prop_assert!(desired.services.contains_key(key) || desired.externals.contains_key(&alias));
+                }
                 None => {
                     prop_assert!(route.problem.is_some());
                     prop_assert!(problems.iter().any(|problem| problem.object.kind.as_deref() == Some("Ingress")));
