@@ -34,7 +34,7 @@ pub struct Secured {
 #[derive(Debug)]
 pub enum Accepted {
     /// TLS ends here.
-    Secured(Secured),
+    Secured(Box<Secured>),
     /// It goes on as it is to an upstream.
     Passed {
         /// The connection.
@@ -63,7 +63,7 @@ pub async fn accept(server: &Server, stream: TcpStream) -> io::Result<Accepted> 
     let (_, connection) = stream.get_ref();
     let is_h2 = connection.alpn_protocol() == Some(H2);
     let client = judge.map(|judge| judge.judge(connection.peer_certificates()));
-    Ok(Accepted::Secured(Secured { is_h2, session: Rc::new(Session { server_name, client }), stream }))
+    Ok(Accepted::Secured(Box::new(Secured { is_h2, session: Rc::new(Session { server_name, client }), stream })))
 }
 
 /// Reads the ClientHello.
