@@ -17,7 +17,7 @@ mod subject;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tokio::sync::mpsc::{Sender, channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -58,11 +58,14 @@ struct Follower {
     watches: BTreeMap<WatchId, AbortHandle>,
     /// Those that do not end with a reference.
     always: BTreeSet<WatchId>,
-    news: (Sender<(WatchId, News)>, tokio::sync::mpsc::Receiver<(WatchId, News)>),
+    /// Where each watch tells its news, and where they arrive.
+    tell: Sender<(WatchId, News)>,
+    news: Receiver<(WatchId, News)>,
 }
 
 impl Follower {
     fn new(api: Api, wanted: &Wanted) -> Self {
+        let (tell, news) = channel(QUEUE);
         let mut follower = Follower {
             api,
             picture: Picture::default(),
@@ -70,7 +73,8 @@ impl Follower {
             outage: Outage::default(),
             watches: BTreeMap::new(),
             always: BTreeSet::new(),
-            news: channel(QUEUE),
+            tell,
+            news,
         };
         for subject in subject::always(wanted) {
             follower.always.insert(subject.id());
@@ -84,7 +88,7 @@ impl Follower {
         loop {
             let reminder = self.outage.next_reminder();
             let told = tokio::select! {
-                Some((id, news)) = self.news.1.recv() => self.take(&id, news),
+                Some((id, news)) = self.news.recv() => self.take(&id, news),
                 Ok(()) = reach.changed() => {
                     let failing = reach.borrow_and_update().clone();
                     self.outage.observe(failing, Instant::now());
@@ -132,7 +136,7 @@ impl Follower {
             return;
         }
         self.picture.expect(id.clone());
-        let task = tokio::spawn(follow::follow(self.api.clone(), subject, self.news.0.clone()));
+        let task = tokio::spawn(follow::follow(self.api.clone(), subject, self.tell.clone()));
         self.watches.insert(id, task.abort_handle());
     }
 

@@ -44,8 +44,9 @@ pub fn parse(file: &Arc<Path>, text: &[u8]) -> Parsed {
 }
 
 /// Reads one object that an API sent, as one of a file is read.
-pub fn object(kind: Kind, types: &TypeMeta, document: &Node) -> Result<Body, Problem> {
-    body(kind, types, document).map_err(|(code, error)| field_problem(code, &reference(kind, document), error))
+pub fn object(kind: Kind, types: &TypeMeta, document: &Node) -> Result<Body, Box<Problem>> {
+    let problem = |(code, error)| Box::new(field_problem(code, &reference(kind, document), error));
+    body(kind, types, document).map_err(problem)
 }
 
 fn decode(text: &[u8]) -> Result<Vec<Node>, yaml::YamlError> {

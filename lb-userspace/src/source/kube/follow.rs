@@ -55,7 +55,7 @@ pub(super) enum News {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
     pub(super) key: ObjectKey,
-    pub(super) read: Result<Option<Object>, Problem>,
+    pub(super) read: Result<Option<Object>, Box<Problem>>,
 }
 
 /// Nobody listens any more.

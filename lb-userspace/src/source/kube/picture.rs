@@ -94,7 +94,7 @@ impl Told {
                 object
             }
             Err(problem) => {
-                self.unreadable.insert(key.clone(), problem);
+                self.unreadable.insert(key.clone(), *problem);
                 // What was last read well stays in force.
                 self.objects.get(&key).cloned()
             }
@@ -126,7 +126,7 @@ impl Told {
             }
             Ok(None) => self.gone(&key),
             Err(problem) => {
-                self.unreadable.insert(key, problem);
+                self.unreadable.insert(key, *problem);
                 None
             }
         }
