@@ -11,6 +11,7 @@ pub mod answer;
 pub mod balance;
 pub mod body;
 pub mod canary;
+pub mod compress;
 pub mod connection;
 pub mod control;
 pub mod cookies;
@@ -42,12 +43,14 @@ pub mod router;
 pub mod rules;
 pub mod secure;
 pub mod settings;
+pub mod subrequest;
 pub mod supervisor;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls;
 pub mod tunnel;
+pub mod verdicts;
 pub mod verifier;
 pub mod worker;
 

@@ -2,12 +2,14 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::l7::router::upstream_name;
 use crate::l7::table::{External, RouteEntry, RouteTable};
 use crate::model::{
-    Backend, BackendState, DesiredState, IpFamily, PathMatch, Protocol, Route, Service, ServiceKey, Target,
+    Backend, BackendState, DesiredState, Frontend, FrontendKind, IpFamily, PathMatch, Protocol, Route, Service,
+    ServiceKey, Target,
 };
 
 /// The key in [`RouteTable::hosts`] of routes for any host.
@@ -51,7 +53,14 @@ fn order(path: &PathMatch) -> (u8, Reverse<usize>, &str, u8) {
 
 fn entry(route: &Route, desired: &DesiredState, table: &mut RouteTable) -> RouteEntry {
     let backend = &route.backend;
-    let upstream = backend.resolved.as_ref().and_then(|key| upstream_of(key, desired, table));
+    let by_ip = route.filters.service_upstream;
+    let upstream = backend.resolved.as_ref().and_then(|key| {
+        let address = desired.services.get(key).filter(|_| by_ip).and_then(cluster_ip);
+        address.map(|address| by_address(key, address, table)).or_else(|| upstream_of(key, desired, table))
+    });
+    for key in route.filters.services() {
+        upstream_of(key, desired, table);
+    }
     if let Some(to) = route.filters.canary.as_ref().and_then(|canary| canary.to.as_ref()) {
         let (namespace, name) = (to.namespace.clone(), to.name.clone());
         upstream_of(&ServiceKey { namespace, name, port: to.port, protocol: Protocol::Tcp }, desired, table);
@@ -78,14 +87,14 @@ fn upstream_of(key: &ServiceKey, desired: &DesiredState, table: &mut RouteTable)
         };
     }
     let host = desired.externals.get(&(key.namespace.clone(), key.name.clone()))?;
-    let name = format!("{}/{}:{}", key.namespace, key.name, key.port);
+    let name = upstream_name(key);
     table.upstreams.entry(name.clone()).or_default();
     table.external.insert(name.clone(), External { host: host.clone(), port: key.port });
     Some(name)
 }
 
 fn upstream(service: &Service, backends: &[Backend], table: &mut RouteTable) -> String {
-    let key = format!("{}/{}:{}", service.key.namespace, service.key.name, service.key.port);
+    let key = upstream_name(&service.key);
     if !table.upstreams.contains_key(&key) {
         let endpoints = endpoints(backends, &service.families);
         table.upstreams.insert(key.clone(), endpoints.keys().copied().collect());
@@ -95,6 +104,22 @@ fn upstream(service: &Service, backends: &[Backend], table: &mut RouteTable) -> 
         }
     }
     key
+}
+
+/// The Service's own address as its only endpoint: layer 4 does the rest.
+fn by_address(key: &ServiceKey, address: IpAddr, table: &mut RouteTable) -> String {
+    let name = format!("{}#clusterIP", upstream_name(key));
+    let endpoint = SocketAddr::new(address, key.port);
+    table.upstreams.entry(name.clone()).or_insert_with(|| Arc::from([endpoint]));
+    name
+}
+
+/// The cluster IP of the preferred family.
+fn cluster_ip(service: &Service) -> Option<IpAddr> {
+    let of_cluster = |frontend: &&Frontend| frontend.kind == FrontendKind::ClusterIP;
+    let addresses = || service.frontends.iter().filter(of_cluster).filter_map(|frontend| frontend.address);
+    let preferred = service.families.first();
+    addresses().find(|address| Some(&IpFamily::of(*address)) == preferred).or_else(|| addresses().next())
 }
 
 /// Active backends and their weights; the terminating ones if there is none, as in a ring. Sorted, each once.

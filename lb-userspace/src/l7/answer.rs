@@ -74,6 +74,29 @@ impl Answer {
         Answer { headers: vec![(WWW_AUTHENTICATE, challenge)], ..Self::new(status, format!("{status}\n")) }
     }
 
+    /// The client has to say who it is, in one of the ways that an authentication service names.
+    pub fn not_authenticated(challenges: &[HeaderValue]) -> Self {
+        let status = StatusCode::UNAUTHORIZED;
+        let headers = challenges.iter().map(|challenge| (WWW_AUTHENTICATE, challenge.clone())).collect();
+        Answer { headers, ..Self::new(status, format!("{status}\n")) }
+    }
+
+    /// Nobody can say whether the client may be served.
+    pub fn not_asked(entry: &RouteEntry, why: &str) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let why = Repeated(why);
+        let what =
+            format!("{status}\n\nIngress {}: its authentication service does not answer: {why}.\n", entry.ingress);
+        Self::new(status, what)
+    }
+
+    /// The authentication service says neither yes nor no.
+    pub fn bad_verdict(entry: &RouteEntry, found: u16) -> Self {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        let what = "its authentication service answers";
+        Self::new(status, format!("{status}\n\nIngress {}: {what} {found}.\n", entry.ingress))
+    }
+
     /// The client asks for more than it may.
     pub fn too_many(status: u16) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);

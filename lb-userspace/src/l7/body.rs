@@ -11,6 +11,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use super::compress::Encoder;
 use super::mirror::Tee;
 use super::pool::Lease;
 use super::record::Record;
@@ -24,6 +25,9 @@ pub enum BodyError {
     /// It is longer than the route takes.
     #[error("the body is too large")]
     TooLarge,
+    /// It cannot be compressed.
+    #[error("the body cannot be compressed")]
+    Coding(#[from] std::io::Error),
     /// Its sender stalled.
     #[error("no part of the body came in time")]
     Stalled,
@@ -174,6 +178,16 @@ impl Pace {
 enum Source {
     Text(Option<Bytes>),
     Relay(Relay),
+    Coded(Box<Coded>),
+}
+
+/// A body that is compressed on its way.
+#[derive(Debug)]
+struct Coded {
+    relay: Relay,
+    encoder: Encoder,
+    /// They follow the last piece.
+    trailers: Option<Frame<Bytes>>,
 }
 
 #[derive(Debug)]
@@ -202,6 +216,15 @@ impl ResponseBody {
         }
     }
 
+    /// Goes out compressed.
+    pub fn coded(self, encoder: Option<Encoder>) -> Self {
+        let source = match (self.source, encoder) {
+            (Source::Relay(relay), Some(encoder)) => Source::Coded(Box::new(Coded { relay, encoder, trailers: None })),
+            (source, _) => source,
+        };
+        ResponseBody { source, ..self }
+    }
+
     /// Goes out no faster than so many bytes per second, once so many have gone out.
     pub fn paced(self, pace: Option<(u64, u64)>) -> Self {
         let pace = pace.map(|(bytes_per_second, free)| Box::new(Pace { bytes_per_second, free, next: None }));
@@ -223,6 +246,7 @@ impl Body for ResponseBody {
                 Poll::Ready(text.take().filter(|text| !text.is_empty()).map(|text| Ok(Frame::data(text))))
             }
             Source::Relay(relay) => relay.poll_frame(cx),
+            Source::Coded(coded) => coded.poll_frame(cx),
         };
         match &frame {
             Poll::Ready(Some(Ok(frame))) => {
@@ -242,6 +266,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Text(text) => text.as_ref().is_none_or(Bytes::is_empty),
             Source::Relay(relay) => relay.inner.is_end_stream(),
+            Source::Coded(coded) => coded.encoder.is_finished() && coded.trailers.is_none(),
         }
     }
 
@@ -249,7 +274,37 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
             Source::Relay(relay) => relay.inner.size_hint(),
+            Source::Coded(_) => SizeHint::default(),
         }
+    }
+}
+
+impl Coded {
+    /// Where nothing more has come yet, what has come goes out: events must not wait for the next one.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        while !self.encoder.is_finished() {
+            let piece = match self.relay.poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => self.encoder.write(&data),
+                    Err(trailers) => {
+                        self.trailers = Some(trailers);
+                        self.encoder.finish()
+                    }
+                },
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(None) => self.encoder.finish(),
+                Poll::Pending => match self.encoder.flush() {
+                    Ok(piece) if piece.is_empty() => return Poll::Pending,
+                    flushed => flushed,
+                },
+            };
+            match piece {
+                Ok(piece) if piece.is_empty() => {}
+                Ok(piece) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
+                Err(error) => return Poll::Ready(Some(Err(error.into()))),
+            }
+        }
+        Poll::Ready(self.trailers.take().map(Ok))
     }
 }
 

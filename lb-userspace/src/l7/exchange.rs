@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::answer::Answer;
 use super::balance::Picker;
 use super::body::{Progress, RequestBody, ResponseBody};
+use super::compress::Encoder;
 use super::filter::Outbound;
 use super::forward::{self, Follows};
 use super::mirror::{self, Copy, Tee};
@@ -38,11 +39,17 @@ pub struct Relayed {
 
 impl Relayed {
     /// The answer as the client gets it.
-    pub fn into_response(self, record: Record, pace: Option<(u64, u64)>) -> Response<ResponseBody> {
+    pub fn into_response(
+        self,
+        record: Record,
+        encoder: Option<Encoder>,
+        pace: Option<(u64, u64)>,
+    ) -> Response<ResponseBody> {
         let (mut head, body) = self.response.into_parts();
         // hyper lowers it for clients that speak 1.0.
         head.version = Version::HTTP_11;
-        Response::from_parts(head, ResponseBody::relay(body, self.lease, self.stall, record).paced(pace))
+        let body = ResponseBody::relay(body, self.lease, self.stall, record).coded(encoder).paced(pace);
+        Response::from_parts(head, body)
     }
 }
 

@@ -1,8 +1,11 @@
 //! What filters make of a request before it is sent on, in the order of nginx's phases: redirects, limits, then access; and
 //! what they make of its answer.
 
+use std::rc::Rc;
+
+use hyper::StatusCode;
 use hyper::body::Body;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 use hyper::http::request::Parts;
 
 use super::answer::Answer;
@@ -17,6 +20,8 @@ mod access;
 mod balance;
 mod basic;
 mod cors;
+mod errors;
+mod external;
 mod headers;
 mod limits;
 mod mirror;
@@ -25,6 +30,7 @@ mod variables;
 
 pub use balance::{set_cookie, ties};
 use cors::Allowed;
+pub use errors::{PageRequest, stand_in};
 use headers::Inbound;
 pub use headers::Outbound;
 pub use mirror::copy;
@@ -37,6 +43,8 @@ pub struct After {
     headers: Option<Inbound>,
     /// What the front adds to every answer.
     everywhere: Vec<(HeaderName, HeaderValue)>,
+    /// Cookies of an authentication service; with errors too, if so.
+    cookies: (Vec<HeaderValue>, bool),
     /// Ends with the answer.
     flight: Option<Flight>,
     /// Bytes per second, and bytes before that holds.
@@ -71,7 +79,13 @@ impl After {
     }
 
     /// Changes the headers of an answer.
-    pub fn apply(&self, headers: &mut HeaderMap) {
+    pub fn apply(&self, status: StatusCode, headers: &mut HeaderMap) {
+        let (cookies, always) = &self.cookies;
+        // The statuses with which nginx adds headers.
+        let adds = *always || matches!(status.as_u16(), 200 | 201 | 204 | 206 | 301..=304 | 307 | 308);
+        for cookie in cookies.iter().filter(|_| adds) {
+            headers.append(SET_COOKIE, cookie.clone());
+        }
         for (name, value) in &self.everywhere {
             headers.insert(name, value.clone());
         }
@@ -96,7 +110,7 @@ pub async fn before(
     head: &Parts,
     body: &impl Body,
     ends: &Ends,
-    worker: &Worker,
+    worker: &Rc<Worker>,
     view: &View,
     after: &mut After,
 ) -> Result<Outbound, Answer> {
@@ -108,10 +122,14 @@ pub async fn before(
         client,
         access,
         basic,
+        external,
+        errors: _,
         cors,
         headers,
         limits,
         proxying,
+        logs: _,
+        service_upstream: _,
         balance: _,
         retry: _,
         canary: _,
@@ -151,17 +169,14 @@ pub async fn before(
     if after.cors.is_some() && cors::is_preflight(head) {
         return Err(Answer::preflight());
     }
-    if access.is_some() || basic.is_some() {
-        access::admit(&seen, worker, view).await?;
-    }
     if body.size_hint().lower() > proxying.max_body() {
         return Err(Answer::too_large());
     }
     let mut outbound = headers.as_deref().map(|headers| Outbound::new(headers, &seen)).unwrap_or_default();
     outbound.headers.extend(told);
-    if basic.is_some() {
-        // The password was for us.
-        outbound.removed.push(AUTHORIZATION);
+    outbound.old_http = proxying.old_http;
+    if access.is_some() || basic.is_some() || external.is_some() {
+        access::admit(&seen, worker, view, &mut outbound, after).await?;
     }
     Ok(outbound)
 }

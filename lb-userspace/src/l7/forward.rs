@@ -151,6 +151,9 @@ pub fn request(head: &Parts, target: Uri, follows: Follows, ends: &Ends, outboun
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let mut request = Request::new(());
+    if outbound.old_http && follows == Follows::Known {
+        *request.version_mut() = Version::HTTP_10;
+    }
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = target;
     *request.headers_mut() = headers;

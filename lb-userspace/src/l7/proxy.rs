@@ -11,14 +11,15 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use super::answer::Answer;
 use super::balance::{Endpoints, Picker, Sticky};
 use super::body::ResponseBody;
+use super::compress::Accepts;
 use super::destination::{self, Destination};
 use super::exchange::{Exchange, Relayed};
-use super::filter::{self, After, Seen};
+use super::filter::{self, After, PageRequest, Seen};
 use super::forward::Ends;
 use super::guard::{Handle, Refusal};
 use super::host;
 use super::record::Record;
-use super::router::Decision;
+use super::router::{Decision, Upstream};
 use super::rules::Rule;
 use super::table::External;
 use super::worker::{View, Worker};
@@ -63,6 +64,7 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Inc
     let (mut head, body) = request.into_parts();
     settings.prepare(&mut head);
     let mut after = After::new(settings, &head, &asker.ends);
+    let accepts = Accepts::new(&settings.asked.compression, &head);
     let result = match refusal {
         Some(refusal) => {
             record.refused();
@@ -76,11 +78,14 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Inc
             settings.hide(relayed.response.headers_mut());
             record.answered(relayed.response.status().as_u16());
             record.hold(after.take_flight());
-            relayed.into_response(record, after.pace())
+            let status = relayed.response.status();
+            let encoder = accepts.and_then(|accepts| accepts.apply(status, relayed.response.headers_mut()));
+            relayed.into_response(record, encoder, after.pace())
         }
         Err(answer) => own(answer, record),
     };
-    after.apply(response.headers_mut());
+    let status = response.status();
+    after.apply(status, response.headers_mut());
     settings.sign(response.headers_mut());
     let last = client.served.get() >= settings.requests_per_connection();
     if (last || worker.is_draining()) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -95,7 +100,8 @@ fn own(answer: Answer, mut record: Record) -> Response<ResponseBody> {
     let empty = answer.text.is_empty();
     let mut response = Response::new(ResponseBody::text(answer.text, record));
     *response.status_mut() = answer.status;
-    if !empty {
+    // A page of a service brings its own type.
+    if !empty && !answer.headers.iter().any(|(name, _)| *name == CONTENT_TYPE) {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         response
             .headers_mut()
@@ -119,9 +125,37 @@ async fn forward(
     after: &mut After,
 ) -> Result<Relayed, Answer> {
     let (rule, target) = route(view, &head)?;
+    note(rule, &head, &target, record);
+    let Some(pages) = rule.entry.filters.errors.as_deref() else {
+        return send(worker, view, client, rule, target, (head, body), record, after).await;
+    };
+    let page = PageRequest::new(pages, &Seen { rule, head: &head, ends: &client.ends }, worker);
+    let result = Box::pin(send(worker, view, client, rule, target, (head, body), record, after)).await;
+    Box::pin(page.replace(result, worker, view)).await
+}
+
+/// To the backend of its rule.
+#[expect(clippy::too_many_arguments, reason = "the request with all that it needs, passed on once")]
+async fn send(
+    worker: &Rc<Worker>,
+    view: &View,
+    client: &Client,
+    rule: &Rule,
+    target: Uri,
+    (head, body): (Parts, Incoming),
+    record: &mut Record,
+    after: &mut After,
+) -> Result<Relayed, Answer> {
     let mut outbound = filter::before(rule, &head, &body, &client.ends, worker, view, after).await?;
     view.router.settings.complete(&mut outbound, &head, &Seen { rule, head: &head, ends: &client.ends });
-    let Some(Destination { upstream, turn, balance, affinity }) = destination::of(rule, view, &head, worker) else {
+    let mut destination = destination::of(rule, view, &head, worker);
+    if destination.is_none()
+        && let Some((upstream, turn)) = stand_in(view, rule)
+    {
+        destination = Some(Destination { upstream, turn, balance: None, affinity: None });
+        outbound.headers.extend(filter::stand_in(&Seen { rule, head: &head, ends: &client.ends }));
+    }
+    let Some(Destination { upstream, turn, balance, affinity }) = destination else {
         return Err(Answer::unavailable(&rule.entry, host_of(&head), head.uri.path()));
     };
     record.upstream(&upstream.name);
@@ -156,6 +190,24 @@ async fn forward(
         after.add(cookie);
     }
     result
+}
+
+/// What the route says about logs.
+fn note(rule: &Rule, head: &Parts, target: &Uri, record: &mut Record) {
+    let logs = rule.entry.filters.logs;
+    if logs.no_access {
+        record.silence();
+    }
+    if logs.rewrites && head.uri.path() != target.path() {
+        tracing::info!(ingress = rule.entry.ingress, from = ?head.uri.path(), to = ?target.path(), "path rewritten");
+    }
+}
+
+/// The default backend of the Ingress, if it has one that is served.
+fn stand_in<'a>(view: &'a View, rule: &Rule) -> Option<(&'a Upstream, usize)> {
+    let service = rule.entry.filters.errors.as_ref()?.service.as_ref()?;
+    let found = view.router.upstream_of(service).and_then(|index| view.upstream(index));
+    found.filter(|(upstream, _)| !upstream.endpoints.is_empty())
 }
 
 /// The guard has seen to it that a target in absolute form names the same host.

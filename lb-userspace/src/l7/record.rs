@@ -61,6 +61,11 @@ impl Record {
         }
     }
 
+    /// No line is written about it.
+    pub fn silence(&mut self) {
+        self.line = None;
+    }
+
     /// The upstream that the route names.
     pub fn upstream(&mut self, name: &Arc<str>) {
         if let Some(line) = &mut self.line {

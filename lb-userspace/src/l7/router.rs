@@ -13,7 +13,7 @@ use super::rules::{HostRules, Rule};
 use super::settings::Settings;
 use super::table::{External, RouteTable};
 use super::tls;
-use crate::model::{Authorities, Users};
+use crate::model::{Authorities, ServiceKey, Users};
 
 /// A route table prepared for matching.
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub struct Router {
     pub https: bool,
     /// Who has signed certificates of clients.
     pub authorities: BTreeMap<String, Arc<Authorities>>,
+    /// Positions of the upstreams by their names.
+    names: HashMap<Arc<str>, usize>,
     exact: HashMap<Box<str>, HostRules>,
     /// By what follows the first label, without its dot.
     wildcard: HashMap<Box<str>, HostRules>,
@@ -92,7 +94,8 @@ impl Router {
             table.upstreams.keys().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
         let settings = Settings::new(&table.settings);
         let users = table.users.clone();
-        let mut router = Router { version, upstreams, users, settings, ..Router::default() };
+        let names = upstreams.iter().enumerate().map(|(i, one)| (Arc::clone(&one.name), i)).collect();
+        let mut router = Router { version, upstreams, users, settings, names, ..Router::default() };
         router.https = !table.tls.off;
         router.authorities = table.tls.authorities.clone();
         router.default = table.default.as_ref().map(|entry| Rule::new(entry, &indexes));
@@ -125,6 +128,16 @@ impl Router {
         })
     }
 
+    /// The position of an upstream of which only the Service is known.
+    pub fn upstream_of(&self, service: &ServiceKey) -> Option<usize> {
+        self.names.get(upstream_name(service).as_str()).copied()
+    }
+
+    /// Where requests go that no rule wants.
+    pub fn default_upstream(&self) -> Option<usize> {
+        self.default.as_ref()?.upstream
+    }
+
     /// Number of rules.
     pub fn len(&self) -> usize {
         let hosts = self.exact.values().chain(self.wildcard.values()).chain(self.any.as_ref());
@@ -144,6 +157,11 @@ impl Router {
         };
         self.exact.get(host).or_else(wildcard).or(self.any.as_ref())
     }
+}
+
+/// The name of a Service port among upstreams.
+pub fn upstream_name(service: &ServiceKey) -> String {
+    format!("{}/{}:{}", service.namespace, service.name, service.port)
 }
 
 #[cfg(test)]

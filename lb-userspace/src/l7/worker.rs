@@ -31,6 +31,8 @@ use super::names::{NameError, Names};
 use super::pool::Pool;
 use super::retry::Budget;
 use super::router::Router;
+use super::subrequest::Asker;
+use super::verdicts::Verdicts;
 use super::verifier::Verifier;
 use crate::siphash::UNKEYED;
 pub use limits::Limits;
@@ -106,6 +108,10 @@ pub struct Worker {
     pub limiter: Arc<Limiter>,
     /// Who may log in.
     pub verifier: Verifier,
+    /// Whom to ask for that.
+    pub asker: Asker,
+    /// What they answered.
+    pub verdicts: Verdicts,
     /// What it knows of endpoints.
     pub pool: Pool,
     /// How often requests may be repeated.
@@ -145,6 +151,8 @@ impl Worker {
             limits,
             limiter,
             verifier: Verifier::default(),
+            asker: Asker::default(),
+            verdicts: Verdicts::default(),
             pool: Pool::default(),
             budget: Budget::default(),
             copies: Rc::default(),
@@ -220,6 +228,7 @@ impl Worker {
     }
 
     fn sweep(&self) {
+        self.asker.sweep();
         let view = self.view();
         let wanted: std::collections::HashSet<_> =
             view.router.upstreams.iter().flat_map(|upstream| upstream.endpoints.iter().copied()).collect();

@@ -3,14 +3,19 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ServiceKey;
+
 mod access;
 mod auth;
 mod backend;
 mod balance;
 mod canary;
 mod cors;
+mod errors;
+mod external;
 mod headers;
 mod limits;
+mod logs;
 mod mirror;
 mod proxying;
 mod redirect;
@@ -24,8 +29,11 @@ pub use backend::{Backend, BackendTls, TlsUse};
 pub use balance::{Affinity, Algorithm, Balance, HashBy, SameSite};
 pub use canary::{Canary, ServicePort};
 pub use cors::{Cors, Origin};
+pub use errors::ErrorPages;
+pub use external::{ExternalAuth, KeepAlive};
 pub use headers::{Headers, Replace};
 pub use limits::{GlobalLimit, RequestLimits};
+pub use logs::Logs;
 pub use mirror::Mirror;
 pub use proxying::Proxying;
 pub use redirect::Redirect;
@@ -51,12 +59,20 @@ pub struct Filters {
     pub access: Option<Box<Access>>,
     /// Who is served, by user and password.
     pub basic: Option<Box<BasicAuth>>,
+    /// Who is served, as another service says.
+    pub external: Option<Box<ExternalAuth>>,
+    /// Pages in the place of errors.
+    pub errors: Option<Box<ErrorPages>>,
     /// What pages of other origins may do.
     pub cors: Option<Box<Cors>>,
     /// Headers that are added or changed.
     pub headers: Option<Box<Headers>>,
     /// How much one client may ask for.
     pub limits: Option<Box<RequestLimits>>,
+    /// What is logged of requests.
+    pub logs: Logs,
+    /// Requests go to the Service's cluster IP instead of to its endpoints.
+    pub service_upstream: bool,
     /// Times and sizes.
     pub proxying: Proxying,
     /// How an endpoint is chosen.
@@ -72,6 +88,12 @@ pub struct Filters {
 }
 
 impl Filters {
+    /// Services that are asked or stand in, beside the backend.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceKey> {
+        let external = self.external.iter().filter_map(|external| external.service.as_ref());
+        external.chain(self.errors.iter().filter_map(|pages| pages.service.as_ref()))
+    }
+
     /// One short text for each filter, as `weir routes` lists them.
     pub fn labels(&self) -> Vec<String> {
         let mut labels = Vec::new();
@@ -82,8 +104,11 @@ impl Filters {
         labels.extend(self.client.as_ref().map(|client| format!("client-certificate {}", client.authorities)));
         labels.extend(self.access.as_ref().map(|_| "source-range".to_owned()));
         labels.extend(self.basic.as_ref().map(|basic| format!("basic-auth {}", basic.users)));
+        labels.extend(self.external.as_ref().map(|external| format!("external-auth {}", external.url)));
+        labels.extend(self.errors.as_ref().map(|_| "error-pages".to_owned()));
         labels.extend(self.headers.as_ref().map(|_| "headers".to_owned()));
         labels.extend(self.limits.as_ref().map(|_| "limits".to_owned()));
+        labels.extend(self.service_upstream.then(|| "service-upstream".to_owned()));
         labels.extend(self.cors.as_ref().map(|_| "cors".to_owned()));
         labels.extend(self.balance.as_ref().map(|balance| balance.label()));
         labels.extend(self.retry.as_ref().map(|_| "next-upstream".to_owned()));

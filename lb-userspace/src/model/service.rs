@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Backend, IpFamily, Policy, Protocol, TrafficPolicy};
 
 /// Names one balanced port of a Kubernetes Service.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ServiceKey {
     /// Namespace.
     pub namespace: String,

@@ -11,6 +11,7 @@ use crate::model::{ObjectRef, PathMatch, Problem, Route, RouteKey, Tls, Users};
 use crate::source::Objects;
 use crate::source::kinds::{Ingress, IngressBackend, IngressRule};
 
+mod aliases;
 mod annotations;
 pub(super) mod backend;
 mod canary;
@@ -48,7 +49,7 @@ pub(super) fn translate_all(
     let mut certificates = Certificates::new(objects);
     let hosts = Hosts::new(usual.own.hosts, objects, &ours);
     let mut canaries = Vec::new();
-    for ingress in ours {
+    for &ingress in &ours {
         let mut drafts = translate(ingress, &lookup, usual, &mut users, problems);
         drafts.retain(|draft| hosts.admit(&draft.route.key, ingress, &draft.field, problems));
         certificates.add(ingress, &drafts, problems);
@@ -64,6 +65,7 @@ pub(super) fn translate_all(
     }
     let mut mains = Mains::new(&mut table.routes, !canaries.is_empty());
     canaries.into_iter().for_each(|(draft, ingress)| mains.join(draft, ingress, problems));
+    aliases::add(&mut table.routes, ours.iter().map(|ingress| &***ingress), &hosts, problems);
     neighbours::note_literal(&table.routes, problems);
     certificates.settle(&mut table.routes);
     (table.routes, users, certificates.finish(settings, problems))

@@ -35,13 +35,3 @@ fn a_range_that_cannot_be_read_closes_the_routes() {
     assert_eq!(site.codes(), ["annotation-invalid"]);
     assert!(site.problems[0].expected.as_ref().is_some_and(|text| text.contains("office")), "{:?}", site.problems);
 }
-
-#[test]
-fn what_cannot_be_protected_yet_is_not_served() {
-    let pod = Pod::echo();
-    let mut site = Site::annotated(&[], &pod);
-    site.apply(&ingress("web", "a.example", "/", &[("auth-url", "https://auth.example/check")]));
-    assert_eq!(site.get("a.example", "/", &[]).status, 503);
-    assert_eq!(site.codes(), ["not-yet"]);
-    assert!(pod.seen().is_empty(), "a request reached the backend");
-}

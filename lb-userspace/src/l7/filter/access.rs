@@ -1,26 +1,59 @@
-//! Who is served: by address, by user.
+//! Who is served: by address, by user, by the word of another service.
 
-use super::basic;
+use std::rc::Rc;
+
+use hyper::header::{AUTHORIZATION, HeaderName};
+
 use super::variables::Seen;
+use super::{After, Outbound, basic, external};
 use crate::l7::answer::Answer;
 use crate::l7::worker::{View, Worker};
+use crate::model::filters::Filters;
 
-/// Both have to agree, or one is enough: as the route says.
-pub(super) async fn admit(seen: &Seen<'_>, worker: &Worker, view: &View) -> Result<(), Answer> {
+/// All have to agree, or the address is enough: as the route says.
+pub(super) async fn admit(
+    seen: &Seen<'_>,
+    worker: &Rc<Worker>,
+    view: &View,
+    outbound: &mut Outbound,
+    after: &mut After,
+) -> Result<(), Answer> {
     let filters = &seen.rule.entry.filters;
     let client = seen.ends.client.ip();
     if let Some(access) = &filters.access {
-        let either = access.or_authenticated && filters.basic.is_some();
+        let either = access.or_authenticated && (filters.basic.is_some() || filters.external.is_some());
         if either && access.names(client) {
+            outbound.removed.extend(reserved(filters));
             return Ok(());
         }
         if !either && !access.admits(client) {
             return Err(Answer::forbidden());
         }
     }
+    outbound.removed.extend(reserved(filters));
+    // On the heap, so that connections to other routes take no memory for it.
     if let Some(basic) = &filters.basic {
-        // On the heap, so that connections to other routes take no memory for it.
         Box::pin(basic::check(basic, seen.rule, &seen.head.headers, worker, view)).await?;
     }
+    if let Some(external) = &filters.external {
+        let passed = match Box::pin(external::check(external, seen, worker, view)).await {
+            Ok(passed) => passed,
+            Err((answer, cookies)) => {
+                after.cookies = (cookies, external.always_set_cookie);
+                return Err(answer);
+            }
+        };
+        after.cookies = (passed.cookies, external.always_set_cookie);
+        for (name, value) in passed.headers {
+            outbound.headers.push((name, value));
+        }
+    }
     Ok(())
+}
+
+/// What the backend never gets as the client sent it: a password that was for us, and the words of the service.
+fn reserved(filters: &Filters) -> impl Iterator<Item = HeaderName> {
+    let names = filters.external.iter().flat_map(|external| &external.answer_headers);
+    let names = names.filter_map(|name| HeaderName::try_from(name.as_str()).ok());
+    filters.basic.iter().map(|_| AUTHORIZATION).chain(names)
 }

@@ -13,6 +13,8 @@ pub struct Outbound {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Not for the backend.
     pub removed: Vec<HeaderName>,
+    /// In HTTP/1.0.
+    pub old_http: bool,
     /// The connection ends after the answer.
     pub close: bool,
 }
@@ -22,7 +24,12 @@ impl Outbound {
         let of = |name, template: &Option<_>| Some((name, expand(template.as_ref()?, seen)?));
         let host = of(HOST, &headers.host).filter(|(_, value)| !value.is_empty());
         let headers_of_request = host.into_iter().chain(of(X_FORWARDED_PREFIX, &headers.prefix));
-        Outbound { headers: headers_of_request.collect(), removed: Vec::new(), close: headers.close }
+        Outbound {
+            headers: headers_of_request.collect(),
+            removed: Vec::new(),
+            close: headers.close,
+            ..Outbound::default()
+        }
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::l7::router::{Router, Upstream};
+use crate::model::ServiceKey;
 
 /// The routes as one worker uses them: the table, and whose turn it is.
 #[derive(Debug)]
@@ -29,5 +31,25 @@ impl View {
         let start = turn.get();
         turn.set(start.wrapping_add(1));
         Some((self.router.upstreams.get(index)?, start))
+    }
+
+    /// The endpoints of a Service port, from the one whose turn it is.
+    pub fn addresses(&self, service: &ServiceKey) -> Vec<SocketAddr> {
+        self.rotated(self.router.upstream_of(service))
+    }
+
+    /// Those of the default backend.
+    pub fn default_addresses(&self) -> Vec<SocketAddr> {
+        self.rotated(self.router.default_upstream())
+    }
+
+    fn rotated(&self, index: Option<usize>) -> Vec<SocketAddr> {
+        let upstream = index.and_then(|index| self.upstream(index));
+        let Some((upstream, start)) = upstream.filter(|(upstream, _)| !upstream.endpoints.is_empty()) else {
+            return Vec::new();
+        };
+        let mut addresses = upstream.endpoints.to_vec();
+        addresses.rotate_left(start % upstream.endpoints.len());
+        addresses
     }
 }

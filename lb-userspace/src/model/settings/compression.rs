@@ -10,6 +10,8 @@ pub struct CompressionSettings {
     pub gzip: Coding,
     /// brotli.
     pub brotli: Coding,
+    /// zstd, which ingress-nginx does not have.
+    pub zstd: Coding,
 }
 
 /// One coding; what is not said holds as in ingress-nginx.

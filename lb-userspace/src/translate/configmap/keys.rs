@@ -50,8 +50,6 @@ pub(super) enum Support {
     Annotation(&'static str),
     /// Parsed, and put among what only the translation needs.
     Own(fn(&mut Own, &str) -> Parsed<()>),
-    /// Parsed and checked, but what would act on it is not built yet.
-    Checked(fn(&mut FrontSettings, &str) -> Parsed<()>),
     /// Not honoured on purpose, though somebody may miss it.
     Refused {
         /// Why.

@@ -54,10 +54,6 @@ impl Reading<'_> {
             Support::Guards(apply) => return self.guard(key, text, apply),
             Support::Headers(headers) => return self.headers(key, text, headers),
             Support::Annotation(annotation) => return self.annotation(key, text, annotation, asks_for_nothing),
-            Support::Checked(apply) => {
-                self.later.extend((!asks_for_nothing).then_some(key.name));
-                apply(&mut self.read.front, text)
-            }
             Support::Refused { reason, instead } => return self.refused(key, reason, Some(instead)),
             Support::Moot(reason) => return self.refused(key, reason, None),
             Support::Later => {
@@ -92,11 +88,6 @@ impl Reading<'_> {
             }
             dialect::Support::Refused { reason, instead } => self.refused(key, reason, Some(instead)),
             _ if asks_for_nothing || dialect::is_asking_for_nothing(annotation.name, text) => {}
-            dialect::Support::LaterGuard => {
-                let what = format!("{} is not honoured yet; all routes answer 503, as it is to protect them", key.name);
-                self.problems.push(Problem::error(code::NOT_YET, &self.owner, what).at(field(key.name), text));
-                self.read.closed.get_or_insert_with(|| format!("{} is not honoured yet", key.name));
-            }
             dialect::Support::Later | dialect::Support::Elsewhere => self.later.push(key.name),
         }
     }

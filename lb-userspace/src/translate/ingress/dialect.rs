@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::annotations::{NGINX, WEIR};
 use super::backend::Lookup;
-use crate::model::filters::{Filters, Proxying};
+use crate::model::filters::{Filters, Logs, Proxying};
 use crate::model::problem::code;
 use crate::model::{ObjectRef, Problem, Users};
 use crate::source::kinds::Ingress;
@@ -22,12 +22,16 @@ mod affinity;
 mod backend;
 mod balance;
 mod basic;
+mod buffering;
 mod canary;
 mod context;
 mod cors;
+mod errors;
+mod external;
 mod headers;
 mod later;
 mod limits;
+mod logs;
 mod mirror;
 mod proxying;
 mod redirects;
@@ -76,8 +80,6 @@ pub(in crate::translate) enum Support {
     },
     /// Not built yet.
     Later,
-    /// Not built yet, and without it something would be open that is meant to be closed.
-    LaterGuard,
 }
 
 /// What the annotations of one Ingress ask for, parsed one by one; [`Asked::into_filters`] makes sense of them together.
@@ -86,6 +88,8 @@ pub(in crate::translate) struct Asked {
     redirects: redirects::Redirects,
     sources: access::Sources,
     basic: basic::Basic,
+    external: external::External,
+    pages: errors::Pages,
     origins: cors::Origins,
     changes: headers::Changes,
     limits: limits::Limits,
@@ -97,6 +101,8 @@ pub(in crate::translate) struct Asked {
     clients: secure::Clients,
     speaking: backend::Speaking,
     mirroring: mirror::Mirroring,
+    logs: Logs,
+    service_upstream: bool,
 }
 
 impl Asked {
@@ -106,6 +112,8 @@ impl Asked {
         let backend = self.speaking.backend(context);
         let canary = self.canaries.canary(balance.as_deref());
         let client = self.clients.certificate(context);
+        let external = self.external.auth(context);
+        let errors = self.pages.pages(context);
         Filters {
             redirect: self.redirects.redirect(),
             app_root: self.redirects.app_root(),
@@ -113,10 +121,14 @@ impl Asked {
             client,
             access: self.sources.access(),
             basic,
+            external,
+            errors,
             cors: self.origins.cors(),
             headers: self.changes.headers(context),
             limits: self.limits.limits(),
             proxying: self.proxying,
+            logs: self.logs,
+            service_upstream: self.service_upstream,
             closed: context.closed.take(),
             balance,
             retry: self.retries.retry(),
@@ -133,6 +145,8 @@ pub(in crate::translate) fn all() -> impl Iterator<Item = (&'static str, &'stati
         redirects::ANNOTATIONS,
         access::ANNOTATIONS,
         basic::ANNOTATIONS,
+        external::ANNOTATIONS,
+        errors::ANNOTATIONS,
         cors::ANNOTATIONS,
         headers::ANNOTATIONS,
         limits::ANNOTATIONS,
@@ -144,6 +158,8 @@ pub(in crate::translate) fn all() -> impl Iterator<Item = (&'static str, &'stati
         secure::ANNOTATIONS,
         backend::ANNOTATIONS,
         mirror::ANNOTATIONS,
+        buffering::ANNOTATIONS,
+        logs::ANNOTATIONS,
         refused::ANNOTATIONS,
         later::ANNOTATIONS,
     ];
@@ -167,6 +183,9 @@ pub(super) fn read(
     problems: &mut Vec<Problem>,
 ) -> Arc<Filters> {
     let mut asked = usual.asked.clone();
+    if external::is_of_its_own(ingress) {
+        asked.external = external::External::default();
+    }
     let mut closed = usual.closed.clone();
     let mut later = Vec::new();
     for (key, value) in &ingress.metadata.annotations {
@@ -197,11 +216,6 @@ pub(super) fn read(
             Support::Refused { reason, instead } => problems.push(refusal(key, reason, instead, owner)),
             Support::Later if later::is_asking_for_nothing(annotation.name, value) => {}
             Support::Later => later.push(key.as_str()),
-            Support::LaterGuard if value.trim().is_empty() => {}
-            Support::LaterGuard => {
-                problems.push(not_yet(key, value, owner));
-                closed.get_or_insert_with(|| format!("{key} is not honoured yet"));
-            }
             Support::Elsewhere => {}
         }
     }
@@ -210,7 +224,8 @@ pub(super) fn read(
         problems.push(problem.at(format!("metadata.annotations[{first}]"), later.join(", ")));
     }
     let own = &usual.own;
-    let mut context = Context { objects: lookup.objects, ingress, owner, users, closed, problems, own };
+    let mut context =
+        Context { objects: lookup.objects, services: lookup.services, ingress, owner, users, closed, problems, own };
     let mut filters = asked.into_filters(&mut context);
     if let Some(limits) = &mut filters.limits {
         own.complete(limits);
@@ -231,11 +246,6 @@ fn invalid(key: &str, value: &str, wrong: &Wrong, owner: &ObjectRef, consequence
     let problem =
         Problem::error(code::ANNOTATION_INVALID, owner, format!("an annotation has a wrong value; {consequence}"));
     problem.at(field(key), value).expected(wrong.0.clone())
-}
-
-fn not_yet(key: &str, value: &str, owner: &ObjectRef) -> Problem {
-    let what = "this annotation is not honoured yet; its routes answer 503, as it is to protect them";
-    Problem::error(code::NOT_YET, owner, what).at(field(key), value)
 }
 
 fn refusal(key: &str, reason: &str, instead: &str, owner: &ObjectRef) -> Problem {

@@ -1,4 +1,8 @@
+use std::sync::Arc;
+
 use super::harness::*;
+use crate::l7::table::RouteEntry;
+use crate::model::filters::{Filters, Logs};
 
 #[test]
 fn requests_reach_the_backend_of_their_route() {
@@ -218,6 +222,21 @@ fn websockets_are_tunnelled_and_nothing_else() {
     assert_eq!(bytes, b"first\x01\x02\x00\n\xff");
     let reply = front.ask("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n");
     assert_eq!((reply.status, reply.text().as_str()), (200, "no"));
+}
+
+#[test]
+fn a_route_may_go_unlogged() {
+    let backend = Backend::echo();
+    let logs = Logs { no_access: true, ..Logs::default() };
+    let filters = Arc::new(Filters { logs, ..Filters::default() });
+    let quiet = RouteEntry { filters, ..prefix("/quiet", Some("u")) };
+    let front =
+        Front::start(&table(&[("*", &[quiet, prefix("/", Some("u"))])], &[("u", &[backend.address])]), limits());
+    for path in ["/quiet", "/loud"] {
+        assert_eq!(front.ask(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).status, 200);
+    }
+    let log = String::from_utf8(front.log.recv_timeout(PATIENCE).expect("a line in time")).expect("text");
+    assert!(log.contains("GET /loud") && !log.contains("GET /quiet"), "{log}");
 }
 
 #[test]

@@ -1,10 +1,12 @@
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::harness::*;
 use crate::clock::{now, since};
+use crate::l7::table::RouteTable;
+use crate::model::settings::{Coding, CompressionSettings, FrontSettings};
 
 const SIZE: u64 = 64 << 20;
 /// What sockets and the front may hold between a fast sender and a reader that does not read: far less than the body.
@@ -42,6 +44,44 @@ fn read_counted(input: &mut impl Read, mut left: u64) -> u64 {
         (left, count) = (left.saturating_sub(read as u64), count + read as u64);
     }
     count
+}
+
+fn chunk(input: &mut impl BufRead) -> Vec<u8> {
+    let mut line = String::new();
+    input.read_line(&mut line).expect("a line in time");
+    let length = usize::from_str_radix(line.trim(), 16).expect("a length");
+    let mut chunk = vec![0; length + 2];
+    input.read_exact(&mut chunk).expect("a chunk in time");
+    chunk.truncate(length);
+    chunk
+}
+
+#[test]
+fn events_are_compressed_one_by_one() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let backend = Backend::start(move |mut client, _| {
+        client.head();
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+        client.send(format!("{head}9\r\ndata: 1\n\n\r\n").as_bytes());
+        held.lock().expect("no panic").recv().expect("the test releases it");
+        client.send(b"0\r\n\r\n");
+    });
+    let gzip = Coding { on: true, types: Some(vec!["text/event-stream".to_owned()]), ..Coding::default() };
+    let compression = CompressionSettings { gzip, ..CompressionSettings::default() };
+    let settings = Arc::new(FrontSettings { compression, ..FrontSettings::default() });
+    let front = Front::start(&RouteTable { settings, ..all_to(&[backend.address]) }, limits());
+    let mut client = front.connect();
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n");
+    assert_eq!(header(&client.head(), "content-encoding"), Some("gzip".to_owned()));
+    let (mut coded, mut text) = (Vec::new(), Vec::new());
+    while text != b"data: 1\n\n" {
+        coded.extend(chunk(&mut client.stream));
+        text.clear();
+        // There is no end yet.
+        let _ = flate2::read::GzDecoder::new(&coded[..]).read_to_end(&mut text);
+    }
+    release.send(()).expect("the backend waits");
 }
 
 #[test]

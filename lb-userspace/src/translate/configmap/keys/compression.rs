@@ -4,43 +4,70 @@ use super::{Key, Support};
 use crate::model::settings::FrontSettings;
 use crate::translate::ingress::dialect::value::{self, Parsed};
 
-const fn checked(
+const fn applied(
     name: &'static str,
     kind: &'static str,
     default: &'static str,
     meaning: &'static str,
     apply: fn(&mut FrontSettings, &str) -> Parsed<()>,
 ) -> Key {
-    Key { name, kind, default, meaning, difference: "", support: Support::Checked(apply) }
+    Key { name, kind, default, meaning, difference: "", support: Support::Applied(apply) }
 }
 
+const OURS: &str = "ingress-nginx does not have it.";
+
 pub(super) const KEYS: &[Key] = &[
-    checked("use-gzip", "flag", "false", "Whether answers are compressed with gzip.", |settings, text| {
+    applied("use-gzip", "flag", "false", "Whether answers are compressed with gzip.", |settings, text| {
         value::flag(text).map(|on| settings.compression.gzip.on = on)
     }),
-    checked("gzip-level", "1-9", "1", "How hard gzip tries.", |settings, text| {
+    applied("gzip-level", "1-9", "1", "How hard gzip tries.", |settings, text| {
         value::number(text, 1..=9).map(|level| settings.compression.gzip.level = Some(level))
     }),
-    checked("gzip-min-length", "bytes", "256", "Shortest body that is compressed.", |settings, text| {
+    applied("gzip-min-length", "bytes", "256", "Shortest body that is compressed.", |settings, text| {
         value::size(text).map(|bytes| settings.compression.gzip.min_length = Some(bytes))
     }),
-    checked("gzip-types", "media types", "", "Which bodies are compressed.", |settings, text| {
+    applied("gzip-types", "media types", "", "Which bodies are compressed.", |settings, text| {
         settings.compression.gzip.types = types(text);
         Ok(())
     }),
-    checked("enable-brotli", "flag", "false", "Whether answers are compressed with brotli.", |settings, text| {
+    applied("enable-brotli", "flag", "false", "Whether answers are compressed with brotli.", |settings, text| {
         value::flag(text).map(|on| settings.compression.brotli.on = on)
     }),
-    checked("brotli-level", "0-11", "4", "How hard brotli tries.", |settings, text| {
+    applied("brotli-level", "0-11", "4", "How hard brotli tries.", |settings, text| {
         value::number(text, 0..=11).map(|level| settings.compression.brotli.level = Some(level))
     }),
-    checked("brotli-min-length", "bytes", "20", "Shortest body that is compressed.", |settings, text| {
+    applied("brotli-min-length", "bytes", "20", "Shortest body that is compressed.", |settings, text| {
         value::size(text).map(|bytes| settings.compression.brotli.min_length = Some(bytes))
     }),
-    checked("brotli-types", "media types", "", "Which bodies are compressed.", |settings, text| {
+    applied("brotli-types", "media types", "", "Which bodies are compressed.", |settings, text| {
         settings.compression.brotli.types = types(text);
         Ok(())
     }),
+    Key {
+        difference: OURS,
+        ..applied("enable-zstd", "flag", "false", "Whether answers are compressed with zstd.", |settings, text| {
+            value::flag(text).map(|on| settings.compression.zstd.on = on)
+        })
+    },
+    Key {
+        difference: OURS,
+        ..applied("zstd-level", "1-19", "3", "How hard zstd tries.", |settings, text| {
+            value::number(text, 1..=19).map(|level| settings.compression.zstd.level = Some(level))
+        })
+    },
+    Key {
+        difference: OURS,
+        ..applied("zstd-min-length", "bytes", "20", "Shortest body that is compressed.", |settings, text| {
+            value::size(text).map(|bytes| settings.compression.zstd.min_length = Some(bytes))
+        })
+    },
+    Key {
+        difference: OURS,
+        ..applied("zstd-types", "media types", "", "Which bodies are compressed.", |settings, text| {
+            settings.compression.zstd.types = types(text);
+            Ok(())
+        })
+    },
 ];
 
 fn types(text: &str) -> Option<Vec<String>> {

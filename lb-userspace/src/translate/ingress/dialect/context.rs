@@ -6,14 +6,16 @@ use std::sync::Arc;
 use super::value::Wrong;
 use super::{NGINX, field};
 use crate::model::problem::code;
-use crate::model::{ObjectRef, Problem, Users};
+use crate::model::{ObjectRef, Problem, Protocol, ServiceKey, Target, Users};
 use crate::source::Objects;
 use crate::source::kinds::{ConfigMap, Ingress, Metadata, Secret};
+use crate::translate::Services;
 use crate::translate::configmap::Own;
 
 /// Everything beside the annotations' own text.
 pub(in crate::translate) struct Context<'a> {
     pub(super) objects: &'a Objects,
+    pub(super) services: &'a Services,
     pub(super) ingress: &'a Ingress,
     pub(super) owner: &'a ObjectRef,
     /// Users of the Secrets that Ingresses name, of all Ingresses so far.
@@ -75,6 +77,30 @@ impl<'a> Context<'a> {
             let problem = Problem::error(code::SECRET_MISSING, self.owner, what);
             self.problems.push(problem.at(field(&format!("{NGINX}{annotation}")), named));
             self.closed.get_or_insert_with(|| format!("Secret {namespace}/{name} does not exist"));
+        }
+        found
+    }
+
+    /// There is such a port, and backends behind it.
+    pub(super) fn has_service(&self, key: &ServiceKey) -> bool {
+        self.services.get(key).is_some_and(|service| matches!(service.target, Target::Backends(_)))
+    }
+
+    /// The first TCP port of a Service of the Ingress's namespace.
+    pub(super) fn first_port(&mut self, annotation: &str, name: &str) -> Option<ServiceKey> {
+        let namespace = self.ingress.metadata.namespace.clone();
+        let ports = self.objects.service(&namespace, name).map(|found| found.spec.ports.as_slice()).unwrap_or_default();
+        let numbers = ports.iter().filter_map(|port| u16::try_from(port.port?).ok());
+        let mut keys = numbers.map(|port| ServiceKey {
+            namespace: namespace.clone(),
+            name: name.to_owned(),
+            port,
+            protocol: Protocol::Tcp,
+        });
+        let found = keys.find(|key| self.has_service(key));
+        if found.is_none() {
+            let wrong = Wrong::expected("a Service of the namespace, with a TCP port");
+            self.problem(annotation, name, &wrong, "there is no such Service; the Ingress goes on without it");
         }
         found
     }

@@ -6,7 +6,7 @@ use crate::model::filters::{Headers, Replace, Template};
 use crate::model::name;
 
 /// Headers that say how a message is framed or sent on: nobody else's to set (RFC 9110 section 7.6.1, RFC 9112).
-const RESERVED: [&str; 8] =
+pub(super) const RESERVED: [&str; 8] =
     ["connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
 
 /// What is asked for.
@@ -23,24 +23,29 @@ impl Changes {
     pub(super) fn headers(mut self, context: &mut Context<'_>) -> Option<Box<Headers>> {
         self.headers.location = self.location_from.zip(self.location_to).map(|(from, to)| Replace { from, to });
         if let Some((namespace, name)) = self.custom {
-            self.headers.answer = custom(namespace, &name, context);
+            self.headers.answer = of_config_map("custom-headers", namespace, &name, context);
         }
         (self.headers != Headers::default()).then(|| Box::new(self.headers))
     }
 }
 
 /// The headers in a ConfigMap of the Ingress's namespace.
-fn custom(namespace: Option<String>, name: &str, context: &mut Context<'_>) -> Vec<(String, Template)> {
-    let Some(found) = context.config_map("custom-headers", namespace, name) else { return Vec::new() };
+pub(super) fn of_config_map(
+    annotation: &str,
+    namespace: Option<String>,
+    name: &str,
+    context: &mut Context<'_>,
+) -> Vec<(String, Template)> {
+    let Some(found) = context.config_map(annotation, namespace, name) else { return Vec::new() };
     let mut headers = Vec::new();
     for (key, text) in &found.data {
         match header(key, text) {
-            Ok(header) if context.allows(&header.0) => headers.push(header),
+            Ok(header) if annotation != "custom-headers" || context.allows(&header.0) => headers.push(header),
             Ok(_) => {
                 let wrong = Wrong::expected("one of global-allowed-response-headers");
-                context.problem("custom-headers", key, &wrong, "an answer may not have this header");
+                context.problem(annotation, key, &wrong, "an answer may not have this header");
             }
-            Err(wrong) => context.problem("custom-headers", key, &wrong, "an answer cannot have this header"),
+            Err(wrong) => context.problem(annotation, key, &wrong, "this header cannot be set"),
         }
     }
     headers
@@ -140,7 +145,7 @@ fn some(template: Template) -> Option<Template> {
 }
 
 /// `name` or `namespace/name`.
-fn qualified(text: &str) -> Parsed<Option<(Option<String>, String)>> {
+pub(super) fn qualified(text: &str) -> Parsed<Option<(Option<String>, String)>> {
     let text = text.trim();
     match text.split_once('/') {
         None if text.is_empty() => Ok(None),

@@ -20,7 +20,6 @@ fn rows(prefix: &str) -> String {
             Support::Applied(_) | Support::Guards(_) | Support::Elsewhere => (*difference).to_owned(),
             Support::Refused { reason, instead } => format!("**Refused**: {reason}. Instead: {instead}."),
             Support::Later => "Not yet.".to_owned(),
-            Support::LaterGuard => "Not yet: the routes answer 503.".to_owned(),
         };
         let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
         let _ = writeln!(rows, "| `{name}` | {kind} | {default} | {meaning} | {here} |");
