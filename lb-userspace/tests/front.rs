@@ -218,7 +218,9 @@ async fn the_process_has_no_privileges_and_nothing_it_does_not_need() {
         for set in ["CapPrm:", "CapEff:", "CapInh:", "CapAmb:"] {
             assert_eq!(line(set), ["0000000000000000"], "{set}");
         }
-        assert_eq!(std::fs::read(format!("/proc/{pid}/environ")).expect("readable for root"), b"");
+        // Whom to ask for names, which the agent was not told here.
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).expect("readable for root");
+        assert_eq!(environment, b"WEIR_NAME_SERVERS=\0", "{}", String::from_utf8_lossy(&environment));
     }
     assert_eq!(std::fs::read(format!("/proc/{pid}/cmdline")).expect("readable"), b"weir\0front\0");
     front.shutdown().await;
