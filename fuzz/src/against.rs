@@ -92,8 +92,8 @@ fn packet<B: Sided>(bench: &mut B, u: &mut Unstructured<'_>) -> Result<()> {
 }
 
 fn between<B: Sided>(bench: &B, u: &mut Unstructured<'_>) -> Result<Draft> {
-    let source = (bench.address(*u.choose(B::SOURCES)?), *u.choose(PORTS)?);
-    let destination = (bench.address(*u.choose(B::TARGETS)?), *u.choose(PORTS)?);
+    let source = (bench.address(u.choose(B::SOURCES)?), *u.choose(PORTS)?);
+    let destination = (bench.address(u.choose(B::TARGETS)?), *u.choose(PORTS)?);
     Ok(Draft::between(source, destination, *u.choose(&[TCP, TCP, TCP, UDP, SCTP, 47])?))
 }
 
@@ -109,14 +109,14 @@ fn reply<B: Sided>(bench: &B, u: &mut Unstructured<'_>) -> Result<Draft> {
 
 /// An ICMP error about a packet to a backend or about its reply, or an echo request.
 fn error<B: Sided>(bench: &B, u: &mut Unstructured<'_>) -> Result<Draft> {
-    let from = bench.address(*u.choose(B::SOURCES)?);
+    let from = bench.address(u.choose(B::SOURCES)?);
     let about = reply(bench, u)?;
     let (source, destination) =
         if u.arbitrary()? { (about.source, about.destination) } else { (about.destination, about.source) };
     let quoted = Draft::between(source, destination, about.protocol).vary(u)?;
     let kind = *u.choose(&[(3, 4), (3, 1), (11, 0), (12, 0), (2, 0), (1, 4), (8, 0), (128, 0)])?;
     if matches!(kind, (8 | 128, 0)) {
-        let vip = bench.address(*u.choose(B::TARGETS)?);
+        let vip = bench.address(u.choose(B::TARGETS)?);
         let word = u16::from_be_bytes([kind.0, kind.1]);
         return Ok(Draft::between((from, word), (vip, 0), if B::SIX { ICMP6 } else { ICMP }));
     }
