@@ -165,12 +165,13 @@ impl<F: Side> World<F> {
         }
     }
 
-    /// A packet that was handed over, or whose way ended late, may have taken a tuple all the same.
+    /// A packet that was handed over, or whose way ended late, may have taken a tuple all the same. One that was dropped
+    /// before its flow was looked at did not: then the lease is as old as the table says.
     fn note_unsent(&mut self, hook: Hook, client: Tuple) {
         if hook == Hook::Ingress
-            && let Some((wire, local)) = tables::held_by(&self.maps, &client)
+            && let Some((wire, local, last_used)) = tables::held_by(&self.maps, &client)
         {
-            self.owners.sends(client, wire, local, self.maps.now.get());
+            self.owners.sends(client, wire, local, last_used);
         }
     }
 

@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// How long each target runs
     #[arg(long, value_name = "N", default_value_t = SECONDS)]
     seconds: u64,
+    /// Make the same new inputs as another run with this seed; without it every run makes its own
+    #[arg(long, value_name = "N")]
+    seed: Option<u32>,
     /// Run this one input instead, for example one that failed
     #[arg(long, value_name = "FILE", requires = "target")]
     input: Option<PathBuf>,
@@ -46,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let mut failed = Vec::new();
     for target in &targets {
-        if !engine.fuzz(target, Duration::from_secs(args.seconds))? {
+        if !engine.fuzz(target, Duration::from_secs(args.seconds), args.seed)? {
             failed.push(target.name.clone());
         }
         if args.save {

@@ -129,9 +129,9 @@ fn route<F: Side>(to: IpAddr, unresolved: bool) -> Route {
     Route::Direct { device: first, addresses: Addresses::new([7, 8, 9], [10, 11, 12]), mtu: 1500 }
 }
 
-/// The tuple under which the backend sees the flow of a client's packet, and whether the backend is on this node, if the
-/// flow holds that tuple.
-pub(super) fn held_by<F: Side>(maps: &Maps<F>, client: &Tuple) -> Option<(Tuple, bool)> {
+/// The tuple under which the backend sees the flow of a client's packet, whether the backend is on this node, and the tick
+/// at which the lease was last used, if the flow holds that tuple.
+pub(super) fn held_by<F: Side>(maps: &Maps<F>, client: &Tuple) -> Option<(Tuple, bool, u32)> {
     let key = FlowKey {
         source: F::addr(client.source.0),
         destination: F::addr(client.destination.0),
@@ -148,6 +148,7 @@ pub(super) fn held_by<F: Side>(maps: &Maps<F>, client: &Tuple) -> Option<(Tuple,
             destination: (F::ip(replies.source), replies.source_port.host()),
             protocol: client.protocol,
         };
-        is_same_flow(&held, &reply_entry(&key, &entry, 0)).then_some((wire, entry.flags & flow_flag::LOCAL != 0))
+        let local = entry.flags & flow_flag::LOCAL != 0;
+        is_same_flow(&held, &reply_entry(&key, &entry, 0)).then_some((wire, local, held.last_seen))
     })
 }

@@ -14,6 +14,8 @@ use crate::host::{self, Root};
 
 /// A run of one input that takes longer than so many seconds has failed.
 const TIMEOUT: u64 = 10;
+/// Runs of a target with a seed, those of the saved inputs among them.
+const SEEDED: u32 = 2_000;
 /// Longest input, in bytes.
 const LONGEST: u64 = 4096;
 
@@ -69,8 +71,9 @@ impl Engine {
         }
     }
 
-    /// Runs a target for that long on the saved inputs and on new ones; false if it failed.
-    pub(crate) fn fuzz(&self, target: &Target, time: Duration) -> Result<bool> {
+    /// Runs a target for that long on the saved inputs and on new ones; false if it failed. With a seed the new inputs are
+    /// the same in every run, and so few that the time does not bound them.
+    pub(crate) fn fuzz(&self, target: &Target, time: Duration, seed: Option<u32>) -> Result<bool> {
         let (found, failed) = (folder("found", target)?, folder("failed", target)?);
         let log = folder("log", target)?.join("last.txt");
         let before = files(&failed)?;
@@ -78,6 +81,8 @@ impl Engine {
         command
             .args(["-print_final_stats=1", "-use_value_profile=1", "-reload=0", "-len_control=0"])
             .arg(format!("-max_total_time={}", time.as_secs()))
+            .args(seed.map(|seed| format!("-seed={seed}")))
+            .args(seed.map(|_| format!("-runs={SEEDED}")))
             .arg(format!("-timeout={TIMEOUT}"))
             .arg(format!("-max_len={LONGEST}"))
             .arg(format!("-artifact_prefix={}/", failed.display()))
