@@ -144,7 +144,11 @@ impl<F: Side> World<F> {
         let (verdict, after) = self.judged(hook, frame);
         let before = Datagram::of_frame(frame)?;
         self.note_end(hook, &before);
-        let client = Tuple::of(&before)?;
+        let Some(client) = Tuple::of(&before) else {
+            // a first fragment begins flows as whole packets do
+            self.note_unsent(hook, Tuple::of_first(&before)?);
+            return None;
+        };
         if !matches!(verdict, Verdict::Deliver | Verdict::Transmit(_)) {
             self.note_unsent(hook, client);
             return None;
