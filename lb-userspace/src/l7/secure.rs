@@ -136,10 +136,10 @@ struct Checked {
     depth: usize,
 }
 
-/// Not at all (`proxy-ssl-verify: off`, as ingress-nginx has it by default): whoever answers at the pod's address is
-/// trusted, as with plain HTTP. That it holds the key of what it shows is still checked.
+/// Not at all (`proxy-ssl-verify: off` and services of `auth-url`, as ingress-nginx has it by default): whoever answers at
+/// the address is trusted, as with plain HTTP. That it holds the key of what it shows is still checked.
 #[derive(Debug)]
-struct Unchecked(Arc<CryptoProvider>);
+pub(super) struct Unchecked(pub(super) Arc<CryptoProvider>);
 
 impl ServerCertVerifier for Checked {
     fn verify_server_cert(
