@@ -63,6 +63,30 @@ pub(in crate::translate) struct Annotation {
     pub(in crate::translate) support: Support,
 }
 
+/// One whose wrong values cost only itself.
+const fn annotation(
+    name: &'static str,
+    kind: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+    difference: &'static str,
+    apply: fn(&mut Asked, &str) -> Result<(), Wrong>,
+) -> Annotation {
+    Annotation { name, kind, default, meaning, difference, support: Support::Applied(apply) }
+}
+
+/// One whose wrong values close the routes.
+const fn guard(
+    name: &'static str,
+    kind: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+    difference: &'static str,
+    apply: fn(&mut Asked, &str) -> Result<(), Wrong>,
+) -> Annotation {
+    Annotation { name, kind, default, meaning, difference, support: Support::Guards(apply) }
+}
+
 /// How an annotation is honoured.
 pub(in crate::translate) enum Support {
     /// Parsed, and put among what the Ingress asks for.

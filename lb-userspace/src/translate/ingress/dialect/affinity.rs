@@ -1,7 +1,7 @@
 //! Cookies that keep a client with an endpoint.
 
 use super::value::{self, Parsed, Wrong};
-use super::{Annotation, Asked, Context, Support};
+use super::{Annotation, Context, annotation};
 use crate::model::filters::{Affinity, SameSite};
 use crate::siphash::UNKEYED;
 
@@ -52,17 +52,6 @@ fn key(context: &Context<'_>) -> [u64; 2] {
     let uid = metadata.uid.as_deref().unwrap_or_default();
     let half = |number: u8| UNKEYED.hash(format!("{number}/{}/{}/{uid}", metadata.namespace, metadata.name).as_bytes());
     [half(0), half(1)]
-}
-
-const fn annotation(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-    difference: &'static str,
-    apply: fn(&mut Asked, &str) -> Parsed<()>,
-) -> Annotation {
-    Annotation { name, kind, default, meaning, difference, support: Support::Applied(apply) }
 }
 
 pub(super) const ANNOTATIONS: &[Annotation] = &[

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::value::{self, Parsed, Wrong};
-use super::{Annotation, Asked, Context, Support};
+use super::value::{self, Wrong};
+use super::{Annotation, Context, annotation, guard};
 use crate::l7::secure::SUITES;
 use crate::model::filters::{Backend, BackendTls, TlsUse};
 use crate::x509;
@@ -51,28 +51,6 @@ impl Speaking {
         }
         Some(Box::new(Backend { http2: self.http2, secure: self.secure, tls: Arc::new(tls) }))
     }
-}
-
-const fn annotation(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-    difference: &'static str,
-    apply: fn(&mut Asked, &str) -> Parsed<()>,
-) -> Annotation {
-    Annotation { name, kind, default, meaning, difference, support: Support::Applied(apply) }
-}
-
-const fn guard(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-    difference: &'static str,
-    apply: fn(&mut Asked, &str) -> Parsed<()>,
-) -> Annotation {
-    Annotation { name, kind, default, meaning, difference, support: Support::Guards(apply) }
 }
 
 pub(super) const ANNOTATIONS: &[Annotation] = &[

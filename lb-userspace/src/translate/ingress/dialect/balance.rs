@@ -2,7 +2,7 @@
 
 use super::affinity::Cookie;
 use super::value::{self, Parsed, Wrong};
-use super::{Annotation, Asked, Context, Support};
+use super::{Annotation, Context, annotation};
 use crate::model::filters::{Algorithm, Balance, HashBy, Template};
 
 /// How large a group is where nothing else is said.
@@ -30,17 +30,6 @@ impl Balancing {
         };
         (balance != Balance::default()).then(|| Box::new(balance))
     }
-}
-
-const fn annotation(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-    difference: &'static str,
-    apply: fn(&mut Asked, &str) -> Parsed<()>,
-) -> Annotation {
-    Annotation { name, kind, default, meaning, difference, support: Support::Applied(apply) }
 }
 
 pub(super) const ANNOTATIONS: &[Annotation] = &[

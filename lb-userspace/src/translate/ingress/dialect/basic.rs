@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::value::{Parsed, Wrong};
-use super::{Annotation, Asked, Context, Support};
+use super::{Annotation, Context, Support, guard};
 use crate::model::filters::BasicAuth;
 use crate::model::{PasswordHash, Users};
 use crate::source::kinds::Secret;
@@ -105,17 +105,6 @@ fn of_map(secret: &Secret) -> Parsed<Found> {
         found.add(name, value.text().unwrap_or_default());
     }
     Ok(found)
-}
-
-const fn guard(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-    difference: &'static str,
-    apply: fn(&mut Asked, &str) -> Parsed<()>,
-) -> Annotation {
-    Annotation { name, kind, default, meaning, difference, support: Support::Guards(apply) }
 }
 
 pub(super) const ANNOTATIONS: &[Annotation] = &[

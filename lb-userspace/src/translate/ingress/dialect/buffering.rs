@@ -1,21 +1,10 @@
 //! Buffers of nginx. Bodies are streamed here, both ways: what is held of one is a part of some kilobytes, whatever the
 //! setting. Values are checked all the same, and what changes behaviour does.
 
-use super::value::{self, Parsed, Wrong};
-use super::{Annotation, Asked, Support};
+use super::value::{self, Wrong};
+use super::{Annotation, annotation};
 
 const STREAMED: &str = "Bodies are streamed: there is nothing to set.";
-
-const fn annotation(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-    difference: &'static str,
-    apply: fn(&mut Asked, &str) -> Parsed<()>,
-) -> Annotation {
-    Annotation { name, kind, default, meaning, difference, support: Support::Applied(apply) }
-}
 
 const fn size(name: &'static str, default: &'static str, meaning: &'static str) -> Annotation {
     annotation(name, "size", default, meaning, STREAMED, |_, text| value::size(text).map(drop))

@@ -1,7 +1,7 @@
 //! Ingresses that take a part of another's requests.
 
 use super::value::{self, Parsed, Wrong};
-use super::{Annotation, Asked, Support};
+use super::{Annotation, annotation};
 use crate::l7::canary::HeaderPattern;
 use crate::model::filters::{Balance, Canary};
 
@@ -27,17 +27,6 @@ impl Canaries {
         let balance = balance.cloned().map(Box::new);
         Some(Box::new(Canary { total, sticky: !self.legacy, balance, ..self.rules }))
     }
-}
-
-const fn annotation(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-    difference: &'static str,
-    apply: fn(&mut Asked, &str) -> Parsed<()>,
-) -> Annotation {
-    Annotation { name, kind, default, meaning, difference, support: Support::Applied(apply) }
 }
 
 pub(super) const ANNOTATIONS: &[Annotation] = &[

@@ -1,7 +1,7 @@
 //! Pages in the place of errors.
 
 use super::value::{self, Parsed, Wrong};
-use super::{Annotation, Asked, Context, Support};
+use super::{Annotation, Context, annotation};
 use crate::model::filters::ErrorPages;
 use crate::model::name;
 
@@ -19,17 +19,6 @@ impl Pages {
         let pages = ErrorPages { statuses: self.statuses, service, only_own: self.only_own };
         (!pages.statuses.is_empty() || pages.service.is_some()).then(|| Box::new(pages))
     }
-}
-
-const fn annotation(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-    difference: &'static str,
-    apply: fn(&mut Asked, &str) -> Parsed<()>,
-) -> Annotation {
-    Annotation { name, kind, default, meaning, difference, support: Support::Applied(apply) }
 }
 
 pub(super) const ANNOTATIONS: &[Annotation] = &[

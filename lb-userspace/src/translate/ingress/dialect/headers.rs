@@ -1,7 +1,7 @@
 //! Headers that a route adds or changes.
 
 use super::value::{self, Parsed, Wrong};
-use super::{Annotation, Asked, Context, Support};
+use super::{Annotation, Context, annotation};
 use crate::model::filters::{Headers, Replace, Template};
 use crate::model::name;
 
@@ -59,17 +59,6 @@ pub(in crate::translate) fn header(key: &str, text: &str) -> Parsed<(String, Tem
         return Err(Wrong::expected("a header such as X-Frame-Options that does not say how the answer is framed"));
     }
     Ok((name, value::template(text)?))
-}
-
-const fn annotation(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-    difference: &'static str,
-    apply: fn(&mut Asked, &str) -> Parsed<()>,
-) -> Annotation {
-    Annotation { name, kind, default, meaning, difference, support: Support::Applied(apply) }
 }
 
 pub(super) const ANNOTATIONS: &[Annotation] = &[

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::value::{self, Parsed, Wrong};
-use super::{Annotation, Asked, Support};
+use super::{Annotation, annotation};
 use crate::model::filters::{GlobalLimit, RequestLimits, Template};
 
 /// What is asked for.
@@ -31,17 +31,6 @@ impl Limits {
             || limits.bytes_per_second.is_some();
         limited.then(|| Box::new(limits))
     }
-}
-
-const fn annotation(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-    difference: &'static str,
-    apply: fn(&mut Asked, &str) -> Parsed<()>,
-) -> Annotation {
-    Annotation { name, kind, default, meaning, difference, support: Support::Applied(apply) }
 }
 
 const PER_NODE: &str = "Counted by each node for itself; there is no memcached between them.";

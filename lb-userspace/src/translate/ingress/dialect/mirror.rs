@@ -1,7 +1,7 @@
 //! Copies of requests for somebody else.
 
-use super::value::{self, Parsed, Wrong};
-use super::{Annotation, Asked, Support};
+use super::value::{self, Wrong};
+use super::{Annotation, annotation};
 use crate::model::filters::{Mirror, Template, Variable};
 
 /// What is asked for.
@@ -17,17 +17,6 @@ impl Mirroring {
         let target = self.target?;
         Some(Box::new(Mirror { target, host: self.host, body: !self.no_body }))
     }
-}
-
-const fn annotation(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-    difference: &'static str,
-    apply: fn(&mut Asked, &str) -> Parsed<()>,
-) -> Annotation {
-    Annotation { name, kind, default, meaning, difference, support: Support::Applied(apply) }
 }
 
 pub(super) const ANNOTATIONS: &[Annotation] = &[

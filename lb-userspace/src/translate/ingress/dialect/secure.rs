@@ -2,7 +2,7 @@
 
 use super::redirects::target;
 use super::value::{self, Parsed, Wrong};
-use super::{Annotation, Asked, Context, Support};
+use super::{Annotation, Asked, Context, Support, guard};
 use crate::l7::tls::SubjectPattern;
 use crate::model::filters::{ClientCertificate, Secure, SecureRedirect, Template, Verify};
 use crate::source::kinds::Secret;
@@ -77,17 +77,6 @@ const fn flag(
     apply: fn(&mut Asked, &str) -> Parsed<()>,
 ) -> Annotation {
     Annotation { name, kind: "flag", default, meaning, difference, support: Support::Applied(apply) }
-}
-
-const fn guard(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-    difference: &'static str,
-    apply: fn(&mut Asked, &str) -> Parsed<()>,
-) -> Annotation {
-    Annotation { name, kind, default, meaning, difference, support: Support::Guards(apply) }
 }
 
 pub(super) const ANNOTATIONS: &[Annotation] = &[
