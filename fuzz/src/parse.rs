@@ -30,7 +30,7 @@ fn of_family<F: Side>(data: &[u8], packet: &Bytes, frame: &Ethernet) {
             assert!(seen.whole && seen.fragment.is_none() && seen.protocol == F::ICMP.protocol);
             assert_eq!((F::ip(ip.source), F::ip(ip.destination)), (seen.source, seen.destination));
         }
-        Ok(Kind::Fragment | Kind::Other | Kind::Refused(..)) | Err(_) => {
+        Ok(Kind::Fragment | Kind::Other(_) | Kind::Refused(..)) | Err(_) => {
             let plain = seen.is_some_and(|seen| seen.sum_is_right() && seen.ports().is_some() && is_bare::<F>(&seen));
             assert!(!plain, "a receiver takes this packet, and it was not recognised: {seen:?}");
         }

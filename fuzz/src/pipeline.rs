@@ -225,7 +225,8 @@ fn is_reply<F: Side>(hook: Hook, maps: &Maps<F>, tuple: &Tuple) -> bool {
 
 fn through<F: Side>(hook: Hook, packet: &mut Bytes, maps: &Maps<F>) -> Verdict {
     match hook {
-        Hook::Ingress => pipeline::ingress::<F, _, _>(packet, maps),
+        // without the programs of DSR, which begin where this ends
+        Hook::Ingress => pipeline::ingress_of::<F, _, _>(packet, Ethernet::parse(packet), maps),
         Hook::Egress => pipeline::egress::<F, _, _>(packet, maps),
     }
 }

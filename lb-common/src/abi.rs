@@ -11,7 +11,7 @@ use crate::ethernet::Addresses;
 pub mod socket;
 
 /// Version of everything in this file.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Names of the maps, equal to the statics in `lb-ebpf`, and so to the names of their pins. A name that ends in 4 or 6 is of
 /// one family; ids of services and backends, and lines of rings, are of both: a backend stands in BACKENDS4 or BACKENDS6.
@@ -82,6 +82,24 @@ pub mod map {
     pub const SAMPLE_BUDGETS: &str = "SAMPLE_BUDGETS";
     /// Per-CPU array of one [`super::SampleNote`].
     pub const SAMPLE_NOTES: &str = "SAMPLE_NOTES";
+    /// Per-CPU array of one [`super::Note4`].
+    pub const NOTES4: &str = "NOTES4";
+    /// Per-CPU array of one [`super::Note6`].
+    pub const NOTES6: &str = "NOTES6";
+    /// Array of [`super::FormerRing`] by service id; memory-mapped.
+    pub const FORMER_RINGS: &str = "FORMER_RINGS";
+    /// Hash of [`crate::addr::Addr4`] to bits of [`super::node_flag`]: addresses of the cluster's nodes.
+    pub const NODES4: &str = "NODES4";
+    /// Hash of [`crate::addr::Addr6`] to bits of [`super::node_flag`].
+    pub const NODES6: &str = "NODES6";
+    /// Hash of backend id to [`crate::addr::Addr4`]: where the nodes of backends on other nodes are.
+    pub const BACKEND_NODES4: &str = "BACKEND_NODES4";
+    /// Hash of backend id to [`crate::addr::Addr6`].
+    pub const BACKEND_NODES6: &str = "BACKEND_NODES6";
+    /// LRU hash of [`super::FlowKey4`] to [`super::TrackedEntry`]: flows in tunnels that a change of their ring concerns.
+    pub const TRACKED4: &str = "TRACKED4";
+    /// LRU hash of [`super::FlowKey6`] to [`super::TrackedEntry`].
+    pub const TRACKED6: &str = "TRACKED6";
     /// Array of the XDP programs that [`super::program::XDP`] goes on in, by [`super::xdp_slot`].
     pub const XDP_PROGRAMS: &str = "XDP_PROGRAMS";
     /// Array of the tc programs that those attached go on in, by [`super::tc_slot`].
@@ -153,6 +171,30 @@ pub mod program {
     ];
     /// IPv6 of [`TUNNEL`]; in TC_PROGRAMS.
     pub const TUNNEL6: &str = "weir_tunnel6";
+    /// Forwards by DSR what [`XDP`] knows no flow of; in XDP_PROGRAMS.
+    pub const XDP_DSR: &str = "weir_xdp_dsr";
+    /// IPv6 of [`XDP_DSR`]; in XDP_PROGRAMS.
+    pub const XDP_DSR6: &str = "weir_xdp_dsr6";
+    /// Begins a flow with the backend that [`XDP_DSR`] has chosen; in XDP_PROGRAMS.
+    pub const XDP_BEGIN: &str = "weir_xdp_begin";
+    /// IPv6 of [`XDP_BEGIN`]; in XDP_PROGRAMS.
+    pub const XDP_BEGIN6: &str = "weir_xdp_begin6";
+    /// Takes the outer header off packets from other nodes; in XDP_PROGRAMS.
+    pub const XDP_OPEN: &str = "weir_xdp_open";
+    /// IPv6 of [`XDP_OPEN`]; in XDP_PROGRAMS.
+    pub const XDP_OPEN6: &str = "weir_xdp_open6";
+    /// [`XDP_DSR`] on tc; in TC_PROGRAMS.
+    pub const TC_DSR: &str = "weir_tc_dsr";
+    /// IPv6 of [`TC_DSR`]; in TC_PROGRAMS.
+    pub const TC_DSR6: &str = "weir_tc_dsr6";
+    /// [`XDP_BEGIN`] on tc; in TC_PROGRAMS.
+    pub const TC_BEGIN: &str = "weir_tc_begin";
+    /// IPv6 of [`TC_BEGIN`]; in TC_PROGRAMS.
+    pub const TC_BEGIN6: &str = "weir_tc_begin6";
+    /// [`XDP_OPEN`] on tc; in TC_PROGRAMS.
+    pub const TC_OPEN: &str = "weir_tc_open";
+    /// IPv6 of [`TC_OPEN`]; in TC_PROGRAMS.
+    pub const TC_OPEN6: &str = "weir_tc_open6";
 }
 
 /// A program that others go on in by a tail call.
@@ -168,7 +210,7 @@ pub struct Called {
 
 /// All programs that are called, in the order in which they are put in place: what replies need first, what takes packets in
 /// last, and what is called before what calls it.
-pub const CALLED: [Called; 14] = [
+pub const CALLED: [Called; 28] = [
     Called { program: program::INSIDE6, map: map::TC_PROGRAMS, slot: tc_slot::INSIDE6 },
     Called { program: program::INSIDE4, map: map::TC_PROGRAMS, slot: tc_slot::INSIDE4 },
     Called { program: program::TC_REFUSE, map: map::TC_PROGRAMS, slot: tc_slot::REFUSE },
@@ -180,9 +222,23 @@ pub const CALLED: [Called; 14] = [
     Called { program: program::TC_ICMP, map: map::TC_PROGRAMS, slot: tc_slot::ICMP },
     Called { program: program::TC_ICMP6, map: map::TC_PROGRAMS, slot: tc_slot::ICMP6 },
     Called { program: program::TC_INGRESS6, map: map::TC_PROGRAMS, slot: tc_slot::INGRESS6 },
+    Called { program: program::TC_INGRESS, map: map::TC_PROGRAMS, slot: tc_slot::INGRESS },
+    Called { program: program::TC_BEGIN, map: map::TC_PROGRAMS, slot: tc_slot::BEGIN },
+    Called { program: program::TC_BEGIN6, map: map::TC_PROGRAMS, slot: tc_slot::BEGIN6 },
+    Called { program: program::TC_DSR, map: map::TC_PROGRAMS, slot: tc_slot::DSR },
+    Called { program: program::TC_DSR6, map: map::TC_PROGRAMS, slot: tc_slot::DSR6 },
+    Called { program: program::TC_OPEN, map: map::TC_PROGRAMS, slot: tc_slot::OPEN },
+    Called { program: program::TC_OPEN6, map: map::TC_PROGRAMS, slot: tc_slot::OPEN6 },
     Called { program: program::XDP_ICMP, map: map::XDP_PROGRAMS, slot: xdp_slot::ICMP },
     Called { program: program::XDP_ICMP6, map: map::XDP_PROGRAMS, slot: xdp_slot::ICMP6 },
+    Called { program: program::XDP_BEGIN, map: map::XDP_PROGRAMS, slot: xdp_slot::BEGIN },
+    Called { program: program::XDP_BEGIN6, map: map::XDP_PROGRAMS, slot: xdp_slot::BEGIN6 },
+    Called { program: program::XDP_DSR, map: map::XDP_PROGRAMS, slot: xdp_slot::DSR },
+    Called { program: program::XDP_DSR6, map: map::XDP_PROGRAMS, slot: xdp_slot::DSR6 },
+    Called { program: program::XDP_OPEN, map: map::XDP_PROGRAMS, slot: xdp_slot::OPEN },
+    Called { program: program::XDP_OPEN6, map: map::XDP_PROGRAMS, slot: xdp_slot::OPEN6 },
     Called { program: program::XDP6, map: map::XDP_PROGRAMS, slot: xdp_slot::IPV6 },
+    Called { program: program::XDP, map: map::XDP_PROGRAMS, slot: xdp_slot::IPV4 },
 ];
 
 /// Indices into XDP_PROGRAMS.
@@ -197,8 +253,22 @@ pub mod xdp_slot {
     pub const SAMPLE: u32 = 7;
     /// [`super::program::XDP_REFUSE`].
     pub const REFUSE: u32 = 5;
+    /// [`super::program::XDP`] itself, for what came out of a tunnel.
+    pub const IPV4: u32 = 8;
+    /// [`super::program::XDP_DSR`].
+    pub const DSR: u32 = 9;
+    /// [`super::program::XDP_DSR6`].
+    pub const DSR6: u32 = 10;
+    /// [`super::program::XDP_OPEN`].
+    pub const OPEN: u32 = 11;
+    /// [`super::program::XDP_OPEN6`].
+    pub const OPEN6: u32 = 12;
+    /// [`super::program::XDP_BEGIN`].
+    pub const BEGIN: u32 = 13;
+    /// [`super::program::XDP_BEGIN6`].
+    pub const BEGIN6: u32 = 14;
     /// How many there are.
-    pub const COUNT: u32 = 8;
+    pub const COUNT: u32 = 24;
 }
 
 /// Indices into TC_PROGRAMS.
@@ -221,8 +291,22 @@ pub mod tc_slot {
     pub const SAMPLE: u32 = 7;
     /// [`super::program::TC_REFUSE`].
     pub const REFUSE: u32 = 5;
+    /// [`super::program::TC_INGRESS`] itself, for what came out of a tunnel.
+    pub const INGRESS: u32 = 10;
+    /// [`super::program::TC_DSR`].
+    pub const DSR: u32 = 11;
+    /// [`super::program::TC_DSR6`].
+    pub const DSR6: u32 = 12;
+    /// [`super::program::TC_OPEN`].
+    pub const OPEN: u32 = 13;
+    /// [`super::program::TC_OPEN6`].
+    pub const OPEN6: u32 = 14;
+    /// [`super::program::TC_BEGIN`].
+    pub const BEGIN: u32 = 15;
+    /// [`super::program::TC_BEGIN6`].
+    pub const BEGIN6: u32 = 16;
     /// How many there are.
-    pub const COUNT: u32 = 16;
+    pub const COUNT: u32 = 24;
 }
 
 /// Indices into SETTINGS. Each word changes by one aligned store.
@@ -248,6 +332,14 @@ pub mod setting {
     pub const CAPTURE_UNTIL: u32 = 14;
     /// A [`crate::sample::Capture`]; 0: only a few dropped packets are sampled.
     pub const CAPTURE: u32 = 15;
+    /// Address of this node (IPv4, the raw word in network order) that its tunnels come from; 0 if none.
+    pub const NODE_ADDRESS4: u32 = 10;
+    /// First half of the IPv6 address that tunnels come from; changed as [`SNAT_ADDRESS6`] is.
+    pub const NODE_ADDRESS6: u32 = 11;
+    /// Its second half.
+    pub const NODE_ADDRESS6_LOW: u32 = 12;
+    /// MTU of the network between the nodes; 0 if it is not known.
+    pub const TUNNEL_MTU: u32 = 13;
     /// How many words there are.
     pub const COUNT: u32 = 16;
 }
@@ -302,7 +394,9 @@ pub mod frontend_flag {
     pub const FRONT_HTTP: u32 = 1;
     /// The packet goes to the node's own front, listener kind HTTPS.
     pub const FRONT_HTTPS: u32 = 2;
-    /// Either of the two.
+    /// Packets for backends on other nodes go there in a tunnel.
+    pub const DSR: u32 = 4;
+    /// HTTP or HTTPS of the front.
     pub const FRONT: u32 = FRONT_HTTP | FRONT_HTTPS;
     /// Only this node's own processes and pods reach it: what comes in by an external interface does not.
     pub const CLUSTER: u32 = 1 << 16;
@@ -416,6 +510,8 @@ pub mod flow_flag {
     pub const REPLIED: u32 = 4;
     /// The client is on this node: its packets were caught on their way out.
     pub const INSIDE: u32 = 8;
+    /// Packets of the flow may come in a tunnel, so its segments must leave room for an outer header.
+    pub const DSR: u32 = 16;
 }
 
 /// A flow seen from the backend: how to turn its replies back.
@@ -539,6 +635,82 @@ pub struct Refusals {
     pub reserved: u32,
 }
 
+/// The ring that a service had before its present one. Each of the two words changes by one aligned store; whichever of old
+/// and new ones a program reads, the ring is a valid one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FormerRing {
+    /// Where it stands, as in [`ServiceEntry::ring`]. A slot may hold 0: what was there is gone.
+    pub ring: u64,
+    /// Until when packets go by it, in ticks; 0: not at all.
+    pub until: u32,
+    /// 1 if the ring has changed since the map was made, so that flows may be remembered.
+    pub changed: u32,
+}
+
+impl FormerRing {
+    /// Packets go by it now.
+    #[inline(always)]
+    pub const fn is_open(&self, now: u32) -> bool {
+        self.until != 0 && self.until != now && crate::conntrack::idle_ticks(now, self.until) == 0
+    }
+
+    /// First line and number of slots.
+    #[inline(always)]
+    pub const fn place(&self) -> (u32, u32) {
+        ((self.ring >> 32) as u32, self.ring as u32)
+    }
+}
+
+/// A flow in a tunnel that a change of its ring concerns.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrackedEntry {
+    /// Backend id.
+    pub backend: u32,
+    /// Generation of the backend then.
+    pub generation: u32,
+    /// Time of the last packet from the client, in ticks.
+    pub last_seen: u32,
+}
+
+/// What one program says of its packet to the next one that the packet goes on in, on the same CPU. Besides saving work, it
+/// hides from the verifier in how many ways the headers can be read.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Note<A> {
+    /// The flow.
+    pub key: FlowKey<A>,
+    /// Its hash. What is left from a packet of another flow says nothing.
+    pub hash: u32,
+    /// A [`crate::dsr::Arrival`] as a number.
+    pub arrival: u32,
+    /// The backend with which a flow is to begin.
+    pub chosen: u32,
+    /// The service.
+    pub service: u32,
+    /// Bytes of the IP header.
+    pub header_length: u32,
+    /// Bytes of the IP packet.
+    pub total_length: u32,
+    /// Time to live.
+    pub ttl: u32,
+    /// Flags of TCP.
+    pub tcp_flags: u32,
+    /// 1 if it is a later fragment.
+    pub later: u32,
+    /// Not used; 0.
+    pub reserved: u32,
+}
+
+/// What an address is among those of the cluster's nodes.
+pub mod node_flag {
+    /// Another node's.
+    pub const PEER: u32 = 1;
+    /// This node's own.
+    pub const OWN: u32 = 2;
+}
+
 /// Counters of a service or backend. Bytes are those of the IP packet.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -649,10 +821,18 @@ pub enum Stat {
     ErrorsLimited = 13,
     /// ICMP errors about flows that this node does not know, sent on to the backend in the ring.
     ErrorsByRing = 14,
+    /// Packets sent to another node in a tunnel.
+    Tunnelled = 17,
+    /// Packets that came from another node in a tunnel.
+    Untunnelled = 18,
+    /// Packets in a tunnel that went where they went before their ring changed.
+    FlowsKept = 19,
+    /// First segments to clients in which the MSS was lowered.
+    MssLowered = 20,
 }
 
 /// How many words EVENT_STATS has.
-pub const STATS: u32 = 16;
+pub const STATS: u32 = 32;
 
 /// Metadata in front of a packet that XDP leaves to the tc companion (8 bytes, `data_meta`).
 #[repr(C)]
@@ -705,6 +885,10 @@ pub type NextHop4 = NextHop<Addr4>;
 /// IPv6 instance.
 pub type NextHop6 = NextHop<Addr6>;
 /// IPv4 instance.
+pub type Note4 = Note<Addr4>;
+/// IPv6 instance.
+pub type Note6 = Note<Addr6>;
+/// IPv4 instance.
 pub type FragmentKey4 = FragmentKey<Addr4>;
 /// IPv6 instance.
 pub type FragmentKey6 = FragmentKey<Addr6>;
@@ -720,6 +904,12 @@ const _: () = {
     assert!(size_of::<FlowEntry4>() == 4 + 4 + 20 && size_of::<FlowEntry6>() == 16 + 4 + 20);
     assert!(size_of::<ReplyEntry4>() == 8 + 4 + 12 + 4 && size_of::<ReplyEntry6>() == 32 + 4 + 12 + 4 + 4);
     assert!(size_of::<FragmentKey4>() == 12 && size_of::<FragmentKey6>() == 40 && size_of::<FragmentEntry>() == 8);
+    assert!(
+        size_of::<FormerRing>() == 16
+            && size_of::<TrackedEntry>() == 12
+            && size_of::<Note4>() == 56
+            && size_of::<Note6>() == 80
+    );
     assert!(size_of::<DeviceEntry>() == 32);
     assert!(size_of::<Refusals>() == 16);
     assert!(size_of::<NextHop4>() == 8 + 8 + 32 && size_of::<NextHop6>() == 8 + 32 + 32);
@@ -753,6 +943,10 @@ mod pod {
         SampleHead,
         SampleBudget,
         Refusals,
+        FormerRing,
+        TrackedEntry,
+        Note4,
+        Note6,
     );
 
     macro_rules! pod_of_family {

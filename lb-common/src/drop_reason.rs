@@ -68,6 +68,12 @@ drop_reasons! {
     ExtensionHeaders = 19, "extension_headers";
     /// A UDP datagram of IPv6 without a checksum.
     UdpZeroChecksum = 20, "udp_zero_checksum";
+    /// A packet for a frontend came in a tunnel from an address that no node of the cluster has.
+    TunnelSource = 24, "tunnel_source";
+    /// A packet came in a tunnel for a VIP that has no such frontend, or one of the front.
+    TunnelFrontend = 25, "tunnel_frontend";
+    /// Two nodes in a row sent a packet on to another one, and this node has no backend for it either.
+    TunnelledTwice = 26, "tunnelled_twice";
     /// Another SCTP client sends to the same backend from the same port, which source NAT cannot change: it is in a checksum
     /// over the whole packet.
     SctpPortTaken = 28, "sctp_port_taken";

@@ -1,6 +1,7 @@
 //! The pipeline's traits on the host: a packet is a vector of bytes, the maps are hash maps, routing is a table of its
 //! own. Tests compare it with the kernel; tools run packets through it without sending any.
 
+mod dsr;
 pub mod sockets;
 
 use core::cell::{Cell, RefCell, RefMut};
@@ -9,8 +10,8 @@ use std::collections::HashMap;
 use std::vec::Vec;
 
 use crate::abi::{
-    BackendEntry, Counters, DropCounters, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey,
-    NextHop, Refusals, ReplyEntry, STATS, ServiceEntry, Stat, setting,
+    BackendEntry, Counters, DropCounters, FlowEntry, FlowKey, FormerRing, FragmentEntry, FragmentKey, FrontendEntry,
+    FrontendKey, NextHop, Note, Refusals, ReplyEntry, STATS, ServiceEntry, Stat, TrackedEntry, setting,
 };
 use crate::csum::Delta;
 use crate::drop_reason::{DROP_REASONS, DropReason};
@@ -136,6 +137,16 @@ pub struct Maps<F: Ip> {
     pub flows: Flows<FlowKey<F::Addr>, FlowEntry<F::Addr>>,
     /// Reply entries, by table.
     pub replies: Flows<FlowKey<F::Addr>, ReplyEntry<F::Addr>>,
+    /// Addresses of the cluster's nodes.
+    pub nodes: HashMap<F::Addr, u32>,
+    /// Where the nodes of backends are.
+    pub backend_nodes: HashMap<u32, F::Addr>,
+    /// The rings before the present ones, by service.
+    pub former_rings: HashMap<u32, FormerRing>,
+    /// Flows in tunnels.
+    pub tracked: RefCell<HashMap<FlowKey<F::Addr>, TrackedEntry>>,
+    /// What one program says to the next.
+    pub note: RefCell<Note<F::Addr>>,
     /// Fragmented datagrams.
     pub fragments: RefCell<HashMap<FragmentKey<F::Addr>, FragmentEntry>>,
     /// How many proven flows there is room for.
@@ -174,6 +185,11 @@ impl<F: Ip> Default for Maps<F> {
             hops: RefCell::default(),
             flows: Default::default(),
             replies: Default::default(),
+            nodes: HashMap::new(),
+            backend_nodes: HashMap::new(),
+            former_rings: HashMap::new(),
+            tracked: RefCell::default(),
+            note: RefCell::default(),
             fragments: RefCell::default(),
             proven_capacity: usize::MAX,
             service_stats: RefCell::default(),
@@ -320,6 +336,10 @@ impl<F: Ip> Lookup<F> for Maps<F> {
 
     fn is_tunnel(&self, device: u32) -> bool {
         self.tunnels.contains(&device)
+    }
+
+    fn note(&self) -> Option<RefMut<'_, Note<F::Addr>>> {
+        Some(self.note.borrow_mut())
     }
 
     fn count_packet(&self, service: u32, backend: u32, bytes: usize) {

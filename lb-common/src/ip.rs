@@ -54,6 +54,12 @@ pub trait Ip: Family {
     /// How the family's ICMP differs.
     const ICMP: IcmpNumbers;
 
+    /// Protocol number of the family carried in itself (RFC 2003, RFC 2473).
+    const TUNNEL: u8;
+
+    /// What an outer header, an inner one and one of TCP take of an MTU.
+    const TUNNEL_OVERHEAD: usize;
+
     /// Reads the header at `offset`, whatever is left of the packet behind it; an error if its lengths contradict each
     /// other.
     fn header<P: Packet>(packet: &P, offset: usize) -> Result<IpInfo<Self::Addr>, DropReason>;
@@ -153,6 +159,8 @@ const V4_CHECKSUM: usize = 10;
 impl Ip for V4 {
     const CHECKSUM: Option<usize> = Some(V4_CHECKSUM);
     const UDP_IS_CHECKED: bool = false;
+    const TUNNEL: u8 = 4;
+    const TUNNEL_OVERHEAD: usize = 20 + 20 + 20;
 
     const ICMP: IcmpNumbers = IcmpNumbers {
         protocol: 1,
@@ -289,6 +297,8 @@ fn v4_length<P: Packet>(packet: &P, offset: usize, stated: u16) -> usize {
 impl Ip for V6 {
     const CHECKSUM: Option<usize> = None;
     const UDP_IS_CHECKED: bool = true;
+    const TUNNEL: u8 = 41;
+    const TUNNEL_OVERHEAD: usize = 40 + 40 + 20;
 
     const ICMP: IcmpNumbers = IcmpNumbers {
         protocol: 58,

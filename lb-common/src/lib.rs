@@ -14,6 +14,7 @@ pub mod be;
 pub mod conntrack;
 pub mod csum;
 pub mod drop_reason;
+pub mod dsr;
 pub mod ethernet;
 mod extension;
 pub mod flow;

@@ -20,6 +20,10 @@ pub const FRAGMENTS: u32 = 8_192;
 pub const NEXT_HOPS: u32 = 4_096;
 /// Addresses of this node.
 pub const NODE_ADDRESSES: u32 = 4_096;
+/// Addresses of the cluster's nodes, of one family.
+pub const NODES: u32 = 16_384;
+/// Flows of one family in tunnels that a change of their ring concerns.
+pub const TRACKED_FLOWS: u32 = 65_536;
 /// Network devices that carry an address.
 pub const DEVICES: u32 = 1_024;
 /// Listeners of the front: [`LISTENERS_PER_KIND`] for HTTP, then as many for HTTPS, then both again for IPv6.

@@ -3,7 +3,7 @@
 use core::ops::DerefMut;
 
 use crate::abi::{
-    BackendEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey, NextHop, Refusals,
+    BackendEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey, NextHop, Note, Refusals,
     ReplyEntry, ServiceEntry, Stat,
 };
 use crate::conntrack::ticks;
@@ -141,6 +141,9 @@ pub trait Lookup<F: Ip> {
 
     /// The device is no external interface, but replies of backends come in by it ([`crate::pipeline::tunnel_of`]).
     fn is_tunnel(&self, device: u32) -> bool;
+
+    /// What one program says of its packet to the next one.
+    fn note(&self) -> Option<Self::Ref<'_, Note<F::Addr>>>;
 
     /// Counts a packet from a client.
     fn count_packet(&self, service: u32, backend: u32, bytes: usize);

@@ -39,8 +39,8 @@ pub enum Kind<A> {
     Fragment,
     /// ICMP of the family, whole.
     Icmp(IpInfo<A>),
-    /// Another protocol.
-    Other,
+    /// Another protocol: its number.
+    Other(u8),
     /// Headers that are not forwarded to a VIP: the address that the packet is for, and why.
     Refused(A, DropReason),
 }
@@ -56,7 +56,7 @@ pub fn parse<F: Ip, P: Packet>(packet: &P, network: usize) -> Result<Kind<F::Add
         return Ok(match ip.protocol {
             _ if ip.fragment => Kind::Fragment,
             number if number == F::ICMP.protocol => Kind::Icmp(ip),
-            _ => Kind::Other,
+            number => Kind::Other(number),
         });
     }
     let payload = network + ip.header_length;

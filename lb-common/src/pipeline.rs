@@ -11,7 +11,7 @@ use crate::addr::Address;
 use crate::be::Be16;
 use crate::conntrack::ticks;
 use crate::drop_reason::DropReason;
-use crate::ethernet::Ethernet;
+use crate::ethernet::{Addresses, Ethernet};
 use crate::flow;
 use crate::fragment::{self, Joined};
 use crate::hash::flow_hash;
@@ -22,11 +22,14 @@ use crate::packet::Packet;
 use crate::parse::{Kind, Parsed, parse};
 use crate::rewrite::{Translation, translate};
 use crate::snat;
+use crate::transport::tcp_flag;
 use crate::verdict::{Verdict, refused};
 
+use crate::dsr::{self, Nodes, Room, Tunnel};
 pub use crate::icmp::refuse;
+pub(crate) use balance::begin_chosen;
 pub(crate) use balance::pick;
-use balance::{Known, begin, known_flow};
+use balance::{Known, admissible, begin, known_flow};
 pub(crate) use inside::from_inside;
 pub use inside::inside;
 pub(crate) use inside::turn_round;
@@ -37,10 +40,29 @@ pub use tunnel::{tunnel, tunnel_of};
 
 /// A packet that came in by an external interface: from a client, or the reply of a backend on another node. Packets of
 /// another family than `F` pass.
-#[inline(always)]
-pub fn ingress<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, lookup: &L) -> Verdict {
-    let frame = Ethernet::parse(packet);
-    ingress_of(packet, frame, lookup)
+///
+/// In the kernel the parts of DSR are programs of their own, which go on where [`ingress_of`] ends; here is what they make
+/// together.
+pub fn ingress<F: Tunnel, P: Room, L: Nodes<F>>(packet: &mut P, lookup: &L) -> Verdict {
+    let mut verdict = ingress_of(packet, Ethernet::parse(packet), lookup);
+    if verdict == Verdict::Tunnel {
+        verdict = match dsr::open(packet, Ethernet::parse(packet), lookup) {
+            Ok(()) => ingress_of(packet, Ethernet::parse(packet), lookup),
+            Err(verdict) => return verdict,
+        };
+    }
+    if let Verdict::Dsr(_) = verdict {
+        verdict = dsr::forward(packet, Ethernet::parse(packet), lookup);
+    }
+    match verdict {
+        Verdict::Dsr(_) => match dsr::begin(packet, Ethernet::parse(packet), lookup) {
+            Ok(()) => ingress_of(packet, Ethernet::parse(packet), lookup),
+            Err(verdict) => verdict,
+        },
+        // what comes out of a tunnel is for a frontend; a tunnel in a tunnel is not ours
+        Verdict::Tunnel => Verdict::Pass,
+        verdict => verdict,
+    }
 }
 
 /// [`ingress`], where the Ethernet header is read already.
@@ -95,7 +117,8 @@ fn judge<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, looku
         },
         Ok(Kind::Icmp(_)) => return None,
         Ok(Kind::Fragment) => left_to_kernel(lookup, Stat::FragmentsPassed),
-        Ok(Kind::Other) => Verdict::Pass,
+        Ok(Kind::Other(number)) if number == F::TUNNEL => Verdict::Tunnel,
+        Ok(Kind::Other(_)) => Verdict::Pass,
         Ok(Kind::Refused(destination, reason)) if lookup.is_vip(destination) => Verdict::Drop(reason),
         Ok(Kind::Refused(..)) => left_to_kernel(lookup, Stat::NotOurs),
         Err(reason) => Verdict::Drop(reason),
@@ -105,7 +128,7 @@ fn judge<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, looku
 
 /// The verdict, once it is in the counters.
 #[inline(always)]
-fn counted<F: Ip, P: Packet, L: Lookup<F>>(packet: &P, lookup: &L, verdict: Verdict) -> Verdict {
+pub(crate) fn counted<F: Ip, P: Packet, L: Lookup<F>>(packet: &P, lookup: &L, verdict: Verdict) -> Verdict {
     let dropped = match verdict {
         Verdict::Drop(reason) => Some(reason),
         Verdict::Refuse(why) => Some(refused(why).0),
@@ -178,10 +201,26 @@ fn reply_of_pod<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, parsed: &Parsed<
     }
     lookup.count(Stat::Replies);
     fragment::remember(lookup, parsed);
+    if reply.flags & flow_flag::DSR != 0 {
+        lower_mss::<F, P, L>(packet, parsed, lookup);
+    }
     match translate::<F, P>(packet, parsed, &to_client(&reply), false) {
         Some(()) if reply.flags & flow_flag::INSIDE != 0 => turn_round(packet),
         Some(()) => Verdict::Deliver,
         None => Verdict::Drop(DropReason::KernelRefused),
+    }
+}
+
+/// The client's segments may have to come in a tunnel: they must leave room for an outer header.
+#[inline(always)]
+fn lower_mss<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, parsed: &Parsed<F::Addr>, lookup: &L) {
+    const FIRST: u8 = tcp_flag::SYN | tcp_flag::ACK;
+    let mtu = lookup.setting(setting::TUNNEL_MTU) as usize;
+    if parsed.transport.tcp_flags & FIRST != FIRST || mtu <= F::TUNNEL_OVERHEAD {
+        return;
+    }
+    if dsr::clamp(packet, parsed.payload, (mtu - F::TUNNEL_OVERHEAD) as u16) {
+        lookup.count(Stat::MssLowered);
     }
 }
 
@@ -191,7 +230,7 @@ fn reply_of_pod<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, parsed: &Parsed<
 fn route_packet<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, parsed: &Parsed<F::Addr>, lookup: &L) -> Verdict {
     match onward(packet, parsed, lookup) {
         Ok((to, clock)) => send(packet, parsed, lookup, &to, clock),
-        Err(verdict) => verdict,
+        Err(ended) => ended,
     }
 }
 
@@ -248,9 +287,19 @@ fn checked<F: Ip, P: Packet, L: Lookup<F>>(
         return Err(to_front::<F, L>(parsed, lookup, frontend));
     }
     let clock = lookup.clock();
-    let Known { entry, backend } = match known_flow(lookup, parsed, ticks(clock)) {
+    let Known { entry, backend, local } = match known_flow(lookup, parsed, ticks(clock)) {
         Some(known) => known,
-        None => begin(packet, lookup, parsed, frontend.service, clock)?,
+        None => {
+            admissible::<F>(parsed).map_err(Verdict::Drop)?;
+            if !Addresses::of(packet).is_some_and(|frame| lookup.is_for_us(frame.destination())) {
+                return Err(Verdict::Pass);
+            }
+            if frontend.flags & frontend_flag::DSR != 0 {
+                dsr::note(lookup, parsed, frontend.service);
+                return Err(Verdict::Dsr(0));
+            }
+            begin(lookup, parsed, frontend.service, clock)?
+        }
     };
     let to = Translation {
         source: entry.snat_address,
@@ -258,7 +307,7 @@ fn checked<F: Ip, P: Packet, L: Lookup<F>>(
         destination: backend.address,
         destination_port: backend.port,
     };
-    let local = entry.flags & flow_flag::LOCAL != 0;
+
     Ok((Onward { to, service: entry.service, backend: entry.backend, local }, clock))
 }
 

@@ -6,11 +6,13 @@
 #![expect(missing_docs, reason = "the attribute macros make undocumented functions of the entry points")]
 
 mod ask;
+mod dsr;
 mod forget;
 mod front;
 mod handover;
 mod maps;
 mod refuse;
+mod room;
 mod sample;
 mod skb_packet;
 mod sockets;
@@ -32,6 +34,7 @@ use lb_common::lookup::{Lookup, Route};
 use lb_common::pipeline;
 use lb_common::verdict::Verdict;
 
+use crate::dsr::Called;
 use crate::maps::{DEVICES, TC_PROGRAMS, XDP_PROGRAMS};
 use crate::skb_packet::SkbPacket;
 use crate::tables::{Kernel, Routed, word_of_settings};
@@ -150,22 +153,22 @@ fn carries_ipv6(frame: &Result<Ethernet, DropReason>) -> bool {
 }
 
 #[inline(always)]
-fn at_xdp<F: Routed>(ctx: &XdpContext, frame: Result<Ethernet, DropReason>) -> u32 {
+fn at_xdp<F: Called>(ctx: &XdpContext, frame: Result<Ethernet, DropReason>) -> u32 {
     let kernel = kernel_at_xdp(ctx);
     let Some(verdict) = pipeline::flows_of::<F, _, _>(&mut XdpPacket(ctx), frame, &kernel) else {
         // SAFETY: as in `weir_xdp`.
         unsafe { XDP_PROGRAMS.tail_call(ctx, F::XDP_ICMP) };
         return xdp_action::XDP_PASS;
     };
-    done_at_xdp(ctx, &kernel, verdict)
+    done_at_xdp::<F>(ctx, &kernel, verdict)
 }
 
 #[inline(always)]
-fn icmp_at_xdp<F: Routed>(ctx: &XdpContext) -> u32 {
+fn icmp_at_xdp<F: Called>(ctx: &XdpContext) -> u32 {
     let (kernel, packet) = (kernel_at_xdp(ctx), &mut XdpPacket(ctx));
     let frame = Ethernet::parse(packet);
     let verdict = pipeline::icmp_of::<F, _, _>(packet, frame, &kernel);
-    done_at_xdp(ctx, &kernel, verdict)
+    done_at_xdp::<F>(ctx, &kernel, verdict)
 }
 
 #[inline(always)]
@@ -174,26 +177,42 @@ fn kernel_at_xdp(ctx: &XdpContext) -> Kernel<false> {
 }
 
 #[inline(always)]
-fn done_at_xdp(ctx: &XdpContext, kernel: &Kernel<false>, verdict: Verdict) -> u32 {
+fn done_at_xdp<F: Called>(ctx: &XdpContext, kernel: &Kernel<false>, verdict: Verdict) -> u32 {
     #[cfg(feature = "log")]
     trace::verdict(ctx, "xdp", verdict);
+    act_at_xdp::<F>(ctx, kernel.ingress, verdict, F::XDP_DSR)
+}
+
+/// What becomes of the packet; the program in the slot `dsr` is the one that it goes on in with [`Verdict::Dsr`].
+#[inline(always)]
+fn act_at_xdp<F: Called>(ctx: &XdpContext, ingress: u32, verdict: Verdict, dsr: u32) -> u32 {
     let action = match verdict {
         Verdict::Pass => xdp_action::XDP_PASS,
         Verdict::Deliver => handover::pass_with(ctx, Task::Done),
         Verdict::Front => handover::pass_with(ctx, Task::Front),
         Verdict::HandOver(task) => handover::pass_with(ctx, task),
         Verdict::Answer => xdp_action::XDP_TX,
-        Verdict::Transmit(device) if device == kernel.ingress => xdp_action::XDP_TX,
+        Verdict::Transmit(device) if device == ingress => xdp_action::XDP_TX,
         // SAFETY: the helper only notes the device; it returns XDP_REDIRECT.
         Verdict::Transmit(device) => unsafe { bpf_redirect(device, 0) as u32 },
-        Verdict::Drop(reason) => return sample::dropped_by_xdp(ctx, kernel.ingress, reason),
+        Verdict::Dsr(_) => {
+            // SAFETY: as in `weir_xdp`.
+            unsafe { XDP_PROGRAMS.tail_call(ctx, dsr) };
+            xdp_action::XDP_DROP
+        }
+        Verdict::Tunnel => {
+            // SAFETY: as in `weir_xdp`.
+            unsafe { XDP_PROGRAMS.tail_call(ctx, F::XDP_OPEN) };
+            xdp_action::XDP_PASS
+        }
+        Verdict::Drop(reason) => return sample::dropped_by_xdp(ctx, ingress, reason),
         Verdict::Refuse(why) => return refuse::at_xdp(ctx, why),
     };
-    sample::passed_by_xdp(ctx, kernel.ingress, action)
+    sample::passed_by_xdp(ctx, ingress, action)
 }
 
 #[inline(always)]
-fn at_tc_ingress<F: Routed>(ctx: &TcContext, frame: Result<Ethernet, DropReason>) -> i32 {
+fn at_tc_ingress<F: Called>(ctx: &TcContext, frame: Result<Ethernet, DropReason>) -> i32 {
     let kernel = kernel_at_tc(ctx);
     let Some(verdict) = pipeline::flows_of::<F, _, _>(&mut SkbPacket(ctx.skb.skb), frame, &kernel) else {
         // SAFETY: as in `weir_xdp`.
@@ -204,7 +223,7 @@ fn at_tc_ingress<F: Routed>(ctx: &TcContext, frame: Result<Ethernet, DropReason>
 }
 
 #[inline(always)]
-fn icmp_at_tc_ingress<F: Routed>(ctx: &TcContext) -> i32 {
+fn icmp_at_tc_ingress<F: Called>(ctx: &TcContext) -> i32 {
     let (kernel, packet) = (kernel_at_tc(ctx), &mut SkbPacket(ctx.skb.skb));
     let frame = Ethernet::parse(packet);
     let verdict = pipeline::icmp_of::<F, _, _>(packet, frame, &kernel);
@@ -219,22 +238,39 @@ fn kernel_at_tc(ctx: &TcContext) -> Kernel<true> {
 }
 
 #[inline(always)]
-fn done_at_tc_ingress<F: Routed>(ctx: &TcContext, kernel: &Kernel<true>, verdict: Verdict) -> i32 {
-    let skb = ctx.skb.skb;
+fn done_at_tc_ingress<F: Called>(ctx: &TcContext, kernel: &Kernel<true>, verdict: Verdict) -> i32 {
     #[cfg(feature = "log")]
     trace::verdict(ctx, "tc ingress", verdict);
+    act_at_tc::<F>(ctx, kernel.ingress, verdict, F::TC_DSR)
+}
+
+/// [`act_at_xdp`] on tc.
+#[inline(always)]
+fn act_at_tc<F: Called>(ctx: &TcContext, ingress: u32, verdict: Verdict, dsr: u32) -> i32 {
+    let skb = ctx.skb.skb;
+    let kernel = Kernel::<true> { ctx: skb.cast(), ingress };
     let action = match verdict {
         Verdict::Pass | Verdict::Deliver | Verdict::HandOver(_) => TC_ACT_UNSPEC,
         Verdict::Front => mark_for_front(ctx),
-        Verdict::Transmit(device) => sent_on::<F>(kernel, skb, device),
+        Verdict::Transmit(device) => sent_on::<F>(&kernel, skb, device),
         // SAFETY: the helper only notes the device; it returns TC_ACT_REDIRECT.
-        Verdict::Answer => unsafe { bpf_redirect(kernel.ingress, 0) as i32 },
+        Verdict::Answer => unsafe { bpf_redirect(ingress, 0) as i32 },
+        Verdict::Dsr(_) => {
+            // SAFETY: as in `weir_xdp`.
+            unsafe { TC_PROGRAMS.tail_call(ctx, dsr) };
+            TC_ACT_SHOT
+        }
+        Verdict::Tunnel => {
+            // SAFETY: as in `weir_xdp`.
+            unsafe { TC_PROGRAMS.tail_call(ctx, F::TC_OPEN) };
+            TC_ACT_UNSPEC
+        }
         Verdict::Drop(reason) => {
-            return sample::dropped_by_tc(ctx, hook::TC_INGRESS, kernel.ingress, reason, TC_ACT_SHOT);
+            return sample::dropped_by_tc(ctx, hook::TC_INGRESS, ingress, reason, TC_ACT_SHOT);
         }
         Verdict::Refuse(why) => return refuse::at_tc(ctx, why),
     };
-    sample::passed_by_tc(ctx, hook::TC_INGRESS, kernel.ingress, action)
+    sample::passed_by_tc(ctx, hook::TC_INGRESS, ingress, action)
 }
 
 /// Sends the packet out of the device, with its 802.1Q tags where they may stay.

@@ -11,7 +11,7 @@ use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_
 use aya_ebpf::maps::PerCpuArray;
 use lb_common::abi::{
     BackendEntry, Counters, DeviceEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey,
-    NextHop, Refusals, ReplyEntry, ServiceEntry, Stat, device_flag, frontend_flag, setting, tc_slot, xdp_slot,
+    NextHop, Note, Refusals, ReplyEntry, ServiceEntry, Stat, device_flag, frontend_flag, setting, tc_slot, xdp_slot,
 };
 use lb_common::addr::{Addr4, Addr6, Address, V4, V6};
 use lb_common::drop_reason::DropReason;
@@ -319,6 +319,12 @@ impl<F: FamilyMaps + Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES
     fn is_tunnel(&self, device: u32) -> bool {
         // SAFETY: plain words; the agent replaces elements whole.
         unsafe { DEVICES.get(device) }.is_some_and(|entry| entry.flags & device_flag::TUNNEL != 0)
+    }
+
+    #[inline(always)]
+    fn note(&self) -> Option<&mut Note<F::Addr>> {
+        // SAFETY: the element is this CPU's own, and nothing else runs on it before the program ends.
+        F::NOTES.get_ptr_mut(0).map(|note| unsafe { &mut *note })
     }
 
     #[inline(always)]

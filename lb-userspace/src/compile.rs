@@ -14,6 +14,7 @@ use crate::tables::{BackendId, BackendKey, IpFamily, ServiceId, Settings, Tables
 mod ids;
 mod l4;
 mod l7;
+mod nodes;
 mod problems;
 mod ring;
 
@@ -90,12 +91,20 @@ pub fn compile(desired: &DesiredState, node: &Node, ids: &Ids) -> (Compiled, Ids
     }
     problem::sort(&mut problems);
     let backends = allocation.backends;
+    let nodes = nodes::Nodes::new(desired, &backends);
     let tables = Tables {
         services: rings,
         backends: backends.iter().map(|(&(family, key), &id)| ((family, id), key)).collect(),
+        backend_nodes: nodes.of_backends,
+        nodes: nodes.all,
         node_addresses: node.node_addresses.clone(),
         vips: claims.vips(&node.node_addresses),
-        settings: Settings { node_ports: claims.node_ports(), ..node.settings },
+        settings: Settings {
+            node_ports: claims.node_ports(),
+            node_address4: nodes.own4,
+            node_address6: nodes.own6,
+            ..node.settings
+        },
         frontends: claims.frontends_with(&services),
     };
     let ids = Ids::after(claims.services_with(&services), backends.clone(), cache);

@@ -15,6 +15,7 @@ pub fn diff(actual: &Tables, desired: &Tables) -> Plan {
     frontends(actual, desired, &mut writes);
     services(actual, desired, &mut writes);
     backends(actual, desired, &mut writes);
+    nodes(actual, desired, &mut writes);
     node_addresses(actual, desired, &mut writes);
     vips(actual, desired, &mut writes);
     if actual.settings != desired.settings {
@@ -34,11 +35,13 @@ fn frontends(actual: &Tables, desired: &Tables, writes: &mut Vec<Write>) {
 }
 
 fn services(actual: &Tables, desired: &Tables, writes: &mut Vec<Write>) {
+    let tunnelled = desired.tunnelled();
     for (&service, ring) in &desired.services {
         let now = actual.services.get(&service);
         // Most rings are the very same, so that comparing the pointers saves comparing the slots.
         if !now.is_some_and(|now| Arc::ptr_eq(now, ring) || now == ring) {
-            writes.push(Write::WriteRing { service, ring: ring.clone(), replaces: now.is_some() });
+            let keeps = now.is_some() && tunnelled.contains(&service);
+            writes.push(Write::WriteRing { service, ring: ring.clone(), replaces: now.is_some(), keeps });
         }
     }
     writes.extend(gone(&actual.services, &desired.services).map(|&service| Write::DeleteService(service)));
@@ -51,6 +54,22 @@ fn backends(actual: &Tables, desired: &Tables, writes: &mut Vec<Write>) {
         }
     }
     writes.extend(gone(&actual.backends, &desired.backends).map(|&(family, id)| Write::DeleteBackend(family, id)));
+}
+
+fn nodes(actual: &Tables, desired: &Tables, writes: &mut Vec<Write>) {
+    writes.extend(gone(&actual.nodes, &desired.nodes).map(|address| Write::DeleteNode(*address)));
+    for (&address, &own) in &desired.nodes {
+        if actual.nodes.get(&address) != Some(&own) {
+            writes.push(Write::UpsertNode { address, own });
+        }
+    }
+    for (&(family, id), &node) in &desired.backend_nodes {
+        if actual.backend_nodes.get(&(family, id)) != Some(&node) {
+            writes.push(Write::UpsertBackendNode(family, id, node));
+        }
+    }
+    let gone = gone(&actual.backend_nodes, &desired.backend_nodes);
+    writes.extend(gone.map(|&(family, id)| Write::DeleteBackendNode(family, id)));
 }
 
 fn node_addresses(actual: &Tables, desired: &Tables, writes: &mut Vec<Write>) {

@@ -8,6 +8,7 @@ pub mod desired;
 pub mod family;
 pub mod filters;
 pub mod name;
+pub mod node;
 pub mod policy;
 pub mod problem;
 pub mod protocol;
@@ -22,11 +23,14 @@ pub use backend::{Backend, BackendState};
 pub use certificate::Certificate;
 pub use desired::DesiredState;
 pub use family::IpFamily;
+pub use node::NodeAddresses;
 pub use policy::{Policy, TrafficPolicy};
 pub use problem::{ObjectRef, Problem, Severity};
 pub use protocol::Protocol;
 pub use route::{BackendRef, PathMatch, Route, RouteKey};
-pub use service::{Forwarding, FrontListener, Frontend, FrontendKind, Service, ServiceKey, ServiceType, Target};
+pub use service::{
+    Forwarding, ForwardingBy, FrontListener, Frontend, FrontendKind, Service, ServiceKey, ServiceType, Target,
+};
 pub use stream::StreamPort;
 pub use tls::{Authorities, ClientAsk, Tls, TlsHost};
 pub use users::{PasswordHash, Users};

@@ -11,9 +11,9 @@ use crate::tables::{BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring
 /// The steps of a Plan, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
-    /// Frontends, VIPs and node addresses that nobody should reach any more.
+    /// Frontends, VIPs and node addresses that nobody should reach any more, and nodes that are gone.
     DeleteFrontends,
-    /// New backends, before a ring names them.
+    /// New backends and their nodes, before a ring names them.
     UpsertBackends,
     /// Rings, new and changed, before a frontend leads to them.
     WriteRings,
@@ -23,7 +23,7 @@ pub enum Phase {
     UpsertFrontends,
     /// Services and their rings that no frontend leads to; after a grace period.
     DeleteRings,
-    /// Backends that no ring names; after the same grace period.
+    /// Backends that no ring names, and where they were; after the same grace period.
     DeleteBackends,
 }
 
@@ -38,6 +38,19 @@ pub enum Write {
     DeleteVip(IpAddr),
     /// Write a backend.
     UpsertBackend(IpFamily, BackendId, BackendKey),
+    /// Say where a backend's node is.
+    UpsertBackendNode(IpFamily, BackendId, IpAddr),
+    /// Add an address of a node of the cluster.
+    UpsertNode {
+        /// The address.
+        address: IpAddr,
+        /// It is this node's.
+        own: bool,
+    },
+    /// Remove an address of a node of the cluster.
+    DeleteNode(IpAddr),
+    /// A backend's node is not known any more.
+    DeleteBackendNode(IpFamily, BackendId),
     /// Write a ring, and its service with it.
     WriteRing {
         /// The service.
@@ -46,6 +59,8 @@ pub enum Write {
         ring: Ring,
         /// The service has another ring now.
         replaces: bool,
+        /// The ring that it has now is needed for a while: flows in a tunnel have no entry on this node.
+        keeps: bool,
     },
     /// Write the single settings.
     WriteSettings(Settings),
@@ -72,13 +87,15 @@ impl Write {
     /// The phase that it belongs to.
     pub const fn phase(&self) -> Phase {
         match self {
-            Write::DeleteFrontend(_) | Write::DeleteNodeAddress(_) | Write::DeleteVip(_) => Phase::DeleteFrontends,
-            Write::UpsertBackend(..) => Phase::UpsertBackends,
+            Write::DeleteFrontend(_) | Write::DeleteNodeAddress(_) | Write::DeleteVip(_) | Write::DeleteNode(_) => {
+                Phase::DeleteFrontends
+            }
+            Write::UpsertBackend(..) | Write::UpsertBackendNode(..) | Write::UpsertNode { .. } => Phase::UpsertBackends,
             Write::WriteRing { .. } => Phase::WriteRings,
             Write::WriteSettings(_) => Phase::WriteSettings,
             Write::UpsertFrontend { .. } | Write::UpsertNodeAddress(_) | Write::UpsertVip(_) => Phase::UpsertFrontends,
             Write::DeleteService(_) => Phase::DeleteRings,
-            Write::DeleteBackend(..) => Phase::DeleteBackends,
+            Write::DeleteBackend(..) | Write::DeleteBackendNode(..) => Phase::DeleteBackends,
         }
     }
 
@@ -89,7 +106,8 @@ impl Write {
             Write::WriteRing { replaces, .. } | Write::UpsertFrontend { replaces, .. } => *replaces,
             Write::DeleteNodeAddress(_) | Write::UpsertNodeAddress(_) => false,
             Write::DeleteVip(_) | Write::UpsertVip(_) => false,
-            Write::UpsertBackend(..) | Write::WriteSettings(_) => false,
+            Write::UpsertBackend(..) | Write::UpsertBackendNode(..) | Write::UpsertNode { .. } => false,
+            Write::DeleteNode(_) | Write::DeleteBackendNode(..) | Write::WriteSettings(_) => false,
         }
     }
 }
@@ -142,7 +160,11 @@ impl Display for Write {
             Write::DeleteNodeAddress(address) => write!(f, "delete node-address {address}"),
             Write::DeleteVip(address) => write!(f, "delete vip {address}"),
             Write::UpsertBackend(family, id, key) => write!(f, "add backend {family} {id} {key}"),
-            Write::WriteRing { service, ring, replaces } => {
+            Write::UpsertBackendNode(family, id, node) => write!(f, "write backend-node {family} {id} {node}"),
+            Write::UpsertNode { address, own } => write!(f, "add node {address}{}", if *own { " own" } else { "" }),
+            Write::DeleteNode(address) => write!(f, "delete node {address}"),
+            Write::DeleteBackendNode(family, id) => write!(f, "delete backend-node {family} {id}"),
+            Write::WriteRing { service, ring, replaces, .. } => {
                 write!(f, "{} service {service} {}", verb(*replaces), RingText(ring))
             }
             Write::WriteSettings(settings) => write!(f, "write settings {settings}"),

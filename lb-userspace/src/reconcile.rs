@@ -139,6 +139,10 @@ fn with_additions(actual: &Tables, desired: &Tables) -> Tables {
     merged.frontends.extend(actual.frontends.iter().map(|(key, frontend)| (*key, *frontend)));
     merged.services.extend(actual.services.iter().map(|(id, ring)| (*id, ring.clone())));
     merged.backends.extend(&actual.backends);
+    merged.nodes.extend(&actual.nodes);
+    for (backend, node) in &actual.backend_nodes {
+        merged.backend_nodes.entry(*backend).or_insert(*node);
+    }
     merged.node_addresses.extend(&actual.node_addresses);
     merged.vips.extend(&actual.vips);
     let ranges = [actual.settings.node_ports, desired.settings.node_ports];

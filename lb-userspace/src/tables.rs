@@ -44,6 +44,8 @@ pub struct Frontend {
     pub cluster: bool,
     /// Clients on this node go the way of the same key with [`FrontendKey::inside`].
     pub inside: bool,
+    /// Packets for backends on other nodes go there in a tunnel ([`crate::model::Forwarding::Dsr`]).
+    pub dsr: bool,
 }
 
 /// Key of a backend. What the key names never changes; what differs is another backend with another id.
@@ -76,8 +78,19 @@ pub struct Tables {
     pub node_addresses: BTreeSet<IpAddr>,
     /// Addresses that have a frontend and are not the node's own: echo requests to them are answered.
     pub vips: BTreeSet<IpAddr>,
+    /// Where the nodes of backends on other nodes are, as far as that is known: the ends of tunnels.
+    pub backend_nodes: BTreeMap<(IpFamily, BackendId), IpAddr>,
+    /// Addresses of the cluster's nodes, and whether each is this node's own: who may send in a tunnel, and where it ends.
+    pub nodes: BTreeMap<IpAddr, bool>,
     /// Single settings.
     pub settings: Settings,
+}
+
+impl Tables {
+    /// Services whose packets go to other nodes in a tunnel.
+    pub fn tunnelled(&self) -> BTreeSet<ServiceId> {
+        self.frontends.values().filter(|frontend| frontend.dsr).map(|frontend| frontend.service).collect()
+    }
 }
 
 /// Single settings of the data plane.
@@ -93,4 +106,11 @@ pub struct Settings {
     pub snat_address6: Option<Ipv6Addr>,
     /// Mark for packets to the front.
     pub front_mark: u32,
+    /// Address of this node that tunnels to other nodes come from.
+    pub node_address4: Option<Ipv4Addr>,
+    /// The same of IPv6.
+    pub node_address6: Option<Ipv6Addr>,
+    /// The smallest MTU of the external interfaces, which is taken for that of the network between the nodes; 0 if it is
+    /// not known.
+    pub tunnel_mtu: u16,
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::model::{DesiredState, Problem, ServiceKey, problem};
+use crate::model::{DesiredState, Forwarding, Problem, ServiceKey, problem};
 use crate::source::Objects;
 use crate::source::kinds::{EndpointSlice, Metadata};
 
@@ -17,6 +17,7 @@ pub mod configmap;
 mod conflicts;
 mod external;
 mod families;
+mod forwarding;
 mod front;
 mod frontends;
 mod health_checks;
@@ -63,6 +64,8 @@ pub struct Settings {
     pub ingress_class: Option<String>,
     /// With a class given: Ingresses without one are served too.
     pub watch_ingress_without_class: bool,
+    /// How packets reach other nodes, where a Service says nothing.
+    pub forwarding: Forwarding,
 }
 
 impl Default for Settings {
@@ -81,6 +84,7 @@ impl Default for Settings {
             udp_services_configmap: None,
             ingress_class: None,
             watch_ingress_without_class: false,
+            forwarding: Forwarding::default(),
         }
     }
 }
@@ -91,7 +95,9 @@ pub fn translate(objects: &Objects, settings: &Settings) -> (DesiredState, Vec<P
     let mut drafts = translate_services(objects, settings, &mut problems);
     node_ports::assign(&mut drafts, settings, &mut problems);
     conflicts::between_frontends(&mut drafts, &mut problems);
-    let services = drafts.into_iter().map(|draft| (draft.service.key.clone(), draft.service)).collect();
+    let services: Services = drafts.into_iter().map(|draft| (draft.service.key.clone(), draft.service)).collect();
+    let nodes = forwarding::nodes(objects, settings, &mut problems);
+    forwarding::check(&services, &nodes, &mut problems);
     let asked = configmap::settings(objects, settings, &mut problems);
     let (routes, users, tls) = ingress::translate_all(objects, settings, &services, &asked, &mut problems);
     let streams = configmap::streams(objects, settings, &services, &mut problems);
@@ -100,7 +106,7 @@ pub fn translate(objects: &Objects, settings: &Settings) -> (DesiredState, Vec<P
     problems.extend(objects.problems());
     problem::sort(&mut problems);
     let externals = external::names(objects);
-    (DesiredState { services, routes, users, tls, streams, front: asked.front, externals }, problems)
+    (DesiredState { services, routes, users, tls, streams, front: asked.front, externals, nodes }, problems)
 }
 
 fn translate_services(objects: &Objects, settings: &Settings, problems: &mut Vec<Problem>) -> Vec<service::Draft> {

@@ -146,7 +146,8 @@ impl Bench {
             assert_eq!(timeless_flows(kernel.flows(flows)), timeless_flows(self.flows(table)), "{flows}");
             assert_eq!(timeless_replies(kernel.replies(replies)), timeless_replies(self.replies(table)), "{replies}");
         }
-        for id in 1..=10 {
+        assert_eq!(kernel.tracked(), self.host.tracked.borrow().iter().map(|(k, v)| (*k, *v)).collect());
+        for id in 1..=15 {
             let host = self.host.service_stats.borrow().get(&id).copied().unwrap_or_default();
             assert_eq!(kernel.service_counters(id), host, "counters of service {id}");
         }
@@ -184,6 +185,7 @@ pub(crate) fn outcome_of(hook: Hook, verdict: Verdict, devices: Devices) -> Outc
         Verdict::Transmit(device) => Outcome::Transmit(device),
         Verdict::Answer => Outcome::Transmit(devices.first),
         Verdict::Drop(_) | Verdict::Refuse(_) => Outcome::Drop,
+        Verdict::Dsr(_) | Verdict::Tunnel => unreachable!("these end within the pipeline"),
     }
 }
 

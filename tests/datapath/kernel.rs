@@ -10,9 +10,9 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray
 use aya::programs::{Program, ProgramError, SchedClassifier, SkLookup, TestRun as _, TestRunOptions, Xdp, XdpMode};
 use aya::test_helpers::NetNsGuard;
 use lb_common::abi::{
-    self, BackendEntry4, BackendEntry6, CALLED, Called, DeviceEntry, DropCounters, FlowEntry4, FlowKey4, FrontendEntry,
-    FrontendKey4, FrontendKey6, HANDOVER_MAGIC, Refusals, ReplyEntry4, RingLine, SampleHead, ServiceEntry, device_flag,
-    map, program, setting,
+    self, BackendEntry4, BackendEntry6, CALLED, Called, DeviceEntry, DropCounters, FlowEntry4, FlowKey4, FormerRing,
+    FrontendEntry, FrontendKey4, FrontendKey6, HANDOVER_MAGIC, Refusals, ReplyEntry4, RingLine, SampleHead,
+    ServiceEntry, TrackedEntry, device_flag, map, program, setting,
 };
 use lb_common::addr::{Addr6, V4, V6};
 use lb_common::be::Be32;
@@ -68,18 +68,18 @@ impl Kernel {
         let devices = Devices { first: index("up0"), second: index("up1") };
         let mut loader = EbpfLoader::new();
         let backends = [map::BACKENDS4, map::BACKENDS6];
-        for name in [map::SERVICES, map::RINGS, map::FRONTENDS4, map::FRONTENDS6].into_iter().chain(backends) {
+        let others = [map::SERVICES, map::RINGS, map::FRONTENDS4, map::FRONTENDS6, map::FORMER_RINGS];
+        for name in others.into_iter().chain(backends) {
             loader.map_max_entries(name, 64);
         }
         let mut ebpf = loader.load(lb_userspace::dataplane::object::OBJECT).unwrap();
         call(&mut ebpf);
         let xdp: &mut Xdp = ebpf.program_mut(program::XDP).unwrap().try_into().unwrap();
-        load(|| xdp.load());
         for device in ["up0", "up1"] {
             // attached natively, so that the test run finds a receive queue with XDP on the device
             xdp.attach(device, XdpMode::Driver).unwrap();
         }
-        for name in [program::TC_INGRESS, program::TC_EGRESS, program::ASK, program::TUNNEL] {
+        for name in [program::TC_EGRESS, program::ASK, program::TUNNEL] {
             let classifier: &mut SchedClassifier = ebpf.program_mut(name).unwrap().try_into().unwrap();
             load(|| classifier.load());
         }
@@ -111,6 +111,7 @@ impl Kernel {
         }
         self.fill_shared(&maps.services, &maps.rings, &maps.settings);
         self.fill_devices();
+        self.fill_dsr(maps);
         let mut listeners: aya::maps::SockMap<&mut MapData> =
             self.ebpf.map_mut(map::LISTENERS).unwrap().try_into().unwrap();
         listeners.set(0, &self.listener, 0).unwrap();
@@ -163,6 +164,27 @@ impl Kernel {
             let entry = DeviceEntry { address4: address(at), flags, mac: mac(hardware), ..Default::default() };
             devices.insert(index, entry, 0).unwrap();
         }
+    }
+
+    fn fill_dsr(&mut self, maps: &Maps<V4>) {
+        let mut nodes: HashMap<_, Be32, u32> = self.hash(map::NODES4);
+        for (address, flags) in &maps.nodes {
+            nodes.insert(address, flags, 0).unwrap();
+        }
+        let mut backends: HashMap<_, u32, Be32> = self.hash(map::BACKEND_NODES4);
+        for (id, node) in &maps.backend_nodes {
+            backends.insert(id, node, 0).unwrap();
+        }
+        let mut rings: Array<_, FormerRing> = self.array(map::FORMER_RINGS);
+        for (&service, ring) in &maps.former_rings {
+            rings.set(service, ring, 0).unwrap();
+        }
+    }
+
+    /// Flows in tunnels that are remembered.
+    pub(crate) fn tracked(&self) -> BTreeMap<FlowKey4, TrackedEntry> {
+        let map: HashMap<_, FlowKey4, TrackedEntry> = self.ebpf.map(map::TRACKED4).unwrap().try_into().unwrap();
+        map.iter().map(Result::unwrap).collect()
     }
 
     /// Makes the second uplink something else, with these bits of [`device_flag`].
@@ -218,10 +240,12 @@ impl Kernel {
         let context = xdp_md(first, self.devices.first);
         let xdp: &mut Xdp = self.ebpf.program_mut(program::XDP).unwrap().try_into().unwrap();
         let mut out = vec![0; packet.len() + 64];
+        let mut context_out = vec![0; context.len()];
         let options = TestRunOptions {
             data_in: Some(packet),
             data_out: Some(&mut out),
             ctx_in: Some(&context),
+            ctx_out: Some(&mut context_out),
             ..Default::default()
         };
         let result = match xdp.test_run(options) {
@@ -232,9 +256,9 @@ impl Kernel {
             result => result.unwrap(),
         };
         out.truncate(result.data_size_out as usize);
-        // with metadata, the output begins with it
-        let begins_with_word = result.return_value == XDP_PASS && out.len() == packet.len() + 8;
-        let word = if begins_with_word { out.drain(..8).take(4).collect() } else { Vec::new() };
+        // with metadata, the output begins with it, and `data` is behind it
+        let meta = u32::from_ne_bytes(context_out[..4].try_into().unwrap()) as usize;
+        let word: Vec<u8> = out.drain(..meta).take(4).collect();
         let task = <[u8; 4]>::try_from(word).map_or(0, u32::from_ne_bytes);
         let outcome = match (result.return_value, task.wrapping_sub(HANDOVER_MAGIC)) {
             (XDP_PASS, 0) => Outcome::Deliver,

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use lb_common::abi::{BackendEntry4, FrontendEntry, FrontendKey4, backend_flag, frontend_flag, setting};
+use lb_common::abi::{BackendEntry4, FrontendEntry, FrontendKey4, backend_flag, frontend_flag, node_flag, setting};
 use lb_common::addr::{Addr4, V4};
 use lb_common::be::{Be16, Be32};
 use lb_common::drop_reason::DropReason;
@@ -14,6 +14,10 @@ use crate::packet::{ROUTER, UPLINK};
 
 /// Address of the uplink, and so of the node.
 pub(crate) const NODE: &str = "10.10.0.11";
+/// Address of the next node.
+pub(crate) const NODE_2: &str = "10.10.0.12";
+/// Address of another node, behind the router.
+pub(crate) const NODE_3: &str = "10.40.0.13";
 /// A VIP.
 pub(crate) const VIP: &str = "10.100.100.100";
 /// Another VIP with the same backends.
@@ -68,6 +72,12 @@ const FRONTENDS: &[(&str, u16, u16, u32, u32)] = &[
     ("0.0.0.0", 31_188, 6, 9, frontend_flag::FRONT_HTTP),
     (CLUSTER_IP, 7070, 6, 1, frontend_flag::CLUSTER),
     (CLUSTER_IP, 80, 6, 3, frontend_flag::CLUSTER),
+    // forwarded by DSR: to the next node, on this node, to a node that is not known, and to either of two
+    (VIP, 90, 6, 11, frontend_flag::DSR),
+    (VIP, 5300, 17, 12, frontend_flag::DSR),
+    (VIP, 91, 6, 13, frontend_flag::DSR),
+    (VIP, 92, 6, 14, frontend_flag::DSR),
+    (VIP, 93, 6, 15, frontend_flag::DSR),
     // a frontend whose port lies in the SNAT range
     (VIP, 15_001, 6, 3, 0),
 ];
@@ -84,8 +94,23 @@ const BACKENDS: &[(&str, u16, u32, bool)] = &[
 ];
 
 /// Rings by service id.
-const RINGS: &[(u32, &[u32])] =
-    &[(1, &[1; 7]), (2, &[2]), (3, &[3; 7]), (4, &[4]), (5, &[]), (6, &[5]), (7, &[6]), (8, &[7]), (9, &[]), (10, &[])];
+const RINGS: &[(u32, &[u32])] = &[
+    (11, &[3; 7]),
+    (12, &[7]),
+    (13, &[1; 7]),
+    (14, &[4]),
+    (15, &[3, 3, 3, 3, 3, 3, 1]),
+    (1, &[1; 7]),
+    (2, &[2]),
+    (3, &[3; 7]),
+    (4, &[4]),
+    (5, &[]),
+    (6, &[5]),
+    (7, &[6]),
+    (8, &[7]),
+    (9, &[]),
+    (10, &[]),
+];
 
 /// The tables on the host.
 pub(crate) fn host(devices: Devices) -> Maps<V4> {
@@ -104,6 +129,14 @@ pub(crate) fn host(devices: Devices) -> Maps<V4> {
         let entry = maps.add_ring(slots);
         maps.services.insert(service, entry);
     }
+    maps.nodes.extend([
+        (address(NODE), node_flag::OWN),
+        (address(NODE_2), node_flag::PEER),
+        (address(NODE_3), node_flag::PEER),
+    ]);
+    maps.backend_nodes.extend([(3, address(NODE_2)), (7, address(NODE_2))]);
+    maps.settings[setting::NODE_ADDRESS4 as usize] = u64::from(address(NODE).raw());
+    maps.settings[setting::TUNNEL_MTU as usize] = 1500;
     maps.node_addresses.push(address(NODE));
     maps.vips.extend([VIP, VIP2, FRONT].map(address));
     maps.mac = Some(mac(UPLINK));

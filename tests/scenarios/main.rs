@@ -10,6 +10,7 @@ mod checksums;
 mod commands;
 mod common;
 mod drops;
+mod dsr;
 mod endpoints;
 mod explain;
 mod flows;

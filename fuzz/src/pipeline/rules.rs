@@ -10,7 +10,13 @@ use crate::wire::{Datagram, ICMP, ICMP6, SCTP, TCP, UDP};
 pub(super) fn judge(hook: Hook, before: &[u8], after: &[u8], verdict: Verdict) {
     match verdict {
         Verdict::Drop(DropReason::KernelRefused) => panic!("on the host there is nothing to refuse"),
-        Verdict::Pass | Verdict::Front | Verdict::HandOver(_) | Verdict::Drop(_) | Verdict::Refuse(_) => {
+        Verdict::Pass
+        | Verdict::Front
+        | Verdict::HandOver(_)
+        | Verdict::Drop(_)
+        | Verdict::Refuse(_)
+        | Verdict::Dsr(_)
+        | Verdict::Tunnel => {
             assert_eq!(before, after, "{verdict:?}, and yet the packet was touched");
         }
         Verdict::Deliver => forwarded(hook, before, after, 0),

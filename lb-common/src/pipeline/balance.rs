@@ -1,16 +1,14 @@
 //! The flow of a packet to a frontend: found, or begun with a backend from the ring.
 
-use crate::abi::{BackendEntry, FlowEntry, FlowKey, Stat, flow_flag, protocol};
+use crate::abi::{BackendEntry, FlowEntry, FlowKey, Stat, Task, flow_flag, protocol};
 use crate::addr::Address;
 use crate::conntrack::{FlowState, ticks};
 use crate::drop_reason::DropReason;
-use crate::ethernet::Addresses;
 use crate::flow;
 use crate::hash::flow_hash;
 use crate::hop;
 use crate::ip::Ip;
 use crate::lookup::{Lookup, Route, Table};
-use crate::packet::Packet;
 use crate::parse::Parsed;
 use crate::snat;
 use crate::transport::tcp_flag;
@@ -20,6 +18,9 @@ use crate::verdict::{TTL_EXCEEDED, Verdict, too_big};
 pub(super) struct Known<A: Address> {
     pub(super) entry: FlowEntry<A>,
     pub(super) backend: BackendEntry<A>,
+    /// The backend is on this node. Beside the other flags of the entry: the verifier would walk on once for each of their
+    /// values.
+    pub(super) local: bool,
 }
 
 /// The flow of a packet to a frontend, if it is known, alive, and its backend still there.
@@ -33,7 +34,7 @@ pub(super) fn known_flow<F: Ip, L: Lookup<F>>(
     let backend = lookup.backend(entry.backend)?;
     let gone = backend.generation != entry.generation || backend.protocol == 0;
     if !gone && !over && (table == Table::Proven || renew(lookup, parsed, &entry, &backend, now)) {
-        return Some(Known { entry, backend });
+        return Some(Known { entry, backend, local: entry.flags & flow_flag::LOCAL != 0 });
     }
     if gone {
         lookup.count(Stat::FlowsMoved);
@@ -79,20 +80,27 @@ fn renew<F: Ip, L: Lookup<F>>(
     true
 }
 
-/// A new flow: a backend from the ring, and the way back recorded.
+/// A new flow of an [`admissible`] packet, with a backend from the ring, and the way back recorded.
 #[inline(always)]
-pub(super) fn begin<F: Ip, P: Packet, L: Lookup<F>>(
-    packet: &P,
+pub(super) fn begin<F: Ip, L: Lookup<F>>(
     lookup: &L,
     parsed: &Parsed<F::Addr>,
     service: u32,
     clock: u64,
 ) -> Result<Known<F::Addr>, Verdict> {
-    admissible::<F>(parsed).map_err(Verdict::Drop)?;
-    if !Addresses::of(packet).is_some_and(|frame| lookup.is_for_us(frame.destination())) {
-        return Err(Verdict::Pass);
-    }
-    lead(lookup, parsed, service, clock, false)
+    let hash = flow_hash(&parsed.key);
+    lead(lookup, parsed, (service, slot_of(lookup, service, hash)), (clock, hash), 0)
+}
+
+/// A new flow with the service and the backend that DSR has chosen for it.
+#[inline(always)]
+pub(crate) fn begin_chosen<F: Ip, L: Lookup<F>>(
+    lookup: &L,
+    parsed: &Parsed<F::Addr>,
+    chosen: (u32, u32),
+) -> Result<(), Verdict> {
+    let time = (lookup.clock(), flow_hash(&parsed.key));
+    lead(lookup, parsed, chosen, time, flow_flag::DSR).map(|_| ())
 }
 
 /// A new flow of a client on this node, whose packet was caught on its way out. To a backend on this node it comes from the
@@ -105,38 +113,42 @@ pub(super) fn begin_inside<F: Ip, L: Lookup<F>>(
     clock: u64,
 ) -> Result<Known<F::Addr>, Verdict> {
     admissible::<F>(parsed).map_err(Verdict::Drop)?;
-    lead(lookup, parsed, service, clock, true)
+    let hash = flow_hash(&parsed.key);
+    lead(lookup, parsed, (service, slot_of(lookup, service, hash)), (clock, hash), flow_flag::INSIDE)
 }
 
-/// A flow with a backend from the ring, and with the way back recorded.
+/// A flow of a service with the backend of this id, and with the way back recorded; `flags` are those that the flow has
+/// beside what its backend makes of it.
 #[inline(always)]
 fn lead<F: Ip, L: Lookup<F>>(
     lookup: &L,
     parsed: &Parsed<F::Addr>,
-    service: u32,
-    clock: u64,
-    inside: bool,
+    (service, id): (u32, u32),
+    (clock, hash): (u64, u32),
+    flags: u32,
 ) -> Result<Known<F::Addr>, Verdict> {
     let now = ticks(clock);
-    let hash = flow_hash(&parsed.key);
-    let backend = pick(lookup, service, hash).filter(|(_, backend)| keeps_port(&parsed.key, backend));
-    let (id, backend) = backend.ok_or(Verdict::Drop(DropReason::NoBackend))?;
+    let picked = member(lookup, id).filter(|(_, backend)| keeps_port(&parsed.key, backend));
+    let (id, backend) = picked.ok_or(Verdict::Drop(DropReason::NoBackend))?;
     let local = backend.flags & crate::abi::backend_flag::LOCAL != 0;
     let mut entry = FlowEntry {
         snat_address: parsed.key.source,
         snat_port: parsed.key.source_port,
         state: FlowState::HALF_OPEN.number(),
-        flags: if local { flow_flag::LOCAL } else { flow_flag::SNAT },
+        flags: flags | if local { flow_flag::LOCAL } else { flow_flag::SNAT },
         backend: id,
         generation: backend.generation,
         service,
         last_seen: now,
     };
-    if inside {
-        entry.flags |= flow_flag::INSIDE | flow_flag::SNAT;
+    if flags & flow_flag::INSIDE != 0 {
+        entry.flags |= flow_flag::SNAT;
         entry.snat_address = parsed.key.destination;
     }
     if !local {
+        if flags & flow_flag::DSR != 0 && !lookup.resolves() {
+            return Err(Verdict::HandOver(Task::Forward)); // a node that is not known is rare, and the way to it takes much stack
+        }
         let ip = &parsed.ip;
         if ip.ttl <= 1 {
             return Err(Verdict::Refuse(TTL_EXCEEDED)); // before it takes a port
@@ -152,19 +164,30 @@ fn lead<F: Ip, L: Lookup<F>>(
     snat::lease(lookup, &parsed.key, &backend, &mut entry, hash, now).map_err(Verdict::Drop)?;
     let _ = lookup.put_flow(Table::HalfOpen, &parsed.key, &entry);
     lookup.count_flow(service, id);
-    Ok(Known { entry, backend })
+    Ok(Known { entry, backend, local })
 }
 
 /// The backend in the slot of the service's ring that the hash names.
 #[inline(always)]
 pub(crate) fn pick<F: Ip, L: Lookup<F>>(lookup: &L, service: u32, hash: u32) -> Option<(u32, BackendEntry<F::Addr>)> {
-    let (first_line, slots) = lookup.service(service)?.ring_place();
+    member(lookup, slot_of(lookup, service, hash))
+}
+
+/// The id in that slot; 0 if there is none.
+#[inline(always)]
+fn slot_of<F: Ip, L: Lookup<F>>(lookup: &L, service: u32, hash: u32) -> u32 {
+    let Some((first_line, slots)) = lookup.service(service).map(|service| service.ring_place()) else { return 0 };
     if slots == 0 {
-        return None;
+        return 0;
     }
     let slot = crate::hash::scale(hash, slots);
     let lines = crate::limits::RING_LINE_SLOTS;
-    let id = lookup.ring_slot(first_line + slot / lines, slot % lines);
+    lookup.ring_slot(first_line + slot / lines, slot % lines)
+}
+
+/// A backend in use.
+#[inline(always)]
+fn member<F: Ip, L: Lookup<F>>(lookup: &L, id: u32) -> Option<(u32, BackendEntry<F::Addr>)> {
     let backend = lookup.backend(id)?;
     (id != 0 && backend.protocol != 0).then_some((id, backend))
 }
@@ -177,7 +200,7 @@ fn keeps_port<A: Address>(key: &FlowKey<A>, backend: &BackendEntry<A>) -> bool {
 
 /// A packet that may begin a flow.
 #[inline(always)]
-fn admissible<F: Ip>(parsed: &Parsed<F::Addr>) -> Result<(), DropReason> {
+pub(super) fn admissible<F: Ip>(parsed: &Parsed<F::Addr>) -> Result<(), DropReason> {
     let key = &parsed.key;
     if !F::is_unicast(key.source) || key.source == key.destination {
         return Err(DropReason::BadSource);
@@ -186,7 +209,8 @@ fn admissible<F: Ip>(parsed: &Parsed<F::Addr>) -> Result<(), DropReason> {
     let is_tcp = key.protocol == u32::from(crate::abi::protocol::TCP);
     let syn = flags & tcp_flag::SYN != 0;
     let known = tcp_flag::SYN | tcp_flag::ACK | tcp_flag::FIN | tcp_flag::RST;
-    if is_tcp && (flags & known == 0 || (syn && flags & (tcp_flag::FIN | tcp_flag::RST) != 0)) {
+    let impossible = flags & known == 0 || (syn && flags & (tcp_flag::FIN | tcp_flag::RST) != 0);
+    if is_tcp && impossible && !parsed.ip.later {
         return Err(DropReason::BadTcpFlags);
     }
     Ok(())

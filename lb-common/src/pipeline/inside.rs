@@ -6,7 +6,7 @@
 //! reverse path filters and rules hold as they do for any traffic of that interface. To a backend on this node the source is
 //! the VIP itself, since the way to it leads out here again, and so the reply comes by.
 
-use crate::abi::{self, FrontendEntry, FrontendKey, flow_flag, frontend_flag};
+use crate::abi::{self, FrontendEntry, FrontendKey, frontend_flag};
 use crate::addr::Address;
 use crate::conntrack::ticks;
 use crate::drop_reason::DropReason;
@@ -81,11 +81,11 @@ fn caught<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, look
     let Some(frontend) = frontend_of(lookup, &parsed) else { return Verdict::Pass };
     fragment::remember(lookup, &parsed);
     let clock = lookup.clock();
-    let Known { entry, backend } = match known_flow(lookup, &parsed, ticks(clock)) {
+    let Known { entry, backend, local } = match known_flow(lookup, &parsed, ticks(clock)) {
         Some(known) => known,
         None => match begin_inside(lookup, &parsed, frontend.service, clock) {
             Ok(known) => known,
-            Err(verdict) => return verdict,
+            Err(ended) => return ended,
         },
     };
     let to = Translation {
@@ -94,7 +94,6 @@ fn caught<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, look
         destination: backend.address,
         destination_port: backend.port,
     };
-    let local = entry.flags & flow_flag::LOCAL != 0;
     let onward = Onward { to, service: entry.service, backend: entry.backend, local };
     match send(packet, &parsed, lookup, &onward, clock) {
         Verdict::Deliver => turn_round(packet),

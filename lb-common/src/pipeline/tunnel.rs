@@ -58,6 +58,6 @@ fn reply_of_backend<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, parsed: &Par
     let Some((reply, clock)) = find_reply(lookup, parsed) else { return Verdict::Pass };
     match backward::<F, P, L>(packet, parsed, lookup, &reply) {
         Ok(to) => send(packet, parsed, lookup, &to, clock),
-        Err(verdict) => verdict,
+        Err(ended) => ended,
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Facts {
     pub(super) node_ips: Vec<IpAddr>,
     /// Where NodePorts and the front answer.
     pub(super) nodeport_addresses: BTreeSet<IpAddr>,
+    /// The smallest MTU of the external interfaces; 0 if it is not known.
+    pub(super) mtu: u16,
 }
 
 impl Facts {
@@ -29,7 +31,8 @@ impl Facts {
             given => given.to_vec(),
         };
         let nodeport_addresses = node::reachable(addresses::of_node()?, &config.nodeport_addresses);
-        Ok(Self { name: name(config), node_ips, nodeport_addresses })
+        let mtu = addresses::smallest_mtu(&config.interfaces)?;
+        Ok(Self { name: name(config), node_ips, nodeport_addresses, mtu })
     }
 
     /// What compilation needs to know of the node; on addresses that are `taken` somebody else has the front's port.
@@ -45,6 +48,9 @@ impl Facts {
                 snat_address4: config.snat_address4,
                 snat_address6: config.snat_address6,
                 front_mark: config.fwmark,
+                node_address4: None,
+                node_address6: None,
+                tunnel_mtu: self.mtu,
             },
             http_port: config.manifests.http_port,
             https_port: config.manifests.https_port,

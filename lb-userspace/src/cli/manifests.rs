@@ -22,6 +22,9 @@ pub struct ManifestArgs {
     /// Port of the front for HTTPS; 0 switches it off
     #[arg(long, value_name = "N", default_value = "443")]
     pub https_port: String,
+    /// How packets reach backends on other nodes: snat, or dsr (the annotation weir.io/forwarding of a Service is stronger)
+    #[arg(long, value_name = "WAY", default_value = "snat")]
+    pub forwarding: String,
     /// Service that gets the requests which no Ingress wants
     #[arg(long, value_name = "NS/NAME")]
     pub default_backend_service: Option<String>,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{Node, problems};
 use crate::model::{
-    DesiredState, FrontListener, FrontendKind, Problem, Protocol, Service, ServiceKey, StreamPort, Target,
+    DesiredState, Forwarding, FrontListener, FrontendKind, Problem, Protocol, Service, ServiceKey, StreamPort, Target,
     TrafficPolicy,
 };
 use crate::tables::{self, FrontendKey, IpFamily, ServiceId};
@@ -35,6 +35,8 @@ pub(super) struct Claim {
     pub(super) cluster: bool,
     /// They have a claim of their own.
     pub(super) inside: bool,
+    /// Packets for backends on other nodes go there in a tunnel.
+    pub(super) dsr: bool,
 }
 
 /// What a service has in the data plane.
@@ -42,14 +44,16 @@ pub(super) struct Claim {
 pub(super) struct Claimed {
     pub(super) frontends: Vec<FrontendKey>,
     pub(super) front: Option<FrontListener>,
+    pub(super) dsr: bool,
 }
 
 /// Collects the frontends of the desired services, of which no two share one, and of the node's own front, which yields to
 /// them.
 pub(super) fn claims(desired: &DesiredState, node: &Node, problems: &mut Vec<Problem>) -> Claims {
     let mut claims = Claims::default();
+    let nodes = desired.nodes.values().flat_map(|node| node.addresses.iter().copied()).collect();
     for service in desired.services.values() {
-        claims.add_service(service);
+        claims.add_service(service, &nodes);
     }
     for stream in &desired.streams {
         claims.add_stream(node, stream, desired, problems);
@@ -80,7 +84,8 @@ impl Claims {
     pub(super) fn frontends_with(&self, ids: &BTreeMap<Owner, ServiceId>) -> BTreeMap<FrontendKey, tables::Frontend> {
         let frontend = |claim: &Claim| {
             let service = *ids.get(&claim.owner)?;
-            Some(tables::Frontend { service, front: claim.front, cluster: claim.cluster, inside: claim.inside })
+            let Claim { front, cluster, inside, dsr, .. } = *claim;
+            Some(tables::Frontend { service, front, cluster, inside, dsr })
         };
         self.frontends.iter().filter_map(|(key, claim)| Some((*key, frontend(claim)?))).collect()
     }
@@ -89,17 +94,18 @@ impl Claims {
     pub(super) fn services_with(&self, ids: &BTreeMap<Owner, ServiceId>) -> BTreeMap<Owner, tables::Frontend> {
         let services = self.services.iter().filter_map(|(owner, claimed)| {
             let service = *ids.get(owner)?;
-            let frontend = tables::Frontend { service, front: claimed.front, cluster: false, inside: false };
-            Some((owner.clone(), frontend))
+            let Claimed { front, dsr, .. } = *claimed;
+            Some((owner.clone(), tables::Frontend { service, front, cluster: false, inside: false, dsr }))
         });
         services.collect()
     }
 
-    fn add_service(&mut self, service: &Service) {
+    fn add_service(&mut self, service: &Service, nodes: &BTreeSet<IpAddr>) {
         let front = match service.target {
             Target::Front(listener) => Some(listener),
             Target::Backends(_) => None,
         };
+        let tunnelled = front.is_none() && service.forwarding == Forwarding::Dsr;
         for frontend in service.frontends.iter().filter(|frontend| in_data_plane(frontend.kind)) {
             let addresses = match frontend.address {
                 Some(address) => vec![address],
@@ -107,22 +113,33 @@ impl Claims {
             };
             for address in addresses {
                 let key = FrontendKey { address, port: frontend.port, protocol: service.key.protocol, inside: false };
+                // no other node may send from a node's address
+                let dsr = tunnelled && !address.is_unspecified() && !nodes.contains(&address);
                 if !self.frontends.contains_key(&key) {
-                    self.add_frontend(service, frontend.kind, key, front);
+                    self.add_frontend(service, frontend.kind, key, (front, dsr));
                 }
             }
         }
     }
 
-    /// Clients on this node are led to any backend, as kube-proxy does it, where those from outside are not.
-    fn add_frontend(&mut self, service: &Service, kind: FrontendKind, key: FrontendKey, front: Option<FrontListener>) {
+    /// Clients on this node are led to any backend, as kube-proxy does it, where those from outside are not. What leads to
+    /// backends of this node alone needs no tunnel.
+    fn add_frontend(
+        &mut self,
+        service: &Service,
+        kind: FrontendKind,
+        key: FrontendKey,
+        (front, dsr): (Option<FrontListener>, bool),
+    ) {
         let owner = |policy| (service.key.clone(), IpFamily::of(key.address), policy);
         let policy = service.policy_at(kind);
         let inside = kind.is_external() && policy == TrafficPolicy::Local;
         let cluster = !kind.is_external();
-        self.insert(key, Claim { owner: owner(policy), front, cluster, inside });
+        let dsr = dsr && policy == TrafficPolicy::Cluster;
+        self.insert(key, Claim { owner: owner(policy), front, cluster, inside, dsr });
         if inside {
-            let claim = Claim { owner: owner(TrafficPolicy::Cluster), front, cluster: false, inside: false };
+            let claim =
+                Claim { owner: owner(TrafficPolicy::Cluster), front, cluster: false, inside: false, dsr: false };
             self.insert(FrontendKey { inside, ..key }, claim);
         }
     }
@@ -141,7 +158,7 @@ impl Claims {
             match self.frontends.get(&key).or_else(|| self.frontends.get(&on_every_node)) {
                 None => {
                     let owner = (stream.service.clone(), family, TrafficPolicy::Cluster);
-                    self.insert(key, Claim { owner, front: None, cluster: false, inside: false });
+                    self.insert(key, Claim { owner, front: None, cluster: false, inside: false, dsr: false });
                 }
                 Some(claim) => drop(holders.entry(claim.owner.0.clone()).or_insert(key)),
             }
@@ -165,7 +182,8 @@ impl Claims {
             match self.frontends.get(&key).or_else(|| self.frontends.get(&on_every_node)) {
                 None => {
                     let owner = (service.clone(), family, TrafficPolicy::Cluster);
-                    self.insert(key, Claim { owner, front: Some(listener), cluster: false, inside: false });
+                    let front = Some(listener);
+                    self.insert(key, Claim { owner, front, cluster: false, inside: false, dsr: false });
                 }
                 Some(claim) if claim.front == Some(listener) => {}
                 Some(claim) => drop(holders.entry(claim.owner.0.clone()).or_insert(key)),
@@ -178,6 +196,7 @@ impl Claims {
         let claimed = self.services.entry(claim.owner.clone()).or_default();
         claimed.frontends.push(key);
         claimed.front = claim.front;
+        claimed.dsr |= claim.dsr;
         self.frontends.insert(key, claim);
     }
 }

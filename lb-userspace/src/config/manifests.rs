@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::flag::{self, Flags};
 use crate::cli::ManifestArgs;
+use crate::model::Forwarding;
 use crate::translate;
 
 /// A namespace and a name.
@@ -38,6 +39,8 @@ pub struct Manifests {
     pub ingress_class: Option<String>,
     /// Ingresses without a class too.
     pub watch_ingress_without_class: bool,
+    /// How packets reach other nodes, where a Service says nothing.
+    pub forwarding: Forwarding,
 }
 
 impl Manifests {
@@ -63,6 +66,7 @@ impl Manifests {
             udp_services_configmap: object(flags, "--udp-services-configmap", args.udp_services_configmap.as_deref()),
             ingress_class: optional(flags, "--ingress-class", args.ingress_class.as_deref(), name),
             watch_ingress_without_class: args.watch_ingress_without_class,
+            forwarding: flags.one("--forwarding", &args.forwarding, flag::parsed).unwrap_or_default(),
         };
         if manifests.http_port != 0 && manifests.http_port == manifests.https_port {
             flags.mistake("--https-port", &args.https_port, "another port than --http-port");
@@ -88,6 +92,7 @@ impl Manifests {
             udp_services_configmap: self.udp_services_configmap.clone(),
             ingress_class: self.ingress_class.clone(),
             watch_ingress_without_class: self.watch_ingress_without_class,
+            forwarding: self.forwarding,
         }
     }
 }

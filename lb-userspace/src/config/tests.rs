@@ -65,6 +65,7 @@ fn every_flag_is_read() {
         ("--configmap a/b", |c| c.manifests.configmap == Some(("a".into(), "b".into()))),
         ("--tcp-services-configmap a/b", |c| c.manifests.tcp_services_configmap == Some(("a".into(), "b".into()))),
         ("--udp-services-configmap a/b", |c| c.manifests.udp_services_configmap == Some(("a".into(), "b".into()))),
+        ("--forwarding dsr", |c| c.manifests.forwarding == crate::model::Forwarding::Dsr),
         ("--ingress-class nginx", |c| c.manifests.ingress_class.as_deref() == Some("nginx")),
         ("--watch-ingress-without-class", |c| c.manifests.watch_ingress_without_class),
         ("--pin-path /sys/fs/bpf/other", |c| c.pin_path == std::path::Path::new("/sys/fs/bpf/other")),

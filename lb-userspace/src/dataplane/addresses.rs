@@ -17,6 +17,13 @@ pub fn of_uplinks(names: &[String]) -> Result<Vec<IpAddr>, DataplaneError> {
     Ok(reachable(host::uplinks(&Netlink::connect()?, names)?.iter()))
 }
 
+/// The smallest MTU of these interfaces: what a tunnel between nodes can carry, as far as this node can tell. 0: unknown.
+pub fn smallest_mtu(names: &[String]) -> Result<u16, DataplaneError> {
+    let links = host::uplinks(&Netlink::connect()?, names)?;
+    let smallest = links.iter().map(|link| link.mtu).filter(|mtu| *mtu > 0).min();
+    Ok(smallest.map_or(0, |mtu| u16::try_from(mtu).unwrap_or(u16::MAX)))
+}
+
 fn reachable<'a>(links: impl Iterator<Item = &'a Link>) -> Vec<IpAddr> {
     let is_link_local = |address: &IpAddr| match address {
         IpAddr::V4(address) => address.is_link_local(),

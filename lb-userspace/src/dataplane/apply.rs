@@ -155,7 +155,16 @@ fn perform(store: &mut dyn MapStore, write: &Write) -> Result<(), StoreError> {
         Write::DeleteNodeAddress(address) => store.delete_node_address(*address),
         Write::DeleteVip(address) => store.delete_vip(*address),
         Write::UpsertBackend(family, id, key) => store.upsert_backend(*family, *id, key),
-        Write::WriteRing { service, ring, .. } => store.write_ring(*service, ring),
+        Write::UpsertBackendNode(family, id, node) => store.upsert_backend_node(*family, *id, *node),
+        Write::UpsertNode { address, own } => store.upsert_node(*address, *own),
+        Write::DeleteNode(address) => store.delete_node(*address),
+        Write::DeleteBackendNode(family, id) => store.delete_backend_node(*family, *id),
+        Write::WriteRing { service, ring, keeps, .. } => {
+            if *keeps {
+                store.keep_ring(*service)?;
+            }
+            store.write_ring(*service, ring)
+        }
         Write::WriteSettings(settings) => store.write_settings(settings),
         Write::UpsertFrontend { key, frontend, .. } => store.upsert_frontend(key, frontend),
         Write::UpsertNodeAddress(address) => store.upsert_node_address(*address),
@@ -171,6 +180,10 @@ fn record(actual: &mut Tables, write: &Write) {
         Write::DeleteNodeAddress(address) => drop(actual.node_addresses.remove(address)),
         Write::DeleteVip(address) => drop(actual.vips.remove(address)),
         Write::UpsertBackend(family, id, key) => drop(actual.backends.insert((*family, *id), *key)),
+        Write::UpsertBackendNode(family, id, node) => drop(actual.backend_nodes.insert((*family, *id), *node)),
+        Write::UpsertNode { address, own } => drop(actual.nodes.insert(*address, *own)),
+        Write::DeleteNode(address) => drop(actual.nodes.remove(address)),
+        Write::DeleteBackendNode(family, id) => drop(actual.backend_nodes.remove(&(*family, *id))),
         Write::WriteRing { service, ring, .. } => drop(actual.services.insert(*service, ring.clone())),
         Write::WriteSettings(settings) => actual.settings = *settings,
         Write::UpsertFrontend { key, frontend, .. } => drop(actual.frontends.insert(*key, *frontend)),

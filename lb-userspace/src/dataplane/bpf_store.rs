@@ -12,7 +12,7 @@ use lb_common::abi::{ServiceEntry, map, setting};
 use lb_common::addr::{Addr6, V4, V6};
 use lb_common::limits::RING_LINE_SLOTS;
 
-use super::entry::{pack, pair, service_word, unpack};
+use super::entry::{addr4, addr6, pack, pair, service_word, unpack};
 use super::error::{DataplaneError, map_io};
 use super::family::MapFamily;
 use super::grace::Grace;
@@ -23,6 +23,7 @@ use super::slices::Slice;
 use super::spec;
 use super::stats::CounterReset;
 use super::store::{MapStore, StoreError};
+use super::tunnels::{self, Tunnels};
 use crate::tables::{BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, Settings, Tables};
 use side::Side;
 
@@ -33,6 +34,7 @@ pub(crate) struct BpfStore {
     services: MappedArray<ServiceEntry>,
     rings: RingArea,
     settings: Array<MapData, u64>,
+    tunnels: Tunnels,
     counters: CounterReset,
     grace: Grace,
 }
@@ -41,10 +43,12 @@ impl BpfStore {
     /// Opens the maps and finds out which lines of the ring area are in use.
     pub(crate) fn open(maps: &Maps, access: Access) -> Result<Self, DataplaneError> {
         let services = maps.mapped(map::SERVICES, access)?;
+        let mut rings = RingArea::open(maps, access, &services)?;
         Ok(Self {
+            tunnels: Tunnels::open(maps, access, &mut rings)?,
             v4: Side::open(maps, access)?,
             v6: Side::open(maps, access)?,
-            rings: RingArea::open(maps, access, &services)?,
+            rings,
             services,
             settings: maps.array(map::SETTINGS)?,
             counters: CounterReset::open(maps)?,
@@ -69,10 +73,11 @@ impl BpfStore {
         self.v4.remote_backends().chain(self.v6.remote_backends()).collect()
     }
 
-    /// Lines of RINGS that hold a ring.
+    /// Lines of RINGS that hold a ring, or one that is kept for a while.
     pub(crate) fn ring_lines(&self) -> u64 {
         let slots = |id: ServiceId| self.services.read(id.0).map_or(0, |entry| entry.ring_place().1);
-        self.service_ids().map(|id| u64::from(slots(id).div_ceil(RING_LINE_SLOTS))).sum()
+        self.service_ids().map(|id| u64::from(slots(id).div_ceil(RING_LINE_SLOTS))).sum::<u64>()
+            + self.tunnels.former.lines()
     }
 
     /// Writes the slots of a ring; an empty ring needs no lines.
@@ -81,6 +86,9 @@ impl BpfStore {
             return Ok(None);
         }
         let mut slice = self.rings.write(ring);
+        if slice.is_none() {
+            self.tunnels.before_grace(&mut self.rings);
+        }
         if slice.is_none() && self.rings.has_retired() {
             self.grace_period()?;
             slice = self.rings.write(ring);
@@ -101,12 +109,17 @@ impl BpfStore {
         let address4 = Ipv4Addr::from((address4 as u32).to_ne_bytes());
         let address6 = [self.setting(setting::SNAT_ADDRESS6)?, self.setting(setting::SNAT_ADDRESS6_LOW)?];
         let address6 = Ipv6Addr::from(Addr6::from_raw(address6).bytes());
+        let node4 = Ipv4Addr::from((self.setting(setting::NODE_ADDRESS4)? as u32).to_ne_bytes());
+        let node6 = tunnels::join(self.setting(setting::NODE_ADDRESS6)?, self.setting(setting::NODE_ADDRESS6_LOW)?);
         Ok(Settings {
             snat_ports: unpack(self.setting(setting::SNAT_PORTS)?),
             node_ports: (node_ports != 0).then(|| unpack(node_ports)),
             snat_address4: (!address4.is_unspecified()).then_some(address4),
             snat_address6: (!address6.is_unspecified()).then_some(address6),
             front_mark: self.setting(setting::FRONT_MARK)? as u32,
+            node_address4: (!node4.is_unspecified()).then_some(node4),
+            node_address6: (!node6.is_unspecified()).then_some(node6),
+            tunnel_mtu: self.setting(setting::TUNNEL_MTU)? as u16,
         })
     }
 
@@ -125,6 +138,7 @@ impl BpfStore {
 impl MapStore for BpfStore {
     fn load(&mut self) -> Result<Tables, StoreError> {
         let mut tables = Tables { settings: self.read_settings()?, ..Tables::default() };
+        self.tunnels.load(&mut tables)?;
         for id in self.service_ids() {
             let ring = self.services.read(id.0).and_then(|found| self.rings.read(id, &found));
             tables.services.extend(ring.map(|ring| (id, ring)));
@@ -149,6 +163,9 @@ impl MapStore for BpfStore {
     }
 
     fn upsert_backend(&mut self, _: IpFamily, id: BackendId, key: &BackendKey) -> Result<(), StoreError> {
+        if self.tunnels.is_unsettled(id) {
+            self.grace_period()?;
+        }
         match IpFamily::of(key.address) {
             IpFamily::V4 => self.v4.upsert_backend(id, key, &mut self.counters),
             IpFamily::V6 => self.v6.upsert_backend(id, key, &mut self.counters),
@@ -160,7 +177,31 @@ impl MapStore for BpfStore {
             IpFamily::V4 => self.v4.delete_backend(id),
             IpFamily::V6 => self.v6.delete_backend(id),
         }
+        self.tunnels.backend_gone(id, &self.rings);
         Ok(())
+    }
+
+    fn keep_ring(&mut self, service: ServiceId) -> Result<(), StoreError> {
+        if let Some(entry) = self.services.read(service.0).filter(|entry| entry.used != 0) {
+            self.tunnels.keep(service, &entry, &mut self.rings);
+        }
+        Ok(())
+    }
+
+    fn upsert_backend_node(&mut self, _: IpFamily, id: BackendId, node: IpAddr) -> Result<(), StoreError> {
+        self.tunnels.upsert_backend_node(id, node)
+    }
+
+    fn delete_backend_node(&mut self, family: IpFamily, id: BackendId) -> Result<(), StoreError> {
+        self.tunnels.delete_backend_node(family, id)
+    }
+
+    fn upsert_node(&mut self, address: IpAddr, own: bool) -> Result<(), StoreError> {
+        self.tunnels.upsert_node(address, own)
+    }
+
+    fn delete_node(&mut self, address: IpAddr) -> Result<(), StoreError> {
+        self.tunnels.delete_node(address)
     }
 
     fn write_ring(&mut self, service: ServiceId, ring: &Ring) -> Result<(), StoreError> {
@@ -176,14 +217,17 @@ impl MapStore for BpfStore {
         let place = ServiceEntry::pack_ring(slice.map_or(0, |slice| slice.first), ring.len() as u32);
         self.services.store(service.0, service_word::RING, place);
         self.services.store(service.0, service_word::USED, pair(old.flags, 1));
-        self.rings.hold(service, slice);
+        let old = self.rings.hold(service, slice);
+        self.tunnels.replaced(service, old, &mut self.rings);
         Ok(())
     }
 
     fn delete_service(&mut self, service: ServiceId) -> Result<(), StoreError> {
         self.services.store(service.0, service_word::USED, 0);
         self.services.store(service.0, service_word::RING, 0);
-        self.rings.hold(service, None);
+        let old = self.rings.hold(service, None);
+        self.tunnels.replaced(service, old, &mut self.rings);
+        self.tunnels.former.forget(service, &mut self.rings);
         Ok(())
     }
 
@@ -217,11 +261,18 @@ impl MapStore for BpfStore {
 
     fn write_settings(&mut self, settings: &Settings) -> Result<(), StoreError> {
         let address4 = settings.snat_address4.and_then(|address| V4::address(address.into()));
+        let [node_high, node_low] = settings.node_address6.map_or([0; 2], |address| addr6(address).raw());
         let words = [
             (setting::SNAT_PORTS, pack(settings.snat_ports)),
             (setting::NODE_PORTS, settings.node_ports.map_or(0, pack)),
             (setting::SNAT_ADDRESS4, address4.map_or(0, |address| u64::from(address.raw()))),
             (setting::FRONT_MARK, u64::from(settings.front_mark)),
+            (setting::TUNNEL_MTU, u64::from(settings.tunnel_mtu)),
+            (setting::NODE_ADDRESS4, settings.node_address4.map_or(0, |address| u64::from(addr4(address).raw()))),
+            // two words: no program sees half of one address and half of another
+            (setting::NODE_ADDRESS6, 0),
+            (setting::NODE_ADDRESS6_LOW, node_low),
+            (setting::NODE_ADDRESS6, node_high),
         ];
         for (index, word) in words {
             self.set_setting(index, word)?;
@@ -230,9 +281,11 @@ impl MapStore for BpfStore {
     }
 
     fn grace_period(&mut self) -> Result<(), StoreError> {
+        self.tunnels.before_grace(&mut self.rings);
         let waited = self.grace.wait();
         waited.map_err(|source| StoreError::Io { map: map::RINGS, operation: "wait for a grace period", source })?;
         self.rings.release_retired();
+        self.tunnels.after_grace();
         Ok(())
     }
 }

@@ -1,7 +1,10 @@
 //! Entries of the maps from and to those of [`crate::tables`].
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use lb_common::abi::{self, BackendEntry, FrontendEntry, backend_flag, frontend_flag};
-use lb_common::be::Be16;
+use lb_common::addr::{Addr4, Addr6};
+use lb_common::be::{Be16, Be32};
 
 use super::family::MapFamily;
 use crate::model::{FrontListener, Protocol};
@@ -42,6 +45,22 @@ pub(super) const fn unpack(word: u64) -> (u16, u16) {
     ((word >> 16) as u16, word as u16)
 }
 
+pub(super) fn addr4(address: Ipv4Addr) -> Addr4 {
+    Be32::from_bytes(address.octets())
+}
+
+pub(super) fn addr6(address: Ipv6Addr) -> Addr6 {
+    Addr6::from_bytes(address.octets())
+}
+
+pub(super) fn ip6(address: Addr6) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from(address.bytes()))
+}
+
+pub(super) fn ip(address: Addr4) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from(address.bytes()))
+}
+
 /// The key in the family's map; NodePorts stand under the unspecified address. `None` for the other family.
 pub(super) fn abi_frontend_key<F: MapFamily>(key: &FrontendKey) -> Option<abi::FrontendKey<F::Addr>> {
     Some(abi::FrontendKey {
@@ -60,6 +79,7 @@ pub(super) fn frontend_key<F: MapFamily>(key: &abi::FrontendKey<F::Addr>) -> Opt
 
 pub(super) fn frontend_entry(frontend: &Frontend) -> FrontendEntry {
     let flags = match frontend.front {
+        None if frontend.dsr => frontend_flag::DSR,
         None => 0,
         Some(FrontListener::Http) => frontend_flag::FRONT_HTTP,
         Some(FrontListener::Https) => frontend_flag::FRONT_HTTPS,
@@ -81,6 +101,7 @@ pub(super) fn frontend(entry: &FrontendEntry) -> Frontend {
         front,
         cluster: has(frontend_flag::CLUSTER),
         inside: has(frontend_flag::INSIDE),
+        dsr: has(frontend_flag::DSR),
     }
 }
 

@@ -133,7 +133,7 @@ impl Explainer {
         let mut packet = Bytes(frame.to_vec());
         let mut verdict = pipeline::ingress(&mut packet, &live);
         if matches!(verdict, Verdict::HandOver(_)) {
-            live.note(Seen::HandedOver);
+            live.saw(Seen::HandedOver);
             live.resolves.set(true);
             packet = Bytes(frame.to_vec());
             verdict = pipeline::ingress(&mut packet, &live);

@@ -115,6 +115,31 @@ impl MapStore for MemoryStore {
         Ok(())
     }
 
+    fn upsert_backend_node(&mut self, family: IpFamily, id: BackendId, node: IpAddr) -> Result<(), StoreError> {
+        self.state().tables.backend_nodes.insert((family, id), node);
+        Ok(())
+    }
+
+    fn delete_backend_node(&mut self, family: IpFamily, id: BackendId) -> Result<(), StoreError> {
+        self.state().tables.backend_nodes.remove(&(family, id));
+        Ok(())
+    }
+
+    fn upsert_node(&mut self, address: IpAddr, own: bool) -> Result<(), StoreError> {
+        self.state().tables.nodes.insert(address, own);
+        Ok(())
+    }
+
+    fn delete_node(&mut self, address: IpAddr) -> Result<(), StoreError> {
+        self.state().tables.nodes.remove(&address);
+        Ok(())
+    }
+
+    fn keep_ring(&mut self, service: ServiceId) -> Result<(), StoreError> {
+        assert!(self.state().tables.services.contains_key(&service), "service {service} has no ring to keep");
+        Ok(())
+    }
+
     fn write_ring(&mut self, service: ServiceId, ring: &Ring) -> Result<(), StoreError> {
         let mut state = self.state();
         assert_ne!(service.0, 0, "a service has the id that means none");

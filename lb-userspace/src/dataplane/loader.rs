@@ -137,12 +137,12 @@ fn is_refused(error: &aya::maps::MapError) -> bool {
 }
 
 /// The tc programs that no other calls.
-const CLASSIFIERS: [&str; 4] = [program::TC_INGRESS, program::TC_EGRESS, program::TUNNEL, program::ASK];
+const CLASSIFIERS: [&str; 3] = [program::TC_EGRESS, program::TUNNEL, program::ASK];
 
 fn load_programs(object: &mut Ebpf) -> Result<(), DataplaneError> {
     let failed = |program| move |source: ProgramError| DataplaneError::Program { program, source: Box::new(source) };
     let called = |array| CALLED.into_iter().filter(move |called| called.map == array).map(|called| called.program);
-    for name in called(map::XDP_PROGRAMS).chain([program::XDP]) {
+    for name in called(map::XDP_PROGRAMS) {
         uninterrupted(|| typed::<Xdp>(object, name)?.load().map_err(failed(name)))?;
     }
     for name in called(map::TC_PROGRAMS).chain(CLASSIFIERS) {
@@ -173,9 +173,10 @@ fn was_interrupted(error: &DataplaneError) -> bool {
 
 /// Pins the new programs over the old. Links keep the old ones alive until they are updated.
 fn pin_programs(object: &mut Ebpf, pins: &Pins) -> Result<(), DataplaneError> {
-    let others =
-        [program::XDP, program::TC_INGRESS, program::TC_EGRESS, program::TUNNEL, program::SK_LOOKUP, program::ASK];
-    for name in others.into_iter().chain(CALLED.map(|called| called.program)) {
+    for name in [program::TC_EGRESS, program::TUNNEL, program::SK_LOOKUP, program::ASK]
+        .into_iter()
+        .chain(CALLED.map(|called| called.program))
+    {
         pin_program(object, pins, name)?;
     }
     Ok(())

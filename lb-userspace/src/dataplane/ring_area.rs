@@ -51,14 +51,36 @@ impl RingArea {
         if slice_of(entry) != self.held.get(&id).copied() {
             return None;
         }
-        let lines = first..first + slots.div_ceil(RING_LINE_SLOTS);
+        Some(self.slots(Slice { first, lines: slots.div_ceil(RING_LINE_SLOTS) }, slots))
+    }
+
+    /// The lines and the ring of a service in use, if it has one and its place makes sense.
+    pub(crate) fn held(&self, id: ServiceId, entry: &ServiceEntry) -> Option<(Slice, Ring)> {
+        let slice = slice_of(entry)?;
+        self.read(id, entry).map(|ring| (slice, ring))
+    }
+
+    /// What stands in the first `slots` slots of some lines.
+    pub(crate) fn slots(&self, slice: Slice, slots: u32) -> Ring {
+        let lines = slice.first..slice.first + slice.lines;
         let slots_of = |line| self.lines.read(line).map_or([0; RING_LINE_SLOTS as usize], |line| line.slots);
-        Some(lines.flat_map(slots_of).take(slots as usize).map(BackendId).collect())
+        lines.flat_map(slots_of).take(slots as usize).map(BackendId).collect()
+    }
+
+    /// Takes lines out of the free ones; `false` if somebody has them.
+    pub(crate) fn reserve(&mut self, slice: Slice) -> bool {
+        self.free.reserve(slice)
     }
 
     /// Writes a ring into free lines; `None` if there are not enough.
     pub(crate) fn write(&mut self, ring: &Ring) -> Option<Slice> {
         let slice = self.free.allocate((ring.len() as u32).div_ceil(RING_LINE_SLOTS))?;
+        self.rewrite(slice, ring);
+        Some(slice)
+    }
+
+    /// Writes a ring into lines that it has. Of one that packets look at, each pair of slots changes at once.
+    pub(crate) fn rewrite(&self, slice: Slice, ring: &Ring) {
         for (line, ids) in (slice.first..).zip(ring.chunks(RING_LINE_SLOTS as usize)) {
             let mut slots = [0; RING_LINE_SLOTS as usize];
             for (slot, id) in slots.iter_mut().zip(ids) {
@@ -66,16 +88,22 @@ impl RingArea {
             }
             self.lines.write(line, &RingLine { slots });
         }
-        Some(slice)
     }
 
-    /// Notes which lines a service holds from now on; those it held before are retired.
-    pub(crate) fn hold(&mut self, id: ServiceId, slice: Option<Slice>) {
-        let old = match slice {
+    /// Notes which lines a service holds from now on, and gives those that it held before.
+    #[must_use]
+    pub(crate) fn hold(&mut self, id: ServiceId, slice: Option<Slice>) -> Option<Slice> {
+        match slice {
             Some(slice) => self.held.insert(id, slice),
             None => self.held.remove(&id),
-        };
-        self.retired.extend(old);
+        }
+    }
+
+    /// Lines that nobody needs any more but packets in flight, unless the service's present ring lies in them.
+    pub(crate) fn retire(&mut self, id: ServiceId, slice: Slice) {
+        if self.held.get(&id) != Some(&slice) {
+            self.retired.push(slice);
+        }
     }
 
     /// Whether a grace period would give lines back.

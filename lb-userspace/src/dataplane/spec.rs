@@ -12,8 +12,9 @@ use lb_common::abi::socket::{
 };
 use lb_common::abi::{
     BackendEntry4, BackendEntry6, Counters, DeviceEntry, DropCounters, FlowEntry4, FlowEntry6, FlowKey4, FlowKey6,
-    FragmentEntry, FragmentKey4, FragmentKey6, FrontendEntry, FrontendKey4, FrontendKey6, NextHop4, NextHop6, Refusals,
-    ReplyEntry4, ReplyEntry6, RingLine, STATS, SampleBudget, SampleNote, ServiceEntry, map, setting, tc_slot, xdp_slot,
+    FormerRing, FragmentEntry, FragmentKey4, FragmentKey6, FrontendEntry, FrontendKey4, FrontendKey6, NextHop4,
+    NextHop6, Note4, Note6, Refusals, ReplyEntry4, ReplyEntry6, RingLine, STATS, SampleBudget, SampleNote,
+    ServiceEntry, TrackedEntry, map, setting, tc_slot, xdp_slot,
 };
 use lb_common::addr::{Addr4, Addr6};
 use lb_common::drop_reason::DROP_REASONS;
@@ -81,7 +82,7 @@ impl MapSpec {
 }
 
 /// Every map of the object, in the sizes that are wanted.
-pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 41] {
+pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 50] {
     use Group::{Flows, Services};
     use MapType::{Array, Hash, LruHash, PerCpuArray, ProgramArray, RingBuf, SockMap};
     let MapSizes { services, frontends, backends, ring_lines, flows, half_open_flows } = *sizes;
@@ -120,6 +121,17 @@ pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 41] {
         MapSpec::new::<(), ()>(map::SAMPLES, RingBuf, limits::SAMPLE_BYTES),
         MapSpec::new::<u32, SampleBudget>(map::SAMPLE_BUDGETS, PerCpuArray, DROP_REASONS),
         MapSpec::new::<u32, SampleNote>(map::SAMPLE_NOTES, PerCpuArray, 1),
+        MapSpec::new::<u32, Note4>(map::NOTES4, PerCpuArray, 1),
+        MapSpec::new::<u32, Note6>(map::NOTES6, PerCpuArray, 1),
+        MapSpec::new::<u32, FormerRing>(map::FORMER_RINGS, Array, services).mapped().of(Services, "--max-services"),
+        MapSpec::new::<Addr4, u32>(map::NODES4, Hash, limits::NODES).lazy(),
+        MapSpec::new::<Addr6, u32>(map::NODES6, Hash, limits::NODES).lazy(),
+        MapSpec::new::<u32, Addr4>(map::BACKEND_NODES4, Hash, backends).lazy().of(Services, "--max-backends"),
+        MapSpec::new::<u32, Addr6>(map::BACKEND_NODES6, Hash, backends).lazy().of(Services, "--max-backends"),
+        MapSpec::new::<FlowKey4, TrackedEntry>(map::TRACKED4, LruHash, limits::TRACKED_FLOWS)
+            .of(Flows, "a newer version"),
+        MapSpec::new::<FlowKey6, TrackedEntry>(map::TRACKED6, LruHash, limits::TRACKED_FLOWS)
+            .of(Flows, "a newer version"),
         MapSpec::new::<u32, u32>(map::XDP_PROGRAMS, ProgramArray, xdp_slot::COUNT),
         MapSpec::new::<u32, u32>(map::TC_PROGRAMS, ProgramArray, tc_slot::COUNT),
         MapSpec::new::<u32, u64>(map::SOCKET_SETTINGS, Array, socket_setting::COUNT),
@@ -251,7 +263,7 @@ mod tests {
         found.sort_unstable();
         let proven = [map::FLOWS4, map::FLOWS6, map::REPLIES4, map::REPLIES6];
         let half_open = [map::HALF_FLOWS4, map::HALF_FLOWS6, map::HALF_REPLIES4, map::HALF_REPLIES6];
-        let mut expected = [proven, half_open].concat();
+        let mut expected = [&proven[..], &half_open, &[map::TRACKED4, map::TRACKED6]].concat();
         expected.sort_unstable();
         assert_eq!(found, expected);
     }
@@ -261,7 +273,7 @@ mod tests {
         let mut pinned = pinned();
         pinned.remove(map::BACKENDS4);
         let found = unfit(&specs(&MapSizes::default()), &pinned);
-        assert_eq!(found.len(), 13);
+        assert_eq!(found.len(), 18);
         assert!(
             found.iter().all(|unfit| matches!(unfit, Unfit::Orphaned { because, .. } if *because == map::BACKENDS4))
         );

@@ -1,6 +1,8 @@
 //! The boundary between plan and maps: one small trait with three implementations (kernel maps, memory, and memory that
 //! fails now and then).
 
+use std::net::IpAddr;
+
 use crate::tables::{BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, Settings, Tables};
 
 /// A write or read of a map that failed.
@@ -46,6 +48,21 @@ pub trait MapStore: Send {
     /// Marks a backend as unused; its generation survives. No ring has named it since the last grace period.
     fn delete_backend(&mut self, family: IpFamily, id: BackendId) -> Result<(), StoreError>;
 
+    /// Says where a backend's node is.
+    fn upsert_backend_node(&mut self, family: IpFamily, id: BackendId, node: IpAddr) -> Result<(), StoreError>;
+
+    /// Forgets where a backend's node is.
+    fn delete_backend_node(&mut self, family: IpFamily, id: BackendId) -> Result<(), StoreError>;
+
+    /// Adds an address of a node of the cluster, perhaps this one's `own`.
+    fn upsert_node(&mut self, address: IpAddr, own: bool) -> Result<(), StoreError>;
+
+    /// Removes an address of a node of the cluster.
+    fn delete_node(&mut self, address: IpAddr) -> Result<(), StoreError>;
+
+    /// Lets the ring that the service has now serve the flows that began under it for a while after it is replaced.
+    fn keep_ring(&mut self, service: ServiceId) -> Result<(), StoreError>;
+
     /// Writes the service's ring into free slots and swaps it in by one store; creates the service if need be.
     fn write_ring(&mut self, service: ServiceId, ring: &Ring) -> Result<(), StoreError>;
 
@@ -53,16 +70,16 @@ pub trait MapStore: Send {
     fn delete_service(&mut self, service: ServiceId) -> Result<(), StoreError>;
 
     /// Adds an address of the node.
-    fn upsert_node_address(&mut self, address: std::net::IpAddr) -> Result<(), StoreError>;
+    fn upsert_node_address(&mut self, address: IpAddr) -> Result<(), StoreError>;
 
     /// Removes an address of the node.
-    fn delete_node_address(&mut self, address: std::net::IpAddr) -> Result<(), StoreError>;
+    fn delete_node_address(&mut self, address: IpAddr) -> Result<(), StoreError>;
 
     /// Adds an address that has a frontend and is not the node's own.
-    fn upsert_vip(&mut self, address: std::net::IpAddr) -> Result<(), StoreError>;
+    fn upsert_vip(&mut self, address: IpAddr) -> Result<(), StoreError>;
 
     /// Removes such an address.
-    fn delete_vip(&mut self, address: std::net::IpAddr) -> Result<(), StoreError>;
+    fn delete_vip(&mut self, address: IpAddr) -> Result<(), StoreError>;
 
     /// Writes the single settings.
     fn write_settings(&mut self, settings: &Settings) -> Result<(), StoreError>;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::settings::FrontSettings;
-use super::{Route, RouteKey, Service, ServiceKey, StreamPort, Tls, Users};
+use super::{NodeAddresses, Route, RouteKey, Service, ServiceKey, StreamPort, Tls, Users};
 
 /// What should be, as `translate` made it from the objects. A pure function of the objects and the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct DesiredState {
     pub front: FrontSettings,
     /// Names that Services stand for, by namespace and name of the Service.
     pub externals: BTreeMap<(String, String), String>,
+    /// Nodes by name, as far as they have addresses.
+    pub nodes: BTreeMap<String, NodeAddresses>,
 }
 
 /// One line per service, frontend, backend and route: for `--dry-run`, for golden files, for people.
@@ -31,6 +33,7 @@ impl fmt::Display for DesiredState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.services.values().try_for_each(|service| write!(f, "{service}"))?;
         self.routes.values().try_for_each(|route| writeln!(f, "{route}"))?;
+        self.nodes.iter().try_for_each(|(name, node)| writeln!(f, "node {name} {node}"))?;
         write!(f, "{}", self.tls)?;
         self.streams.iter().try_for_each(|stream| writeln!(f, "{stream}"))?;
         self.front.changed().iter().try_for_each(|setting| writeln!(f, "setting {setting}"))

@@ -41,11 +41,52 @@ pub enum ServiceType {
 }
 
 /// How packets reach backends on other nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Forwarding {
     /// Source and destination are replaced; replies come back through this node.
+    #[default]
     Snat,
+    /// The packet is carried to the backend's node in a tunnel; replies leave from there, with the VIP as their source.
+    Dsr,
+}
+
+impl Forwarding {
+    /// The word for it in manifests, flags, tables and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Forwarding::Snat => "snat",
+            Forwarding::Dsr => "dsr",
+        }
+    }
+}
+
+impl fmt::Display for Forwarding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Forwarding {
+    type Err = String;
+
+    /// The error is what would be right.
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Forwarding::Snat, Forwarding::Dsr]
+            .into_iter()
+            .find(|way| way.as_str() == text)
+            .ok_or_else(|| "snat or dsr".into())
+    }
+}
+
+/// Who said how a service forwards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ForwardingBy {
+    /// `--forwarding`, for services that say nothing.
+    #[default]
+    Flag,
+    /// The annotation of the Service.
+    Annotation,
 }
 
 /// What kind of address a frontend is.
@@ -110,6 +151,8 @@ pub struct Service {
     pub target: Target,
     /// How packets reach other nodes.
     pub forwarding: Forwarding,
+    /// Who said so.
+    pub forwarding_by: ForwardingBy,
     /// Which backends its clients are led to.
     pub policy: Policy,
 }
@@ -142,6 +185,9 @@ impl fmt::Display for Service {
         }
         writeln!(f, "{}", self.policy)?;
         self.frontends.iter().try_for_each(|frontend| writeln!(f, "  frontend {frontend}"))?;
+        if self.forwarding != Forwarding::default() {
+            writeln!(f, "  forwarding {}", self.forwarding)?;
+        }
         match &self.target {
             Target::Backends(backends) => backends.iter().try_for_each(|backend| writeln!(f, "  backend {backend}")),
             Target::Front(listener) => writeln!(f, "  front {listener:?}"),

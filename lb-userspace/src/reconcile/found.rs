@@ -61,7 +61,10 @@ impl Found {
             }
             let Some(ring) = actual.services.get(&id) else { continue };
             let slots = ring.iter().map(|backend| (family, *backend));
-            tables.backends.extend(slots.filter_map(|slot| Some((slot, *actual.backends.get(&slot)?))));
+            for slot in slots {
+                tables.backends.extend(actual.backends.get(&slot).map(|backend| (slot, *backend)));
+                tables.backend_nodes.extend(actual.backend_nodes.get(&slot).map(|node| (slot, *node)));
+            }
             tables.services.insert(id, ring.clone());
         }
     }

@@ -97,6 +97,7 @@ fn verdict(verdict: Verdict) -> (&'static str, Option<&'static str>) {
         Verdict::HandOver(Task::Front) => ("forward", None),
         Verdict::HandOver(_) => ("pass", None),
         Verdict::Drop(reason) => ("drop", Some(reason.label())),
+        Verdict::Dsr(_) | Verdict::Tunnel => ("pass", None),
         Verdict::Refuse(why) => ("drop", Some(refused(why).0.label())),
     }
 }

@@ -129,6 +129,10 @@ fn status(row: &StatusRow, width: usize) -> String {
     if let Some(level) = &row.socket_level {
         line(&mut out, width, "sockets", &sockets(level));
     }
+    for way in &row.forwarding {
+        let text = format!("{}: {}, {} services", way.forwarding, way.reason, way.services);
+        line(&mut out, width, "forward", &text);
+    }
     out.push_str(&interfaces(row, width));
     out.push_str(&ways(row, width));
     out.push_str(&maps(row, width));

@@ -68,6 +68,8 @@ pub struct ServiceRow {
     pub algorithm: Option<String>,
     /// How packets reach other nodes; null if the front answers.
     pub forwarding: Option<Forwarding>,
+    /// Why so; null if the front answers.
+    pub forwarding_reason: Option<String>,
     /// Whether a client stays with its backend.
     pub affinity: Option<String>,
     /// Which backends clients from outside are led to.
@@ -205,6 +207,8 @@ pub struct StatusRow {
     pub ways: Vec<WayRow>,
     /// How full the maps are.
     pub maps: Vec<MapRow>,
+    /// How packets reach other nodes, by way and reason.
+    pub forwarding: Vec<ForwardingRow>,
     /// The layer 7 process; null if there is none.
     pub front: Option<FrontRow>,
     /// What is wrong.
@@ -249,6 +253,18 @@ pub struct SourceRow {
     pub target: String,
     /// Everything it holds has been read once.
     pub complete: bool,
+}
+
+/// A way to other nodes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ForwardingRow {
+    /// The way.
+    pub forwarding: Forwarding,
+    /// Who asked for it.
+    pub reason: String,
+    /// How many services go it.
+    pub services: usize,
 }
 
 /// An interface with programs.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::row::{BackendCounts, FamilyRow, FrontendRow, ServiceRow};
 use super::view::View;
-use crate::model::{Backend, BackendState, FrontendKind, Service, Target, TrafficPolicy};
+use crate::model::{Backend, BackendState, Forwarding, ForwardingBy, FrontendKind, Service, Target, TrafficPolicy};
 use crate::tables::{FrontendKey, IpFamily, Ring, ServiceId};
 
 const ALGORITHM: &str = "maglev";
@@ -36,6 +36,7 @@ fn desired_row(view: &View, service: &Service) -> ServiceRow {
         backends: backends(view, &service.target),
         algorithm: matches!(service.target, Target::Backends(_)).then(|| ALGORITHM.to_owned()),
         forwarding: matches!(service.target, Target::Backends(_)).then_some(service.forwarding),
+        forwarding_reason: matches!(service.target, Target::Backends(_)).then(|| reason(service)),
         affinity: Some(NO_AFFINITY.to_owned()),
         external_traffic_policy: Some(service.policy.external),
         internal_traffic_policy: Some(service.policy.internal),
@@ -43,6 +44,26 @@ fn desired_row(view: &View, service: &Service) -> ServiceRow {
         ring_slots: preferred.and_then(|row| row.ring_slots),
         counters,
     }
+}
+
+/// Why a service forwards as it does.
+pub(super) fn reason(service: &Service) -> String {
+    let by = match service.forwarding_by {
+        ForwardingBy::Annotation => "annotation weir.io/forwarding",
+        ForwardingBy::Flag => "--forwarding",
+    };
+    let node_port = service.frontends.iter().any(|frontend| frontend.address.is_none());
+    if node_port && service.forwarding == Forwarding::Dsr {
+        return format!("{by}; NodePorts by snat, since no other node may send from a node's address");
+    }
+    by.to_owned()
+}
+
+/// The maps say it by frontend.
+fn table_forwarding(view: &View, id: ServiceId) -> Option<Forwarding> {
+    let mut frontends = view.tables.frontends.values().filter(|frontend| frontend.service == id).peekable();
+    frontends.peek()?;
+    Some(if frontends.any(|frontend| frontend.dsr) { Forwarding::Dsr } else { Forwarding::Snat })
 }
 
 /// A service has one id per family, and one more where clients are led by another policy; without any there is one row.
@@ -105,7 +126,8 @@ fn table_row(view: &View, id: ServiceId, ring: &Ring) -> ServiceRow {
         frontends: frontends.iter().map(|(key, value)| table_frontend(key, value.cluster)).collect(),
         backends: BackendCounts { active: in_ring.len(), ..BackendCounts::default() },
         algorithm: Some(ALGORITHM.to_owned()),
-        forwarding: None,
+        forwarding: table_forwarding(view, id),
+        forwarding_reason: None,
         affinity: None,
         external_traffic_policy: None,
         internal_traffic_policy: None,

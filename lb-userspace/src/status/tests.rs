@@ -12,8 +12,8 @@ use crate::dataplane::CounterSnapshot;
 use crate::l7::table::{RouteEntry, RouteTable};
 use crate::model::route::Rewrite;
 use crate::model::{
-    Backend, BackendState, DesiredState, Forwarding, FrontListener, Frontend, FrontendKind, ObjectRef, PathMatch,
-    Policy, Problem, Protocol, Service, ServiceKey, ServiceType, Severity, Target, TrafficPolicy,
+    Backend, BackendState, DesiredState, Forwarding, ForwardingBy, FrontListener, Frontend, FrontendKind, ObjectRef,
+    PathMatch, Policy, Problem, Protocol, Service, ServiceKey, ServiceType, Severity, Target, TrafficPolicy,
 };
 use crate::tables::{BackendId, BackendKey, FrontendKey, IpFamily, ServiceId, Tables};
 
@@ -44,6 +44,7 @@ fn service(name: &str, target: Target, frontends: Vec<Frontend>) -> (ServiceKey,
         families: vec![IpFamily::V4],
         forwarding: Forwarding::Snat,
         policy: Policy::default(),
+        forwarding_by: ForwardingBy::default(),
     };
     (key, service)
 }
@@ -70,10 +71,9 @@ fn tables() -> Tables {
     tables.backends.insert((IpFamily::V4, BackendId(5)), local);
     tables.services.insert(ServiceId(3), vec![BackendId(5); 7].into());
     let node_port = FrontendKey { address: ip("0.0.0.0"), port: 30080, protocol: Protocol::Tcp, inside: false };
-    tables.frontends.insert(
-        node_port,
-        crate::tables::Frontend { service: ServiceId(3), front: None, cluster: false, inside: false },
-    );
+    let frontend =
+        crate::tables::Frontend { service: ServiceId(3), front: None, cluster: false, inside: false, dsr: false };
+    tables.frontends.insert(node_port, frontend);
     tables
 }
 
@@ -212,7 +212,7 @@ fn services_as_json() {
                 {"kind": "ExternalIP", "address": "192.0.2.7", "port": 80},
             ],
             "backends": {"active": 1, "terminating": 1, "unhealthy": 1},
-            "algorithm": "maglev", "forwarding": "snat", "affinity": "none",
+            "algorithm": "maglev", "forwarding": "snat", "forwardingReason": "--forwarding", "affinity": "none",
             "externalTrafficPolicy": "Cluster", "internalTrafficPolicy": "Cluster", "healthCheckNodePort": null,
             "ringSlots": 7, "counters": counters,
         },
@@ -222,7 +222,7 @@ fn services_as_json() {
             "families": [{"family": "IPv4", "policy": "Cluster", "id": null, "ringSlots": null, "counters": null}],
             "frontends": [{"kind": "ExternalIP", "address": "192.0.2.8", "port": 80}],
             "backends": {"active": 1, "terminating": 0, "unhealthy": 0},
-            "algorithm": null, "forwarding": null, "affinity": "none",
+            "algorithm": null, "forwarding": null, "forwardingReason": null, "affinity": "none",
             "externalTrafficPolicy": "Cluster", "internalTrafficPolicy": "Cluster", "healthCheckNodePort": null,
             "ringSlots": null, "counters": null,
         },
@@ -295,6 +295,7 @@ fn status_as_json() {
         "ways": [{"way": "tunnel", "device": "flannel.1", "kind": "vxlan", "backends": 7,
             "reason": "routed through flannel.1"}],
         "maps": [{"name": "FLOWS4", "entries": 1000, "capacity": 262_144}],
+        "forwarding": [{"forwarding": "snat", "reason": "--forwarding", "services": 1}],
         "front": {"listeners": 2, "routes": 3, "pid": 99, "restarts": 0, "requests": null},
         "problems": [problem("error", "a"), problem("info", "b")],
     }});
@@ -366,6 +367,7 @@ weir    {} on node-1, not ready: front: no socket listens
 source  dir:/m, read
 front   pid 99, 2 listeners, 3 routes, 0 restarts
 sockets balanced for /sys/fs/cgroup
+forward snat: --forwarding, 1 services
 
 INTERFACE  MODE    PROGRAM   ID  INSTRUCTIONS
 eth0       native  weir_xdp  41          2345

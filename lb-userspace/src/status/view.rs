@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::row::{Counters, FrontRow, InterfaceRow, MapRow, SocketLevelRow, SourceRow, StatusRow, WayRow};
+use super::row::{
+    Counters, ForwardingRow, FrontRow, InterfaceRow, MapRow, SocketLevelRow, SourceRow, StatusRow, WayRow,
+};
+use super::services;
 use crate::compile::Owner;
 use crate::dataplane::CounterSnapshot;
 use crate::l7::table::RouteTable;
@@ -64,9 +67,21 @@ impl View {
             socket_level: self.socket_level.clone(),
             ways: self.ways.clone(),
             maps: self.maps.clone(),
+            forwarding: self.forwarding(),
             front: self.front.clone(),
             problems,
         }
+    }
+
+    fn forwarding(&self) -> Vec<ForwardingRow> {
+        let mut ways = BTreeMap::<_, usize>::new();
+        for service in self.desired.iter().flat_map(|desired| desired.services.values()) {
+            if matches!(service.target, Target::Backends(_)) {
+                *ways.entry((service.forwarding, services::reason(service))).or_default() += 1;
+            }
+        }
+        let row = |((forwarding, reason), services)| ForwardingRow { forwarding, reason, services };
+        ways.into_iter().map(row).collect()
     }
 
     /// Counters of a service. One that counted nothing has zeros.

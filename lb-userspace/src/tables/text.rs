@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter, Result};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{BackendId, BackendKey, Frontend, FrontendKey, Ring, ServiceId, Settings, Tables};
 use crate::model::FrontListener;
@@ -17,6 +17,12 @@ impl Display for Tables {
         }
         for ((family, id), key) in &self.backends {
             writeln!(f, "backend {family} {id} {key}")?;
+        }
+        for ((family, id), node) in &self.backend_nodes {
+            writeln!(f, "backend-node {family} {id} {node}")?;
+        }
+        for (node, own) in &self.nodes {
+            writeln!(f, "node {node}{}", if *own { " own" } else { "" })?;
         }
         for address in &self.node_addresses {
             writeln!(f, "node-address {address}")?;
@@ -42,6 +48,7 @@ impl Display for Frontend {
         match self.front {
             Some(FrontListener::Http) => f.write_str(" front http")?,
             Some(FrontListener::Https) => f.write_str(" front https")?,
+            None if self.dsr => f.write_str(" dsr")?,
             None => {}
         }
         if self.cluster {
@@ -84,7 +91,14 @@ impl Display for Settings {
         if let Some(address) = self.snat_address6 {
             write!(f, " snat-address {address}")?;
         }
-        write!(f, " front-mark {:#x}", self.front_mark)
+        write!(f, " front-mark {:#x}", self.front_mark)?;
+        for address in self.node_address4.map(IpAddr::V4).into_iter().chain(self.node_address6.map(IpAddr::V6)) {
+            write!(f, " tunnel-from {address}")?;
+        }
+        if self.tunnel_mtu > 0 {
+            write!(f, " tunnel-mtu {}", self.tunnel_mtu)?;
+        }
+        Ok(())
     }
 }
 

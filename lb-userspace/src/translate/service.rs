@@ -2,10 +2,10 @@
 
 use super::backends::{self, Locality};
 use super::port::{self, Port};
-use super::{Seniority, Settings, families, front, frontends, policy, sctp, seniority};
+use super::{Seniority, Settings, families, forwarding, front, frontends, policy, sctp, seniority};
 use crate::model::problem::code;
 use crate::model::{
-    Forwarding, Frontend, IpFamily, ObjectRef, Policy, Problem, Service, ServiceKey, ServiceType, Target,
+    Forwarding, ForwardingBy, Frontend, IpFamily, ObjectRef, Policy, Problem, Service, ServiceKey, ServiceType, Target,
 };
 use crate::source::kinds::{self, EndpointSlice};
 
@@ -78,6 +78,7 @@ pub(super) fn translate(
     later_fields(object, &owner, problems);
     let policy = policy::of(object, &owner, problems);
     let health_check = policy::health_check(object, service_type, &policy, &owner, problems);
+    let ways = forwarding::of_service(object, settings, &owner, problems);
     let families = families::of(object, slices, &owner, problems);
     let vips = frontends::addresses(object, service_type, &families, &owner, problems);
     let ports = port::valid(object, &owner, problems);
@@ -98,7 +99,7 @@ pub(super) fn translate(
             // One word per Service, not one per port.
             problems.extend(lone.filter(|lone| !problems.contains(lone)));
         }
-        let service = balanced(object, service_type, families.clone(), &port, frontends, target);
+        let service = balanced(object, service_type, families.clone(), &port, frontends, target, ways);
         let service = Service { policy, ..service };
         Draft { service, index: port.index, node_port, health_check, seniority: seniority(&object.metadata) }
     });
@@ -112,6 +113,7 @@ fn balanced(
     port: &Port<'_>,
     frontends: Vec<Frontend>,
     target: Target,
+    (forwarding, forwarding_by): (Forwarding, ForwardingBy),
 ) -> Service {
     Service {
         key: ServiceKey {
@@ -125,7 +127,8 @@ fn balanced(
         families,
         frontends,
         target,
-        forwarding: Forwarding::Snat,
+        forwarding,
+        forwarding_by,
         policy: Policy::default(),
     }
 }
@@ -142,6 +145,11 @@ fn service_type(object: &kinds::Service, owner: &ObjectRef, problems: &mut Vec<P
             None
         }
     }
+}
+
+/// One of our own annotations that has no effect yet.
+fn is_ignored(key: &str) -> bool {
+    key.starts_with(ANNOTATIONS) && key != forwarding::ANNOTATION
 }
 
 /// Fields and annotations that have no effect yet, or a value that nobody knows.
@@ -162,7 +170,7 @@ fn later_fields(object: &kinds::Service, owner: &ObjectRef, problems: &mut Vec<P
             }
         }
     }
-    let ours: Vec<_> = object.metadata.annotations.keys().filter(|key| key.starts_with(ANNOTATIONS)).collect();
+    let ours: Vec<_> = object.metadata.annotations.keys().filter(|key| is_ignored(key)).collect();
     if let Some(first) = ours.first() {
         let problem = Problem::info(code::ANNOTATIONS_IGNORED, owner, "annotations that are not honoured yet");
         let all = ours.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ");

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use crate::compile::{Limits, Node};
 use crate::model::{
-    Backend, BackendState, DesiredState, Forwarding, FrontListener, Frontend, FrontendKind, IpFamily, Policy, Protocol,
-    Service, ServiceKey, ServiceType, Target, TrafficPolicy,
+    Backend, BackendState, DesiredState, Forwarding, ForwardingBy, FrontListener, Frontend, FrontendKind, IpFamily,
+    Policy, Protocol, Service, ServiceKey, ServiceType, Target, TrafficPolicy,
 };
 use crate::tables::Settings;
 
@@ -20,7 +20,14 @@ pub(crate) fn node() -> Node {
         node_addresses: [address("192.0.2.10")].into(),
         front_addresses: [address("192.0.2.10")].into(),
         tls_addresses: [address("192.0.2.10")].into(),
-        settings: Settings { snat_ports: (15_000, 29_999), front_mark: 0x77, ..Settings::default() },
+        settings: Settings {
+            snat_ports: (15_000, 29_999),
+            front_mark: 0x77,
+            node_address4: None,
+            node_address6: None,
+            tunnel_mtu: 0,
+            ..Settings::default()
+        },
         http_port: 0,
         https_port: 0,
         limits: Limits::default(),
@@ -41,6 +48,7 @@ pub(crate) fn service(name: &str, frontends: &[Frontend], target: Target) -> Ser
         target,
         forwarding: Forwarding::Snat,
         policy: Policy::default(),
+        forwarding_by: ForwardingBy::default(),
     }
 }
 

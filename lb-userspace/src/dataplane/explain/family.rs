@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use aya::Pod;
 use lb_common::abi::{DeviceEntry, map};
 use lb_common::addr::{Addr4, Addr6, Address, V4, V6};
+use lb_common::dsr::Tunnel;
 use lb_common::ip::Ip;
 use lb_common::question::Kind;
 
@@ -19,10 +20,13 @@ pub(super) struct FamilyMaps {
     pub(super) fragments: &'static str,
     pub(super) node_addresses: &'static str,
     pub(super) vips: &'static str,
+    pub(super) nodes: &'static str,
+    pub(super) backend_nodes: &'static str,
+    pub(super) tracked: &'static str,
 }
 
 /// A family whose maps can be read.
-pub(super) trait LiveFamily: Ip<Addr: Pod> {
+pub(super) trait LiveFamily: Tunnel + Ip<Addr: Pod> {
     /// Its maps.
     const MAPS: FamilyMaps;
     /// How its routes are asked for.
@@ -51,6 +55,9 @@ impl LiveFamily for V4 {
         fragments: map::FRAGMENTS4,
         node_addresses: map::NODE_ADDRS4,
         vips: map::VIPS4,
+        nodes: map::NODES4,
+        backend_nodes: map::BACKEND_NODES4,
+        tracked: map::TRACKED4,
     };
     const ROUTE: Kind = Kind::Route4;
 
@@ -74,6 +81,9 @@ impl LiveFamily for V6 {
         fragments: map::FRAGMENTS6,
         node_addresses: map::NODE_ADDRS6,
         vips: map::VIPS6,
+        nodes: map::NODES6,
+        backend_nodes: map::BACKEND_NODES6,
+        tracked: map::TRACKED6,
     };
     const ROUTE: Kind = Kind::Route6;
 

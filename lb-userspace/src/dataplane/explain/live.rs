@@ -10,11 +10,12 @@ use std::net::SocketAddr;
 use aya::Pod;
 use aya::maps::{Array, HashMap as Hashed, MapData, MapError};
 use lb_common::abi::{
-    BackendEntry, DeviceEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey, NextHop,
-    Refusals, ReplyEntry, RingLine, ServiceEntry, Stat, device_flag, frontend_flag, map,
+    BackendEntry, DeviceEntry, FlowEntry, FlowKey, FormerRing, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey,
+    NextHop, Note, Refusals, ReplyEntry, RingLine, ServiceEntry, Stat, TrackedEntry, device_flag, frontend_flag, map,
 };
 use lb_common::be::Be16;
 use lb_common::drop_reason::DropReason;
+use lb_common::dsr::Nodes;
 use lb_common::ethernet::Mac;
 use lb_common::lookup::{Lookup, Route, Table};
 use lb_common::question::{Kind, Question};
@@ -36,6 +37,15 @@ type Flows<A> = Hashed<MapData, FlowKey<A>, FlowEntry<A>>;
 type Replies<A> = Hashed<MapData, FlowKey<A>, ReplyEntry<A>>;
 type FlowOverlay<A> = Overlay<FlowKey<A>, FlowEntry<A>>;
 type ReplyOverlay<A> = Overlay<FlowKey<A>, ReplyEntry<A>>;
+
+/// The maps of DSR of one family.
+struct Dsr<A> {
+    nodes: Hashed<MapData, A, u32>,
+    backend_nodes: Hashed<MapData, u32, A>,
+    former: MappedArray<FormerRing>,
+    tracked_table: Hashed<MapData, FlowKey<A>, TrackedEntry>,
+    tracked: Overlay<FlowKey<A>, TrackedEntry>,
+}
 
 /// The maps of one family as they are.
 pub(super) struct Live<F: LiveFamily> {
@@ -61,6 +71,8 @@ pub(super) struct Live<F: LiveFamily> {
     replies: [ReplyOverlay<F::Addr>; 2],
     fragments: Overlay<FragmentKey<F::Addr>, FragmentEntry>,
     hops: Overlay<u32, NextHop<F::Addr>>,
+    note: RefCell<Note<F::Addr>>,
+    dsr: Dsr<F::Addr>,
     seen: RefCell<Vec<Seen>>,
     failed: Cell<Option<DataplaneError>>,
 }
@@ -98,13 +110,21 @@ where
             replies: Default::default(),
             fragments: RefCell::default(),
             hops: RefCell::default(),
+            note: RefCell::default(),
+            dsr: Dsr {
+                nodes: maps.hash(names.nodes)?,
+                backend_nodes: maps.hash(names.backend_nodes)?,
+                former: maps.mapped(map::FORMER_RINGS, Access::Read)?,
+                tracked_table: maps.hash(names.tracked)?,
+                tracked: RefCell::default(),
+            },
             seen: RefCell::default(),
             failed: Cell::default(),
         })
     }
 
     /// Notes a step.
-    pub(super) fn note(&self, seen: Seen) {
+    pub(super) fn saw(&self, seen: Seen) {
         self.seen.borrow_mut().push(seen);
     }
 
@@ -156,7 +176,7 @@ where
     fn note_backend(&self, id: u32, backend: &BackendEntry<F::Addr>) {
         let at = SocketAddr::new(F::ip(backend.address), backend.port.host());
         let local = backend.flags & lb_common::abi::backend_flag::LOCAL != 0;
-        self.note(Seen::Backend { id, at, local, used: backend.protocol != 0 });
+        self.saw(Seen::Backend { id, at, local, used: backend.protocol != 0 });
     }
 }
 
@@ -209,13 +229,13 @@ where
         let found = self.get(F::MAPS.frontends, &self.frontends, key);
         let front = |entry: &FrontendEntry| entry.flags & frontend_flag::FRONT != 0;
         let found_seen = found.as_ref().map(|entry| (entry.service, front(entry)));
-        self.note(Seen::Frontend { at: at::<F>(key.address, key.port), found: found_seen });
+        self.saw(Seen::Frontend { at: at::<F>(key.address, key.port), found: found_seen });
         found
     }
 
     fn is_node_address(&self, address: F::Addr) -> bool {
         let own = self.get(F::MAPS.node_addresses, &self.node_addresses, &address).is_some();
-        self.note(Seen::NodeAddress { address: F::ip(address), own });
+        self.saw(Seen::NodeAddress { address: F::ip(address), own });
         own
     }
 
@@ -230,14 +250,14 @@ where
     fn front_listens(&self, flags: u32, hash: u32) -> bool {
         let question = Question { kind: Kind::Listens as u32, flags, hash, ..Question::default() };
         let listens = self.read(map::LISTENERS, self.oracle.listens(&question).map(Some)).unwrap_or(false);
-        self.note(Seen::Listens(listens));
+        self.saw(Seen::Listens(listens));
         listens
     }
 
     fn service(&self, id: u32) -> Option<ServiceEntry> {
         let found = self.services.read(id);
         let slots = found.map_or(0, |entry| entry.ring_place().1);
-        self.note(Seen::Service { id, slots });
+        self.saw(Seen::Service { id, slots });
         found
     }
 
@@ -258,7 +278,7 @@ where
         let names = [F::MAPS.flows, F::MAPS.half_flows];
         let index = table as usize;
         let found = place(&self.flows[index], key, || self.get(names[index], &self.flow_tables[index], key));
-        self.note(Seen::Flow { table, entry: found.as_ref().map(|entry| (entry.state, entry.backend)) });
+        self.saw(Seen::Flow { table, entry: found.as_ref().map(|entry| (entry.state, entry.backend)) });
         RefMut::filter_map(found, Option::as_mut).ok()
     }
 
@@ -271,7 +291,7 @@ where
             (client, at::<F>(entry.frontend_address, entry.frontend_port))
         };
         let from = at::<F>(key.source, key.source_port);
-        self.note(Seen::Reply { from, parties: found.as_ref().map(parties) });
+        self.saw(Seen::Reply { from, parties: found.as_ref().map(parties) });
         RefMut::filter_map(found, Option::as_mut).ok()
     }
 
@@ -288,13 +308,13 @@ where
             return false;
         }
         *place = Some(*entry);
-        self.note(Seen::Lease { backend_sees: at::<F>(key.destination, key.destination_port) });
+        self.saw(Seen::Lease { backend_sees: at::<F>(key.destination, key.destination_port) });
         true
     }
 
     fn remove_flow(&self, table: Table, key: &FlowKey<F::Addr>) {
         self.flows[table as usize].borrow_mut().insert(*key, None);
-        self.note(Seen::FlowRemoved);
+        self.saw(Seen::FlowRemoved);
     }
 
     fn remove_reply(&self, table: Table, key: &FlowKey<F::Addr>) {
@@ -309,6 +329,10 @@ where
         self.fragments.borrow_mut().insert(*key, Some(*entry));
     }
 
+    fn note(&self) -> Option<RefMut<'_, Note<F::Addr>>> {
+        Some(self.note.borrow_mut())
+    }
+
     /// What a CPU remembers is not looked at: it is a second old at most, and asking anew gives what it will remember next.
     fn hop(&self, slot: u32) -> Option<RefMut<'_, NextHop<F::Addr>>> {
         RefMut::filter_map(place(&self.hops, &slot, || Some(NextHop::default())), Option::as_mut).ok()
@@ -321,7 +345,7 @@ where
 
     fn route(&self, source: F::Addr, destination: F::Addr, protocol: u8, length: usize) -> Route {
         let route = self.way(source, destination, protocol, length);
-        self.note(Seen::Route { to: F::ip(destination), route });
+        self.saw(Seen::Route { to: F::ip(destination), route });
         route
     }
 
@@ -336,16 +360,52 @@ where
     }
 
     fn count_packet(&self, service: u32, backend: u32, _bytes: usize) {
-        self.note(Seen::Counted { service, backend });
+        self.saw(Seen::Counted { service, backend });
     }
 
     fn count_flow(&self, _service: u32, _backend: u32) {}
 
     fn count(&self, stat: Stat) {
-        self.note(Seen::Event(stat));
+        self.saw(Seen::Event(stat));
     }
 
     fn count_drop(&self, reason: DropReason, _bytes: usize) {
-        self.note(Seen::Dropped(reason));
+        self.saw(Seen::Dropped(reason));
+    }
+}
+
+impl<F> Nodes<F> for Live<F>
+where
+    F: LiveFamily,
+    FrontendKey<F::Addr>: Pod,
+    BackendEntry<F::Addr>: Pod,
+    FlowKey<F::Addr>: Pod,
+    FlowEntry<F::Addr>: Pod,
+    ReplyEntry<F::Addr>: Pod,
+    FragmentKey<F::Addr>: Pod,
+{
+    fn node(&self, address: F::Addr) -> u32 {
+        self.get(F::MAPS.nodes, &self.dsr.nodes, &address).unwrap_or(0)
+    }
+
+    fn node_of(&self, backend: u32) -> Option<F::Addr> {
+        self.get(F::MAPS.backend_nodes, &self.dsr.backend_nodes, &backend)
+    }
+
+    fn former_ring(&self, service: u32) -> Option<FormerRing> {
+        self.dsr.former.read(service)
+    }
+
+    fn tracked(&self, key: &FlowKey<F::Addr>) -> Option<RefMut<'_, TrackedEntry>> {
+        let read = || self.get(F::MAPS.tracked, &self.dsr.tracked_table, key);
+        RefMut::filter_map(place(&self.dsr.tracked, key, read), Option::as_mut).ok()
+    }
+
+    fn track(&self, key: &FlowKey<F::Addr>, entry: &TrackedEntry) {
+        self.dsr.tracked.borrow_mut().insert(*key, Some(*entry));
+    }
+
+    fn untrack(&self, key: &FlowKey<F::Addr>) {
+        self.dsr.tracked.borrow_mut().insert(*key, None);
     }
 }

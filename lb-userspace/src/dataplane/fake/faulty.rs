@@ -68,6 +68,31 @@ impl MapStore for FaultyStore {
         self.inner.delete_backend(family, id)
     }
 
+    fn upsert_backend_node(&mut self, family: IpFamily, id: BackendId, node: IpAddr) -> Result<(), StoreError> {
+        self.fail_now_and_then("update")?;
+        self.inner.upsert_backend_node(family, id, node)
+    }
+
+    fn delete_backend_node(&mut self, family: IpFamily, id: BackendId) -> Result<(), StoreError> {
+        self.fail_now_and_then("delete")?;
+        self.inner.delete_backend_node(family, id)
+    }
+
+    fn upsert_node(&mut self, address: IpAddr, own: bool) -> Result<(), StoreError> {
+        self.fail_now_and_then("update")?;
+        self.inner.upsert_node(address, own)
+    }
+
+    fn delete_node(&mut self, address: IpAddr) -> Result<(), StoreError> {
+        self.fail_now_and_then("delete")?;
+        self.inner.delete_node(address)
+    }
+
+    fn keep_ring(&mut self, service: ServiceId) -> Result<(), StoreError> {
+        self.fail_now_and_then("update")?;
+        self.inner.keep_ring(service)
+    }
+
     fn write_ring(&mut self, service: ServiceId, ring: &Ring) -> Result<(), StoreError> {
         self.fail_now_and_then("update")?;
         self.inner.write_ring(service, ring)

@@ -67,6 +67,14 @@ fn what_is_written_is_loaded_again() {
             store.delete_service(id).unwrap();
             store.delete_service(id).unwrap();
         }
+        for &(family, id) in tables.backend_nodes.keys() {
+            store.delete_backend_node(family, id).unwrap();
+            store.delete_backend_node(family, id).unwrap();
+        }
+        for &address in tables.nodes.keys() {
+            store.delete_node(address).unwrap();
+            store.delete_node(address).unwrap();
+        }
         for &address in &tables.node_addresses {
             store.delete_node_address(address).unwrap();
             store.delete_node_address(address).unwrap();
@@ -148,7 +156,7 @@ fn full_maps_name_the_flag() {
     run("full", |stage| {
         let dataplane = stage.start().unwrap();
         let mut store = dataplane.store().unwrap();
-        let frontend = Frontend { service: ServiceId(1), front: None, cluster: false, inside: false };
+        let frontend = Frontend { service: ServiceId(1), front: None, cluster: false, inside: false, dsr: false };
         let full = (0..=64).find_map(|port| store.upsert_frontend(&key("192.0.2.10", port), &frontend).err());
         assert!(matches!(full, Some(StoreError::Full { capacity: 64, flag: "--max-frontends", .. })), "{full:?}");
         let full = store.write_ring(ServiceId(64), &ring(1, 0)).unwrap_err();
@@ -393,7 +401,8 @@ fn ring(slots: u32, salt: u32) -> Ring {
 
 /// One of everything.
 fn tables() -> Tables {
-    let frontend = |service, front| Frontend { service: ServiceId(service), front, cluster: false, inside: false };
+    let frontend =
+        |service, front| Frontend { service: ServiceId(service), front, cluster: false, inside: false, dsr: false };
     let udp = FrontendKey { protocol: Protocol::Udp, ..key("192.0.2.10", 53) };
     Tables {
         frontends: [
@@ -423,6 +432,8 @@ fn tables() -> Tables {
             ((IpFamily::V6, BackendId(3)), backend("fd00:2::6", 53, false)),
         ]
         .into(),
+        backend_nodes: [((IpFamily::V4, BackendId(7)), IpAddr::from([10, 0, 0, 2]))].into(),
+        nodes: [(IpAddr::from([10, 0, 0, 1]), true), (IpAddr::from([10, 0, 0, 2]), false)].into(),
         node_addresses: ["192.0.2.1", "2001:db8::1"].map(|address| address.parse().unwrap()).into(),
         vips: ["192.0.2.10", "192.0.2.11", "2001:db8::10", "2001:db8::11"].map(|vip| vip.parse().unwrap()).into(),
         settings: Settings {
@@ -431,6 +442,9 @@ fn tables() -> Tables {
             snat_address4: Some([192, 0, 2, 99].into()),
             snat_address6: Some("2001:db8::99".parse().unwrap()),
             front_mark: 0x2000,
+            node_address4: Some([10, 0, 0, 1].into()),
+            node_address6: Some("2001:db8::1".parse().unwrap()),
+            tunnel_mtu: 1500,
         },
     }
 }
@@ -445,6 +459,12 @@ fn write(dataplane: &Dataplane, tables: &Tables) {
     }
     for (key, frontend) in &tables.frontends {
         store.upsert_frontend(key, frontend).unwrap();
+    }
+    for (&(family, id), &node) in &tables.backend_nodes {
+        store.upsert_backend_node(family, id, node).unwrap();
+    }
+    for (&address, &own) in &tables.nodes {
+        store.upsert_node(address, own).unwrap();
     }
     for &address in &tables.node_addresses {
         store.upsert_node_address(address).unwrap();

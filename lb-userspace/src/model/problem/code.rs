@@ -90,6 +90,12 @@ pub const REWRITE_INVALID: &str = "rewrite-invalid";
 pub const REWRITE_AMBIGUOUS: &str = "rewrite-ambiguous";
 /// A path is taken as written although its host has regular expressions; ingress-nginx takes it for one too.
 pub const LITERAL_BESIDE_REGEX: &str = "literal-beside-regex";
+/// A Service asks for a way of forwarding that there is not.
+pub const FORWARDING_INVALID: &str = "forwarding-invalid";
+/// A Service asks for a way of forwarding and forwards nothing.
+pub const FORWARDING_UNUSED: &str = "forwarding-unused";
+/// DSR is asked for, but no address of a backend's node is known, so it is reached by source NAT.
+pub const FORWARDING_NODE_UNKNOWN: &str = "forwarding-node-unknown";
 /// Annotations that are not honoured yet.
 pub const ANNOTATIONS_IGNORED: &str = "annotations-ignored";
 /// An annotation has a wrong value.

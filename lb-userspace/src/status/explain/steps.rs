@@ -143,7 +143,9 @@ impl Teller<'_> {
             Verdict::Transmit(_) => self.row("verdict", "forward", "rewritten and sent to the next hop"),
             Verdict::Answer => self.row("verdict", "forward", "answered"),
             Verdict::Front => self.row("verdict", "forward", "to the front of this node"),
-            Verdict::HandOver(_) => self.row("verdict", "pass", "left to the kernel"),
+            Verdict::HandOver(_) | Verdict::Dsr(_) | Verdict::Tunnel => {
+                self.row("verdict", "pass", "left to the kernel")
+            }
             Verdict::Drop(reason) => self.dropped(reason),
             Verdict::Refuse(why) => self.dropped(refused(why).0),
         }

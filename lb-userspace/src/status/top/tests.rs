@@ -34,7 +34,8 @@ fn reading(at: Instant, services: &[(u32, u64)], backends: &[(u32, u32, u64)], d
             protocol: Protocol::Tcp,
             inside: false,
         };
-        let value = crate::tables::Frontend { service: ServiceId(id), front: None, cluster: false, inside: false };
+        let value =
+            crate::tables::Frontend { service: ServiceId(id), front: None, cluster: false, inside: false, dsr: false };
         tables.services.insert(ServiceId(id), vec![BackendId(1)].into());
         tables.frontends.insert(frontend, value);
     }
@@ -90,6 +91,7 @@ fn the_names_of_a_dual_stack_service_are_kept_and_its_families_added() {
             target: crate::model::Target::Backends(vec![]),
             families: vec![IpFamily::V6, IpFamily::V4],
             forwarding: crate::model::Forwarding::Snat,
+            forwarding_by: crate::model::ForwardingBy::default(),
             policy: crate::model::Policy::default(),
         };
         let cluster = crate::model::TrafficPolicy::Cluster;

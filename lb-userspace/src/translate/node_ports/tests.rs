@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::model::{Forwarding, IpFamily, Policy, ServiceType, Target};
+use crate::model::{Forwarding, ForwardingBy, IpFamily, Policy, ServiceType, Target};
 
 fn draft(name: &str, protocol: Protocol, node_port: NodePort) -> Draft {
     let key = ServiceKey { namespace: "default".to_owned(), name: name.to_owned(), port: 80, protocol };
@@ -19,6 +19,7 @@ fn draft(name: &str, protocol: Protocol, node_port: NodePort) -> Draft {
             families: vec![IpFamily::V4],
             forwarding: Forwarding::Snat,
             policy: Policy::default(),
+            forwarding_by: ForwardingBy::default(),
         },
     }
 }

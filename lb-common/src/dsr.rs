@@ -1,0 +1,170 @@
+//! Direct server return: packets for a backend on another node are carried to that node in a tunnel, and replies leave
+//! from there with the VIP as their source.
+//!
+//! The first node keeps nothing of a flow: the ring, which is the same on all nodes, says where it goes. Only while a ring
+//! has changed lately are the flows remembered that the change concerns ([`choose`]). The second node takes the outer
+//! header off ([`open`]) and goes on as if the packet had come to it directly.
+//!
+//! The parts are programs of their own: the pipeline ends with [`Verdict::Dsr`] or [`Verdict::Tunnel`] where they begin.
+
+mod choose;
+mod lookup;
+mod mss;
+mod open;
+mod room;
+mod send;
+#[cfg(test)]
+mod tests;
+mod too_big;
+mod tunnel;
+
+use crate::abi::Note;
+use crate::addr::Address;
+use crate::conntrack::ticks;
+use crate::drop_reason::DropReason;
+use crate::ethernet::Ethernet;
+use crate::hash::flow_hash;
+use crate::ip::{Ip, IpInfo};
+use crate::lookup::Lookup;
+use crate::packet::Packet;
+use crate::parse::Parsed;
+use crate::pipeline;
+use crate::transport::Transport;
+use crate::verdict::Verdict;
+
+pub use lookup::Nodes;
+pub use mss::clamp;
+pub use open::open;
+pub use room::Room;
+pub use tunnel::{Mark, Tunnel};
+
+use choose::choose;
+
+/// How a packet came to this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Arrival {
+    /// From a client.
+    #[default]
+    Direct,
+    /// From the node that a client sent it to.
+    Tunnel,
+    /// From a node that got it in a tunnel itself.
+    Again,
+}
+
+impl Arrival {
+    /// As a word, to be handed from program to program.
+    #[inline(always)]
+    pub const fn word(self) -> u32 {
+        self as u32
+    }
+
+    /// From such a word; any other means a client.
+    #[inline(always)]
+    pub const fn from_word(word: u32) -> Self {
+        match word {
+            1 => Self::Tunnel,
+            2 => Self::Again,
+            _ => Self::Direct,
+        }
+    }
+}
+
+/// Notes a packet to a frontend that forwards by DSR and belongs to no flow of this node, for [`forward`].
+#[inline(always)]
+pub(crate) fn note<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>, service: u32) {
+    let Some(mut note) = lookup.note() else { return };
+    let hash = flow_hash(&parsed.key);
+    // field by field, into the map: there is no room for another one on the stack
+    if note.hash != hash {
+        note.arrival = 0;
+    }
+    note.key = parsed.key;
+    note.hash = hash;
+    note.service = service;
+    note.header_length = parsed.ip.header_length as u32;
+    note.total_length = parsed.ip.total_length as u32;
+    note.ttl = u32::from(parsed.ip.ttl);
+    note.tcp_flags = u32::from(parsed.transport.tcp_flags);
+    note.later = u32::from(parsed.ip.later);
+}
+
+/// A packet to a frontend that forwards by DSR, of a flow that this node does not know, as the pipeline has noted it.
+/// [`Verdict::Dsr`]: a flow is to [`begin`] here.
+#[inline(always)]
+pub fn forward<F: Tunnel, P: Room, L: Nodes<F>>(
+    packet: &mut P,
+    frame: Result<Ethernet, DropReason>,
+    lookup: &L,
+) -> Verdict {
+    let Ok(frame) = frame else { return Verdict::Pass };
+    let verdict = balance(packet, frame.network, lookup);
+    pipeline::counted::<F, P, L>(packet, lookup, verdict)
+}
+
+#[inline(always)]
+fn balance<F: Tunnel, P: Room, L: Nodes<F>>(packet: &mut P, network: usize, lookup: &L) -> Verdict {
+    let Some(note) = lookup.note().map(|mut note| taken(&mut note)) else {
+        return Verdict::Drop(DropReason::KernelRefused);
+    };
+    let parsed = noted(&note, network);
+    let (clock, arrival) = (lookup.clock(), Arrival::from_word(note.arrival));
+    let now = ticks(clock);
+    let Some(choice) = choose(lookup, &parsed, note.service, note.hash, arrival, now) else {
+        return Verdict::Drop(DropReason::NoBackend);
+    };
+    match choice.node {
+        Some(node) => send::to_node(packet, &parsed, lookup, note.service, &choice, (node, note.hash), arrival, clock),
+        None if choice.id == 0 => Verdict::Drop(DropReason::NoBackend),
+        None => {
+            if let Some(mut note) = lookup.note() {
+                note.chosen = choice.id;
+            }
+            Verdict::Dsr(choice.id)
+        }
+    }
+}
+
+/// Begins a flow with the backend that [`forward`] has chosen, on this node or reached by source NAT, so that the pipeline
+/// can begin anew with the packet and knows it; or says what else becomes of it.
+#[inline(always)]
+pub fn begin<F: Tunnel, P: Packet, L: Nodes<F>>(
+    packet: &P,
+    frame: Result<Ethernet, DropReason>,
+    lookup: &L,
+) -> Result<(), Verdict> {
+    let frame = frame.map_err(|_| Verdict::Pass)?;
+    let Some(note) = lookup.note() else { return Err(Verdict::Drop(DropReason::KernelRefused)) };
+    let (parsed, chosen) = (noted(&*note, frame.network), (note.service, note.chosen));
+    drop(note);
+    let begun = pipeline::begin_chosen(lookup, &parsed, chosen);
+    begun.map_err(|verdict| pipeline::counted::<F, P, L>(packet, lookup, verdict))
+}
+
+/// The note, which says nothing any more of how the next packet of the flow comes.
+#[inline(always)]
+fn taken<A: Address>(note: &mut Note<A>) -> Note<A> {
+    let taken = *note;
+    note.arrival = 0;
+    taken
+}
+
+/// What was read of the headers.
+#[inline(always)]
+fn noted<A: Address>(note: &Note<A>, network: usize) -> Parsed<A> {
+    let key = note.key;
+    let ip = IpInfo {
+        source: (),
+        destination: (),
+        protocol: key.protocol as u8,
+        fragment: false,
+        later: note.later != 0,
+        id: 0,
+        ttl: note.ttl as u8,
+        refused: None,
+        header_length: note.header_length as usize,
+        total_length: note.total_length as usize,
+    };
+    let transport = Transport { tcp_flags: note.tcp_flags as u8, ..Transport::none() };
+    Parsed { key, ip, transport, network, payload: network }
+}

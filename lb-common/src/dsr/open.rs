@@ -1,0 +1,86 @@
+//! At the second node: the outer header comes off, if a node of the cluster sent it and what is inside is for a frontend.
+
+use crate::abi::{FrontendEntry, Stat, frontend_flag, node_flag};
+use crate::drop_reason::DropReason;
+use crate::ethernet::Ethernet;
+use crate::hash::flow_hash;
+use crate::parse::{Kind, parse};
+use crate::pipeline;
+use crate::verdict::Verdict;
+
+use super::tunnel::keep_congestion;
+use super::{Arrival, Nodes, Room, Tunnel};
+
+/// Takes the outer header off, so that the pipeline can begin with the packet inside; or says what else becomes of the
+/// packet, which then is untouched. Tunnels of others between the same nodes, of a CNI for instance, pass.
+#[inline(always)]
+pub fn open<F: Tunnel, P: Room, L: Nodes<F>>(
+    packet: &mut P,
+    frame: Result<Ethernet, DropReason>,
+    lookup: &L,
+) -> Result<(), Verdict> {
+    let result = opened(packet, frame, lookup);
+    if let Err(Verdict::Drop(reason)) = result {
+        lookup.count_drop(reason, packet.len());
+    }
+    result
+}
+
+#[inline(always)]
+fn opened<F: Tunnel, P: Room, L: Nodes<F>>(
+    packet: &mut P,
+    frame: Result<Ethernet, DropReason>,
+    lookup: &L,
+) -> Result<(), Verdict> {
+    let frame = frame.map_err(|_| Verdict::Pass)?;
+    let outer = F::parse(packet, frame.network).map_err(|_| Verdict::Pass)?;
+    // a header of ours has no options
+    let bare = outer.header_length == F::HEADER && !outer.fragment;
+    if outer.protocol != F::TUNNEL || !bare || lookup.node(outer.destination) & node_flag::OWN == 0 {
+        return Err(Verdict::Pass);
+    }
+    let inside = frame.network + F::HEADER;
+    let hash = is_ours::<F, P, L>(packet, inside, lookup)?;
+    if lookup.node(outer.source) & node_flag::PEER == 0 {
+        return Err(Verdict::Drop(DropReason::TunnelSource));
+    }
+    if !F::checksum_is_right(packet, frame.network, F::HEADER) {
+        return Err(Verdict::Drop(DropReason::BadIpChecksum));
+    }
+    let mark = F::mark(packet, frame.network).ok_or(Verdict::Pass)?;
+    let refused = Verdict::Drop(DropReason::KernelRefused);
+    keep_congestion::<F, P>(packet, inside, mark.class).ok_or(refused)?;
+    packet.unwrap(frame.network, F::HEADER).ok_or(refused)?;
+    lookup.count(Stat::Untunnelled);
+    let arrival = if mark.again { Arrival::Again } else { Arrival::Tunnel };
+    if let Some(mut note) = lookup.note() {
+        (note.hash, note.arrival) = (hash, arrival.word());
+    }
+    Ok(())
+}
+
+/// What is inside is for a frontend, or an error about what left from one. Gives the hash of the flow, if it has one.
+#[inline(always)]
+fn is_ours<F: Tunnel, P: Room, L: Nodes<F>>(packet: &P, inside: usize, lookup: &L) -> Result<u32, Verdict> {
+    let malformed = |reason| Verdict::Drop(reason);
+    let (key, frontend) = match parse::<F, P>(packet, inside).map_err(malformed)? {
+        Kind::Flow(parsed) if parsed.ip.later => {
+            return if lookup.is_vip(parsed.key.destination) { Ok(0) } else { Err(Verdict::Pass) };
+        }
+        Kind::Flow(parsed) => {
+            let key = parsed.key;
+            let found = pipeline::find_frontend(lookup, key.destination, key.destination_port, parsed.ip.protocol);
+            (key, found)
+        }
+        Kind::Icmp(ip) => {
+            return if lookup.is_vip(ip.destination) { Ok(0) } else { Err(Verdict::Pass) };
+        }
+        Kind::Refused(destination, reason) if lookup.is_vip(destination) => return Err(Verdict::Drop(reason)),
+        Kind::Refused(..) | Kind::Fragment | Kind::Other(_) => return Err(Verdict::Pass),
+    };
+    match frontend {
+        Some(FrontendEntry { flags, .. }) if flags & frontend_flag::FRONT == 0 => Ok(flow_hash(&key)),
+        None if !lookup.is_vip(key.destination) => Err(Verdict::Pass),
+        Some(_) | None => Err(Verdict::Drop(DropReason::TunnelFrontend)),
+    }
+}

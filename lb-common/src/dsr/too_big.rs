@@ -1,0 +1,55 @@
+//! "Fragmentation needed" (RFC 792) and "packet too big" (RFC 4443) to the sender of a packet that does not fit with an
+//! outer header.
+
+use crate::drop_reason::DropReason;
+use crate::ethernet::{Addresses, HEADER};
+use crate::packet::Packet;
+use crate::parse::Parsed;
+use crate::verdict::Verdict;
+
+use super::{Nodes, Room, Tunnel};
+
+/// Bytes of the ICMP header.
+pub(super) const ICMP_HEADER: usize = 8;
+/// How much of the packet an error quotes: the headers of every protocol that is balanced, with all options.
+pub(super) const QUOTE: usize = 128;
+
+/// Turns the packet into an error to its sender, which comes from the VIP: the client knows no other address. Where it
+/// cannot be (a later fragment, RFC 1122 section 3.2.2; tags in the frame) it is dropped alone. A packet that may be
+/// fragmented gets its answer too: its sender can do it, and we cannot.
+#[inline(always)]
+pub(super) fn too_big<F: Tunnel, P: Room, L: Nodes<F>>(
+    packet: &mut P,
+    parsed: &Parsed<F::Addr>,
+    lookup: &L,
+    mtu: usize,
+) -> Verdict {
+    if parsed.ip.later || parsed.is_tagged() {
+        return Verdict::Drop(DropReason::TooBig);
+    }
+    lookup.count_drop(DropReason::TooBig, packet.len());
+    match answer::<F, P>(packet, parsed, mtu) {
+        Some(()) => Verdict::Answer,
+        None => Verdict::Drop(DropReason::KernelRefused),
+    }
+}
+
+#[inline(always)]
+fn answer<F: Tunnel, P: Room>(packet: &mut P, parsed: &Parsed<F::Addr>, mtu: usize) -> Option<()> {
+    let quote = if parsed.ip.total_length < QUOTE { parsed.ip.total_length & !3 } else { QUOTE };
+    Addresses::of(packet)?.reversed().write(packet)?;
+    packet.recast(HEADER + quote, F::HEADER + ICMP_HEADER)?;
+    F::put_too_big(packet, HEADER, (parsed.key.destination, parsed.key.source), mtu as u16, quote)
+}
+
+/// The sum over the `length` bytes at `offset`, whole words and no more than a quote has.
+#[inline(always)]
+pub(super) fn sum<P: Packet>(packet: &P, offset: usize, length: usize) -> Option<u64> {
+    let (mut sum, mut at) = (0u64, 0);
+    while at < QUOTE && at < length {
+        let [word] = packet.words::<1>(offset + at)?;
+        sum += u64::from(word);
+        at += 4;
+    }
+    Some(sum)
+}
