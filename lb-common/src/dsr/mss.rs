@@ -51,7 +51,7 @@ fn lower<P: Packet>(packet: &mut P, offset: usize, place: usize, limit: u16) -> 
     let new = limit.to_be();
     packet.set_halves(offset + place, [new])?;
     // a word that straddles two of the sum counts with its bytes swapped (RFC 1071, section 2 (B))
-    let odd = place % 2 != 0;
+    let odd = !place.is_multiple_of(2);
     let (from, to) = if odd { (old.swap_bytes(), new.swap_bytes()) } else { (old, new) };
     packet.update_transport_checksum(offset + CHECKSUM, Delta::NONE, Delta::NONE.half(from, to), false)?;
     Some(true)
