@@ -32,6 +32,7 @@ mod neighbours;
 mod overlay;
 mod policies;
 mod problems;
+mod reroute;
 mod rewrites;
 mod sctp;
 mod seeds_layer4;

@@ -50,6 +50,7 @@ pub struct Cluster {
     pub wire: Netns,
     name: String,
     pod_offload: bool,
+    gateways6: Gateways6,
     dir: TempDir,
     pub(crate) lab: LabObject,
 }
@@ -107,8 +108,8 @@ impl Cluster {
             nodes.push(node);
         }
         route_pods(&nodes, options.gateways6)?;
-        let pod_offload = options.pod_offload;
-        Ok(Self { nodes, pods: Vec::new(), client, wire, name, pod_offload, dir, lab })
+        let (pod_offload, gateways6) = (options.pod_offload, options.gateways6);
+        Ok(Self { nodes, pods: Vec::new(), client, wire, name, pod_offload, gateways6, dir, lab })
     }
 
     /// Adds a pod in the namespace `default` with one label, `app`, and starts its servers.
@@ -173,6 +174,30 @@ impl Cluster {
     /// Writes the nodes and the pods as they are now, from which the agents derive endpoints.
     pub fn write_pods(&self) -> Result<()> {
         self.write("cluster.yaml", &manifest::pods_and_nodes(&self.nodes, &self.pods))
+    }
+
+    /// Routes the client's packets to several nodes, each flow to one of them by addresses and ports, as routers do that know
+    /// several equal ways. All flows are spread anew by each call.
+    pub fn spread(&self, nodes: &[usize]) -> Result<()> {
+        for family in ["ipv4", "ipv6"] {
+            self.client.set_sysctl(&format!("net/{family}/fib_multipath_hash_policy"), "1")?;
+        }
+        let nodes = nodes.iter().filter_map(|node| self.nodes.get(*node));
+        let hops: Vec<_> =
+            nodes.map(|node| (format!("nexthop via {}", node.ip), format!("nexthop via {}", node.ip6))).collect();
+        let (four, six): (Vec<_>, Vec<_>) = hops.into_iter().unzip();
+        self.client.ip(&format!("route replace default {}", four.join(" ")))?;
+        // `replace` would leave the others in place: each next hop is a route of its own
+        self.client.ip("-6 route flush default")?;
+        self.client.ip(&format!("-6 route add default {}", six.join(" "))).map(drop)
+    }
+
+    /// Gives a node its addresses and routes again, after its `eth0` was down and is up: the kernel has dropped them.
+    pub fn reconnect(&self, node: usize) -> Result<()> {
+        let host = self.nodes.get(node).with_context(|| format!("there is no node {node}"))?;
+        address(&host.netns, (host.ip, host.ip6))?;
+        default_routes(&host.netns, self.gateways6)?;
+        route_pods_from(host, &self.nodes, self.gateways6)
     }
 
     /// Starts an agent on every node, side by side.
@@ -273,8 +298,7 @@ fn node(cluster: &str, number: u8, wire: &Netns, gateways6: Gateways6, options: 
     let (name, ip, ip6) = (node_name(number), node_ip(number), node_ip6(number));
     let netns = Netns::create(format!("{cluster}-{name}"))?;
     plug(wire, &name, &netns, (ip, ip6))?;
-    netns.ip(&format!("route add default via {ROUTER}"))?;
-    netns.ip(&format!("route add default {}", via6(ROUTER6, gateways6)))?;
+    default_routes(&netns, gateways6)?;
     let group = ControlGroup::create(netns.name())?;
     let options = AgentOptions { cgroup: group.as_ref().map(|group| group.path().to_owned()), ..options };
     let node = Node { name, ip, ip6, agent: None, netns, group, options, number };
@@ -287,24 +311,35 @@ fn node(cluster: &str, number: u8, wire: &Netns, gateways6: Gateways6, options: 
     Ok(node)
 }
 
+fn default_routes(netns: &Netns, gateways6: Gateways6) -> Result<()> {
+    netns.ip(&format!("route replace default via {ROUTER}"))?;
+    netns.ip(&format!("route replace default {}", via6(ROUTER6, gateways6))).map(drop)
+}
+
 /// Links a namespace's `eth0` to the switch. What it sends has complete checksums, as on a real wire: XDP cannot see
 /// that a checksum is still to be filled in.
 pub(crate) fn plug(wire: &Netns, port: &str, netns: &Netns, (ip, ip6): (Ipv4Addr, Ipv6Addr)) -> Result<()> {
     wire.ip(&format!("link add {port} type veth peer name eth0 netns {}", netns.name()))?;
     wire.ip(&format!("link set {port} master switch up"))?;
     netns.shell("ethtool -K eth0 tx off tso off gso off")?;
-    netns.ip(&format!("addr add {ip}/24 dev eth0"))?;
-    netns.ip(&format!("addr add {ip6}/64 dev eth0"))?;
-    netns.ip(&format!("addr add {}/64 dev eth0", link_local(ip6)))?;
+    address(netns, (ip, ip6))?;
     netns.ip("link set eth0 up").map(drop)
 }
 
+fn address(netns: &Netns, (ip, ip6): (Ipv4Addr, Ipv6Addr)) -> Result<()> {
+    netns.ip(&format!("addr replace {ip}/24 dev eth0"))?;
+    netns.ip(&format!("addr replace {ip6}/64 dev eth0"))?;
+    netns.ip(&format!("addr replace {}/64 dev eth0", link_local(ip6))).map(drop)
+}
+
 fn route_pods(nodes: &[Node], gateways6: Gateways6) -> Result<()> {
-    for from in nodes {
-        for to in nodes.iter().filter(|to| to.number != from.number) {
-            from.netns.ip(&format!("route add {} via {}", to.pod_cidr(), to.ip))?;
-            from.netns.ip(&format!("route add {} {}", to.pod_cidr6(), via6(to.ip6, gateways6)))?;
-        }
+    nodes.iter().try_for_each(|from| route_pods_from(from, nodes, gateways6))
+}
+
+fn route_pods_from(from: &Node, nodes: &[Node], gateways6: Gateways6) -> Result<()> {
+    for to in nodes.iter().filter(|to| to.number != from.number) {
+        from.netns.ip(&format!("route replace {} via {}", to.pod_cidr(), to.ip))?;
+        from.netns.ip(&format!("route replace {} {}", to.pod_cidr6(), via6(to.ip6, gateways6)))?;
     }
     Ok(())
 }

@@ -108,7 +108,7 @@ fn unspecified(to: SocketAddr) -> IpAddr {
     if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
 
-fn greet(to: SocketAddr, port: Option<u16>) -> Result<(BufReader<TcpStream>, String)> {
+pub(crate) fn greet(to: SocketAddr, port: Option<u16>) -> Result<(BufReader<TcpStream>, String)> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     if let Some(port) = port {
         socket.set_reuse_address(true)?;
