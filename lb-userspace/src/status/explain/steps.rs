@@ -144,7 +144,7 @@ impl Teller<'_> {
             Verdict::Answer => self.row("verdict", "forward", "answered"),
             Verdict::Front => self.row("verdict", "forward", "to the front of this node"),
             Verdict::HandOver(_) | Verdict::Dsr(_) | Verdict::Tunnel => {
-                self.row("verdict", "pass", "left to the kernel")
+                self.row("verdict", "pass", "left to the kernel");
             }
             Verdict::Drop(reason) => self.dropped(reason),
             Verdict::Refuse(why) => self.dropped(refused(why).0),
