@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 
-use crate::{lint, setup, test};
+use crate::setup::{self, Use};
+use crate::{lint, test};
 
 pub(crate) fn run() -> Result<()> {
-    setup::ensure(false)?;
+    setup::ensure(Use::Tests)?;
     lint::run()?;
     test::run(&test::Args::default())
 }

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let binaries = match (&args.weir, &args.lab_object) {
         (Some(weir), Some(lab)) => Binaries { weir: weir.clone(), lab_object: lab.clone() },
         _ => {
-            setup::ensure(false)?;
+            setup::ensure(setup::Use::Demo)?;
             Binaries { weir: test::build_weir()?, lab_object: build_ebpf::lab_object()? }
         }
     };

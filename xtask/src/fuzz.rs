@@ -16,7 +16,7 @@ use ebpf_build::Workspace;
 
 use crate::exit::Exit;
 use crate::host::{self, Root};
-use crate::setup;
+use crate::setup::{self, Use};
 pub(crate) use engine::Engine;
 
 /// How long a target runs if nobody says.
@@ -41,7 +41,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    setup::ensure(host::root() == Root::No)?;
+    setup::ensure(if host::root() == Root::No { Use::Build } else { Use::Demo })?;
     let engine = Engine::build()?;
     let targets = engine.chosen(args.target.as_deref())?;
     if let (Some(input), Some(target)) = (&args.input, targets.first()) {

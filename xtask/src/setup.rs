@@ -19,16 +19,31 @@ pub(crate) struct Args {
     /// Compiler for the kernel object: a rustup toolchain or the path of a rustc [env: WEIR_BPF_TOOLCHAIN]
     #[arg(long, value_name = "NAME|PATH")]
     toolchain: Option<String>,
-    /// Only what building needs, not the tools of the demo and the scenario tests
+    /// Only what building needs, not the tools of the demo and the tests
     #[arg(long)]
     build_only: bool,
 }
 
+/// What tools are wanted for; what comes later wants those of what comes before.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Use {
+    /// Building, and tests without root.
+    Build,
+    /// The demo.
+    Demo,
+    /// All tests.
+    Tests,
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
+    install(args, if args.build_only { Use::Build } else { Use::Tests })
+}
+
+fn install(args: &Args, wanted: Use) -> Result<()> {
     // In rounds: which LLVM is needed is known only when the compiler is there.
     let mut asked = Vec::new();
     loop {
-        let needs = needs::all(&Plan::make(args.toolchain.as_deref()), args.build_only);
+        let needs = needs::all(&Plan::make(args.toolchain.as_deref()), wanted);
         let packages: Vec<String> = needs.iter().filter(|n| n.found.is_none()).flat_map(|n| n.debian.clone()).collect();
         if packages.is_empty() {
             break;
@@ -42,9 +57,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     linker(args)
 }
 
-/// What test and demo call first.
-pub(crate) fn ensure(build_only: bool) -> Result<()> {
-    run(&Args { toolchain: None, build_only })
+/// What tests and demo call first.
+pub(crate) fn ensure(wanted: Use) -> Result<()> {
+    install(&Args { toolchain: None, build_only: false }, wanted)
 }
 
 fn apt(packages: &[String], needs: &[Need]) -> Result<()> {

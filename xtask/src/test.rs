@@ -13,7 +13,8 @@ use anyhow::{Result, ensure};
 use crate::exit::Exit;
 use crate::fuzz::Engine;
 use crate::host::{self, Root};
-use crate::{build_ebpf, kube, setup, tidy};
+use crate::setup::{self, Use};
+use crate::{build_ebpf, kube, tidy};
 use executables::Executable;
 use stages::Stages;
 use tally::Tally;
@@ -31,7 +32,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut stages = Stages::default();
     let mut tally = Tally::default();
     let rootless = args.host_only || host::root() == Root::No;
-    stages.run("set-up", || setup::ensure(rootless))?;
+    stages.run("set-up", || setup::ensure(if rootless { Use::Build } else { Use::Tests }))?;
     let executables = stages.run("build", executables::build)?;
     stages.run("rules", tidy::run)?;
     stages.run("host tests", || host_tests(args, &mut tally))?;

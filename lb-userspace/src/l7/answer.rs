@@ -42,6 +42,12 @@ impl Answer {
         Answer { headers: vec![(LOCATION, to)], ..Self::new(status, format!("{status}\n")) }
     }
 
+    /// Where it sends the client.
+    pub fn location(&self) -> Option<&str> {
+        let (_, to) = self.headers.iter().find(|(name, _)| *name == LOCATION)?;
+        to.to_str().ok()
+    }
+
     /// What is to protect the route cannot be understood.
     pub fn closed(entry: &RouteEntry, why: &str) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -184,6 +190,14 @@ impl Answer {
     /// `OPTIONS *` is a question to the front itself (RFC 9110 section 9.3.7).
     pub fn options() -> Self {
         Self::new(StatusCode::NO_CONTENT, String::new())
+    }
+}
+
+/// The status, and where it sends the client.
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.status.as_u16())?;
+        self.location().map_or(Ok(()), |to| write!(f, " to {to}"))
     }
 }
 

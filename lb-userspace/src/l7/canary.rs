@@ -45,17 +45,16 @@ impl CanaryRule {
         Some(CanaryRule { upstream, pattern: canary.pattern.as_deref().and_then(HeaderPattern::new) })
     }
 
-    /// The request goes there. `random` is evenly spread.
-    pub fn takes(&self, canary: &Canary, head: &Parts, random: u64) -> bool {
+    /// Whether the request goes there, if it says so itself.
+    pub fn takes(&self, canary: &Canary, head: &Parts) -> Option<bool> {
         if let Some(decided) = canary.header.as_deref().and_then(|name| self.by_header(canary, name, head)) {
-            return decided;
+            return Some(decided);
         }
-        let by_cookie = canary.cookie.as_deref().and_then(|name| match cookies::find(&head.headers, name)? {
+        canary.cookie.as_deref().and_then(|name| match cookies::find(&head.headers, name)? {
             "always" => Some(true),
             "never" => Some(false),
             _ => None,
-        });
-        by_cookie.unwrap_or_else(|| random % u64::from(canary.total.max(1)) < u64::from(canary.weight))
+        })
     }
 
     fn by_header(&self, canary: &Canary, name: &str, head: &Parts) -> Option<bool> {
@@ -68,6 +67,11 @@ impl CanaryRule {
             (None, None) => None,
         }
     }
+}
+
+/// Whether a request that leaves it open goes to the canary. `random` is evenly spread.
+pub fn by_weight(canary: &Canary, random: u64) -> bool {
+    random % u64::from(canary.total.max(1)) < u64::from(canary.weight)
 }
 
 /// What the cookie of an affinity says: with the canary (true), or with the route's own upstream (false).
@@ -94,7 +98,7 @@ mod tests {
         let mut canary = canary.clone();
         canary.to = Some(crate::model::filters::ServicePort::default());
         let rule = CanaryRule::new(&canary, |_| Some(0)).expect("a target");
-        rule.takes(&canary, &head(headers), 50)
+        rule.takes(&canary, &head(headers)).unwrap_or_else(|| by_weight(&canary, 50))
     }
 
     #[test]

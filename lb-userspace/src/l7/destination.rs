@@ -16,7 +16,7 @@ use super::rules::Rule;
 use super::secure::Transport;
 use super::table::External;
 use super::worker::{View, Worker};
-use crate::model::filters::{Affinity, Balance, TlsUse};
+use crate::model::filters::{Affinity, Balance, Canary, TlsUse};
 
 /// The upstream of a request, and how its endpoints are chosen.
 #[derive(Clone, Copy, Debug)]
@@ -31,12 +31,18 @@ pub struct Destination<'a> {
     pub affinity: Option<&'a Affinity>,
 }
 
-/// Decides; `None`: there is no upstream, or nobody behind it.
-pub fn of<'a>(rule: &'a Rule, view: &'a View, head: &Parts, worker: &Worker) -> Option<Destination<'a>> {
+/// Decides; `None`: there is no upstream, or nobody behind it. `chance` decides about a canary where the request leaves it
+/// open.
+pub fn of<'a>(
+    rule: &'a Rule,
+    view: &'a View,
+    head: &Parts,
+    chance: impl FnOnce(&Canary) -> bool,
+) -> Option<Destination<'a>> {
     let filters = &rule.entry.filters;
     let balance = filters.balance.as_deref();
     let affinity = balance.and_then(|balance| balance.affinity.as_deref());
-    if let Some(to) = to_canary(rule, view, head, worker, affinity) {
+    if let Some(to) = to_canary(rule, view, head, chance, affinity) {
         return Some(to);
     }
     let (upstream, turn) = rule.upstream.and_then(|index| view.upstream(index)).filter(|found| !found.0.is_empty())?;
@@ -47,7 +53,7 @@ fn to_canary<'a>(
     rule: &'a Rule,
     view: &'a View,
     head: &Parts,
-    worker: &Worker,
+    chance: impl FnOnce(&Canary) -> bool,
     affinity: Option<&'a Affinity>,
 ) -> Option<Destination<'a>> {
     let (canary, prepared) = (rule.entry.filters.canary.as_deref()?, rule.canary.as_ref()?);
@@ -57,13 +63,20 @@ fn to_canary<'a>(
         let cookie = cookies::find(&head.headers, &affinity.name).and_then(Cookie::parse);
         canary::kept(affinity, cookie, rule.entry.upstream.as_deref().unwrap_or_default(), &upstream.name)
     });
-    if !kept.unwrap_or_else(|| prepared.takes(canary, head, worker.random())) {
+    if !kept.or_else(|| prepared.takes(canary, head)).unwrap_or_else(|| chance(canary)) {
         return None;
     }
     let (upstream, turn) = view.upstream(prepared.upstream)?;
     let balance = canary.balance.as_deref();
     let affinity = affinity.or_else(|| balance?.affinity.as_deref());
     Some(Destination { upstream, turn, balance, affinity })
+}
+
+/// The default backend of the Ingress in the place of a backend without endpoints, if it has one that is served.
+pub fn stand_in<'a>(rule: &Rule, view: &'a View) -> Option<Destination<'a>> {
+    let service = rule.entry.filters.errors.as_ref()?.service.as_ref()?;
+    let (upstream, turn) = view.router.upstream_of(service).and_then(|index| view.upstream(index))?;
+    (!upstream.endpoints.is_empty()).then_some(Destination { upstream, turn, balance: None, affinity: None })
 }
 
 /// What is spoken to the endpoints.

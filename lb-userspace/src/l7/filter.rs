@@ -9,14 +9,15 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE, STRICT_TRANS
 use hyper::http::request::Parts;
 
 use super::answer::Answer;
+use super::fallback::Trail;
 use super::forward::Ends;
 use super::limiter::Flight;
-use super::rules::Rule;
 use super::settings::Settings;
 use super::worker::{View, Worker};
 use crate::model::filters::{ClientCertificate, Filters, Redirect};
 
 mod access;
+mod audience;
 mod balance;
 mod basic;
 mod cors;
@@ -28,6 +29,7 @@ mod mirror;
 mod secure;
 mod variables;
 
+pub use audience::{Audience, Silent};
 pub use balance::{set_cookie, ties};
 use cors::Allowed;
 pub use errors::{PageRequest, stand_in};
@@ -50,6 +52,7 @@ pub struct After {
     /// Bytes per second, and bytes before that holds.
     pace: Option<(u64, u64)>,
     added: Option<(HeaderName, HeaderValue)>,
+    trail: Trail,
     /// The client is to come back over TLS only.
     hsts: Option<HeaderValue>,
 }
@@ -78,6 +81,11 @@ impl After {
         self.added = Some(header);
     }
 
+    /// What the answer tells of its rule.
+    pub fn leave(&mut self, trail: Trail) {
+        self.trail = trail;
+    }
+
     /// Changes the headers of an answer.
     pub fn apply(&self, status: StatusCode, headers: &mut HeaderMap) {
         let (cookies, always) = &self.cookies;
@@ -101,18 +109,18 @@ impl After {
         if let Some((name, value)) = &self.added {
             headers.append(name, value.clone());
         }
+        self.trail.apply(status, headers);
     }
 }
 
 /// The answer of a filter, if one answers the request; else what is sent on with it.
-pub async fn before(
-    rule: &Rule,
-    head: &Parts,
+pub async fn before<A: Audience>(
+    seen: &Seen<'_>,
     body: &impl Body,
-    ends: &Ends,
     worker: &Rc<Worker>,
     view: &View,
     after: &mut After,
+    audience: &mut A,
 ) -> Result<Outbound, Answer> {
     let Filters {
         closed,
@@ -129,56 +137,77 @@ pub async fn before(
         limits,
         proxying,
         logs: _,
+        asset_fallback: _,
         service_upstream: _,
         balance: _,
         retry: _,
         canary: _,
         backend: _,
         mirror: _,
-    } = &*rule.entry.filters;
+    } = &*seen.rule.entry.filters;
+    let Seen { rule, head, ends } = *seen;
     if let Some(why) = closed {
+        audience.hear("closed", why);
         return Err(Answer::closed(&rule.entry, why));
     }
-    let seen = Seen { rule, head, ends };
-    after.headers = headers.as_deref().map(|headers| Inbound::new(headers, &seen));
+    after.headers = headers.as_deref().map(|headers| Inbound::new(headers, seen));
     let told = ends.is_secured() && rule.listed;
     after.hsts = view.router.settings.hsts.clone().filter(|_| told);
-    let admit = |wanted: &Option<Box<ClientCertificate>>| match wanted {
-        Some(wanted) => secure::admit(wanted, &seen, view),
-        None => Ok(Vec::new()),
-    };
-    let told = if ends.is_secured() { admit(client)? } else { Vec::new() };
-    if let Some(to) = redirect.as_ref().and_then(|redirect| redirected(redirect, &seen)) {
-        return Err(to);
-    }
-    if let Some(to) = app_root.as_deref().filter(|_| head.uri.path() == "/").and_then(to_app_root) {
-        return Err(to);
-    }
-    if let Some(to) = secure::redirect(secure.as_deref(), &seen, view) {
-        return Err(to);
+    let told = if ends.is_secured() { admit(client.as_deref(), seen, view, audience)? } else { Vec::new() };
+    let root = app_root.as_deref().filter(|_| head.uri.path() == "/");
+    let elsewhere = [
+        ("redirect", redirect.as_ref().and_then(|redirect| redirected(redirect, seen))),
+        ("app-root", root.and_then(to_app_root)),
+        ("https-redirect", secure::redirect(secure.as_deref(), seen, view)),
+    ];
+    if let Some((filter, answer)) = elsewhere.into_iter().find_map(|(filter, to)| Some((filter, to?))) {
+        audience.hear(filter, format_args!("answers {answer}"));
+        return Err(answer);
     }
     if !ends.is_secured() {
-        admit(client)?;
+        admit(client.as_deref(), seen, view, audience)?;
     }
     if let Some(limits) = limits {
-        after.flight = limits::check(limits, &seen, &worker.limiter)?;
+        let flight = limits::check(limits, seen, &worker.limiter);
+        audience.hear_of("limits", &flight);
+        after.flight = flight?;
         after.pace = limits.bytes_per_second.map(|rate| (rate, limits.bytes_before));
     }
     // Browsers ask whether they may ask without saying for whom.
     after.cors = cors.as_deref().and_then(|cors| Allowed::new(cors, head));
+    if cors.is_some() {
+        audience.hear("cors", if after.cors.is_some() { "the origin is allowed" } else { "the origin is not allowed" });
+    }
     if after.cors.is_some() && cors::is_preflight(head) {
-        return Err(Answer::preflight());
+        let answer = Answer::preflight();
+        audience.hear("preflight", format_args!("answers {answer}"));
+        return Err(answer);
     }
     if body.size_hint().lower() > proxying.max_body() {
-        return Err(Answer::too_large());
+        let answer = Answer::too_large();
+        audience.hear("body-size", format_args!("answers {answer}"));
+        return Err(answer);
     }
-    let mut outbound = headers.as_deref().map(|headers| Outbound::new(headers, &seen)).unwrap_or_default();
+    let mut outbound = headers.as_deref().map(|headers| Outbound::new(headers, seen)).unwrap_or_default();
     outbound.headers.extend(told);
     outbound.old_http = proxying.old_http;
     if access.is_some() || basic.is_some() || external.is_some() {
-        access::admit(&seen, worker, view, &mut outbound, after).await?;
+        access::admit(seen, worker, view, &mut outbound, after, audience).await?;
     }
     Ok(outbound)
+}
+
+/// What the backend is told of the client's certificate, if the route wants one.
+fn admit(
+    wanted: Option<&ClientCertificate>,
+    seen: &Seen<'_>,
+    view: &View,
+    audience: &mut impl Audience,
+) -> Result<Vec<(HeaderName, HeaderValue)>, Answer> {
+    let Some(wanted) = wanted else { return Ok(Vec::new()) };
+    let admitted = secure::admit(wanted, seen, view);
+    audience.hear_of("client-certificate", &admitted);
+    admitted
 }
 
 /// A target that no header can carry redirects nobody.

@@ -6,20 +6,20 @@ use std::rc::Rc;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{Request, Response, StatusCode, Uri};
 
 use super::answer::Answer;
 use super::balance::{Endpoints, Picker, Sticky};
 use super::body::ResponseBody;
+use super::canary::by_weight;
 use super::compress::Accepts;
 use super::destination::{self, Destination};
 use super::exchange::{Exchange, Relayed};
-use super::filter::{self, After, PageRequest, Seen};
+use super::filter::{self, After, PageRequest, Seen, Silent};
 use super::forward::Ends;
 use super::guard::{Handle, Refusal};
-use super::host;
 use super::record::Record;
-use super::router::{Decision, Upstream};
+use super::routing::{self, Routed, Unrouted};
 use super::rules::Rule;
 use super::table::External;
 use super::worker::{View, Worker};
@@ -124,7 +124,7 @@ async fn forward(
     record: &mut Record,
     after: &mut After,
 ) -> Result<Relayed, Answer> {
-    let (rule, target) = route(view, &head)?;
+    let (rule, target) = route(view, &head, &client.ends, after)?;
     note(rule, &head, &target, record);
     let Some(pages) = rule.entry.filters.errors.as_deref() else {
         return send(worker, view, client, rule, target, (head, body), record, after).await;
@@ -146,14 +146,13 @@ async fn send(
     record: &mut Record,
     after: &mut After,
 ) -> Result<Relayed, Answer> {
-    let mut outbound = filter::before(rule, &head, &body, &client.ends, worker, view, after).await?;
-    view.router.settings.complete(&mut outbound, &head, &Seen { rule, head: &head, ends: &client.ends });
-    let mut destination = destination::of(rule, view, &head, worker);
-    if destination.is_none()
-        && let Some((upstream, turn)) = stand_in(view, rule)
-    {
-        destination = Some(Destination { upstream, turn, balance: None, affinity: None });
-        outbound.headers.extend(filter::stand_in(&Seen { rule, head: &head, ends: &client.ends }));
+    let seen = Seen { rule, head: &head, ends: &client.ends };
+    let mut outbound = filter::before(&seen, &body, worker, view, after, &mut Silent).await?;
+    view.router.settings.complete(&mut outbound, &head, &seen);
+    let mut destination = destination::of(rule, view, &head, |canary| by_weight(canary, worker.random()));
+    if destination.is_none() {
+        destination = destination::stand_in(rule, view);
+        outbound.headers.extend(destination.iter().flat_map(|_| filter::stand_in(&seen)));
     }
     let Some(Destination { upstream, turn, balance, affinity }) = destination else {
         return Err(Answer::unavailable(&rule.entry, host_of(&head), head.uri.path()));
@@ -203,13 +202,6 @@ fn note(rule: &Rule, head: &Parts, target: &Uri, record: &mut Record) {
     }
 }
 
-/// The default backend of the Ingress, if it has one that is served.
-fn stand_in<'a>(view: &'a View, rule: &Rule) -> Option<(&'a Upstream, usize)> {
-    let service = rule.entry.filters.errors.as_ref()?.service.as_ref()?;
-    let found = view.router.upstream_of(service).and_then(|index| view.upstream(index));
-    found.filter(|(upstream, _)| !upstream.endpoints.is_empty())
-}
-
 /// The guard has seen to it that a target in absolute form names the same host.
 pub(super) fn host_of(head: &Parts) -> &str {
     let target = || head.uri.authority().map_or("", |authority| authority.as_str());
@@ -217,25 +209,21 @@ pub(super) fn host_of(head: &Parts) -> &str {
 }
 
 /// The rule, and the target to send.
-fn route<'a>(view: &'a View, head: &Parts) -> Result<(&'a Rule, Uri), Answer> {
-    let path = head.uri.path();
-    if path == "*" && head.method == Method::OPTIONS {
-        return Err(Answer::options());
-    }
-    let host = host_of(head);
-    // HTTP/1.0 without a Host is matched like an unknown one.
-    let normalised = host::normalise(host).unwrap_or_default();
-    match view.router.route(&normalised, path) {
-        Err(error) => Err(Answer::bad_path(error)),
-        Ok(Decision::Ambiguous) => Err(Answer::ambiguous_path()),
-        Ok(Decision::NotFound) => Err(Answer::not_found(host, path)),
-        Ok(Decision::Forward { rule, mut path }) => {
-            if let Some(query) = head.uri.query() {
-                path.push('?');
-                path.push_str(query);
-            }
-            let target = Uri::try_from(path).map_err(|_| Answer::bad_path(super::path::PathError::Control))?;
-            Ok((rule, target))
+fn route<'a>(view: &'a View, head: &Parts, ends: &Ends, after: &mut After) -> Result<(&'a Rule, Uri), Answer> {
+    let Routed { rule, mut path, trail, .. } = routing::decide(&view.router, head, ends).map_err(|why| match why {
+        Unrouted::Front => Answer::options(),
+        Unrouted::Path(error) => Answer::bad_path(error),
+        Unrouted::Ambiguous => Answer::ambiguous_path(),
+        Unrouted::NotFound(trail) => {
+            after.leave(trail);
+            Answer::not_found(host_of(head), head.uri.path())
         }
+    })?;
+    after.leave(trail);
+    if let Some(query) = head.uri.query() {
+        path.push('?');
+        path.push_str(query);
     }
+    let target = Uri::try_from(path).map_err(|_| Answer::bad_path(super::path::PathError::Control))?;
+    Ok((rule, target))
 }

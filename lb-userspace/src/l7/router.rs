@@ -149,7 +149,8 @@ impl Router {
         self.len() == 0
     }
 
-    fn rules_of(&self, host: &str) -> Option<&HostRules> {
+    /// The rules that are looked at for a host, which is in the form of [`super::host::normalise`].
+    pub fn rules_of(&self, host: &str) -> Option<&HostRules> {
         let wildcard = || {
             host.split_once('.')
                 .filter(|(label, _)| !label.is_empty())

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::canary::CanaryRule;
+use super::fallback;
 use super::path::{CanonicalPath, Reading, canonical_pattern, prefix_key};
 use super::pattern::Pattern;
 use super::rewrite::{Ambiguous, PathRewrite};
@@ -25,6 +26,8 @@ pub struct Rule {
     pub listed: bool,
     /// What the subject of a client's certificate has to match.
     pub subject: Option<SubjectPattern>,
+    /// Stands for the rule in a cookie, if it takes what its pages ask for.
+    pub token: Option<u64>,
     pattern: Option<Pattern>,
     rewrite: Option<PathRewrite>,
 }
@@ -44,7 +47,8 @@ impl Rule {
         let subject = entry.filters.client.as_ref().and_then(|client| client.subject.as_deref());
         // The agent has closed routes with one that is no pattern.
         let subject = subject.and_then(SubjectPattern::new);
-        Rule { entry: Arc::new(entry.clone()), upstream, canary, listed: false, subject, pattern, rewrite }
+        let token = fallback::token(entry);
+        Rule { entry: Arc::new(entry.clone()), upstream, canary, listed: false, subject, token, pattern, rewrite }
     }
 
     /// The rule of nobody: it has no Ingress and no backend.
@@ -81,6 +85,8 @@ pub struct HostRules {
     canonical: PathIndex,
     /// The patterns as each of [`Reading::all`] has them; empty if that makes no difference.
     readings: Vec<PathIndex>,
+    /// Positions of rules that take what their pages ask for.
+    tokens: HashMap<u64, usize>,
 }
 
 impl HostRules {
@@ -98,11 +104,17 @@ impl HostRules {
         } else {
             Vec::new()
         };
-        HostRules { rules, default, patterns, canonical, readings }
+        let tokens = rules.iter().enumerate().filter_map(|(position, rule)| Some((rule.token?, position))).collect();
+        HostRules { rules, default, patterns, canonical, readings, tokens }
     }
 
     /// The first rule that matches, else the host's default.
     pub fn find(&self, path: &CanonicalPath<'_>) -> Result<Option<&Rule>, Ambiguous> {
+        Ok(self.own(path)?.or_else(|| self.rules.get(self.default?)))
+    }
+
+    /// The first rule that matches.
+    pub fn own(&self, path: &CanonicalPath<'_>) -> Result<Option<&Rule>, Ambiguous> {
         let found = self.position(&self.canonical, &path.text);
         if path.ambiguous {
             for (position, reading) in Reading::all().enumerate() {
@@ -112,7 +124,17 @@ impl HostRules {
                 }
             }
         }
-        Ok(found.or(self.default).and_then(|position| self.rules.get(position)))
+        Ok(found.and_then(|position| self.rules.get(position)))
+    }
+
+    /// Some rule takes what its pages ask for.
+    pub fn has_fallbacks(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+
+    /// The rule that a token stands for.
+    pub fn by_token(&self, token: u64) -> Option<&Rule> {
+        self.rules.get(*self.tokens.get(&token)?)
     }
 
     /// The first rule that matches a path, given the index of literal ones.

@@ -167,6 +167,11 @@ impl Worker {
         }
     }
 
+    /// One that serves nobody and remembers nothing, for requests that are only explained.
+    pub fn apart() -> Rc<Self> {
+        Rc::new(Self::new(Arc::default(), Log::new(None), Limits::default(), Arc::default()))
+    }
+
     /// The routes now. A request keeps the view it began with.
     pub fn view(&self) -> Rc<View> {
         Rc::clone(&self.view.borrow())

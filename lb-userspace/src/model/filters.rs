@@ -71,6 +71,8 @@ pub struct Filters {
     pub limits: Option<Box<RequestLimits>>,
     /// What is logged of requests.
     pub logs: Logs,
+    /// What pages of these routes ask for goes to them where it has no route of its own.
+    pub asset_fallback: bool,
     /// Requests go to the Service's cluster IP instead of to its endpoints.
     pub service_upstream: bool,
     /// Times and sizes.
@@ -108,6 +110,7 @@ impl Filters {
         labels.extend(self.errors.as_ref().map(|_| "error-pages".to_owned()));
         labels.extend(self.headers.as_ref().map(|_| "headers".to_owned()));
         labels.extend(self.limits.as_ref().map(|_| "limits".to_owned()));
+        labels.extend(self.asset_fallback.then(|| "asset-fallback".to_owned()));
         labels.extend(self.service_upstream.then(|| "service-upstream".to_owned()));
         labels.extend(self.cors.as_ref().map(|_| "cors".to_owned()));
         labels.extend(self.balance.as_ref().map(|balance| balance.label()));

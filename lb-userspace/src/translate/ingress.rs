@@ -67,6 +67,7 @@ pub(super) fn translate_all(
     canaries.into_iter().for_each(|(draft, ingress)| mains.join(draft, ingress, problems));
     aliases::add(&mut table.routes, ours.iter().map(|ingress| &***ingress), &hosts, problems);
     neighbours::note_literal(&table.routes, problems);
+    neighbours::note_unused_fallbacks(&table.routes, problems);
     certificates.settle(&mut table.routes);
     (table.routes, users, certificates.finish(settings, problems))
 }

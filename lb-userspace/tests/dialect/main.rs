@@ -5,9 +5,11 @@
 
 mod access;
 mod affinity;
+mod asset_fallback;
 mod backends;
 mod balancing;
 mod basic;
+mod browser;
 mod canary;
 mod certificates;
 mod clients;

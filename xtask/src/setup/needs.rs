@@ -2,6 +2,7 @@
 
 use ebpf_build::Plan;
 
+use super::Use;
 use crate::host;
 
 /// One tool.
@@ -17,7 +18,7 @@ pub(super) struct Need {
 }
 
 /// All needs, those of the build first.
-pub(super) fn all(plan: &Plan, build_only: bool) -> Vec<Need> {
+pub(super) fn all(plan: &Plan, wanted: Use) -> Vec<Need> {
     let mut needs = vec![
         program("C compiler and linker", "cc", "gcc"),
         program("C++ compiler, for libFuzzer", "c++", "g++"),
@@ -25,7 +26,7 @@ pub(super) fn all(plan: &Plan, build_only: bool) -> Vec<Need> {
         compiler(plan),
     ];
     needs.extend(llvm(plan));
-    if !build_only {
+    if wanted >= Use::Demo {
         needs.extend([
             program("network namespaces", "ip", "iproute2"),
             program("to enter namespaces", "nsenter", "util-linux"),
@@ -34,6 +35,9 @@ pub(super) fn all(plan: &Plan, build_only: bool) -> Vec<Need> {
             program("packets on the wire", "tcpdump", "tcpdump"),
             program("a client of the front", "curl", "curl"),
         ]);
+    }
+    if wanted >= Use::Tests {
+        needs.push(program("a browser", "chromium", "chromium"));
     }
     needs
 }

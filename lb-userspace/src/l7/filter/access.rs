@@ -5,35 +5,48 @@ use std::rc::Rc;
 use hyper::header::{AUTHORIZATION, HeaderName};
 
 use super::variables::Seen;
-use super::{After, Outbound, basic, external};
+use super::{After, Audience, Outbound, basic, external};
 use crate::l7::answer::Answer;
 use crate::l7::worker::{View, Worker};
 use crate::model::filters::Filters;
 
 /// All have to agree, or the address is enough: as the route says.
-pub(super) async fn admit(
+pub(super) async fn admit<A: Audience>(
     seen: &Seen<'_>,
     worker: &Rc<Worker>,
     view: &View,
     outbound: &mut Outbound,
     after: &mut After,
+    audience: &mut A,
 ) -> Result<(), Answer> {
     let filters = &seen.rule.entry.filters;
     let client = seen.ends.client.ip();
     if let Some(access) = &filters.access {
         let either = access.or_authenticated && (filters.basic.is_some() || filters.external.is_some());
         if either && access.names(client) {
+            audience.hear("source-range", "names the client, which is enough");
             outbound.removed.extend(reserved(filters));
             return Ok(());
         }
-        if !either && !access.admits(client) {
-            return Err(Answer::forbidden());
+        if either {
+            audience.hear("source-range", "does not name the client, which has to authenticate");
+        } else {
+            let admitted = if access.admits(client) { Ok(()) } else { Err(Answer::forbidden()) };
+            audience.hear_of("source-range", &admitted);
+            admitted?;
         }
     }
     outbound.removed.extend(reserved(filters));
     // On the heap, so that connections to other routes take no memory for it.
     if let Some(basic) = &filters.basic {
-        Box::pin(basic::check(basic, seen.rule, &seen.head.headers, worker, view)).await?;
+        let admitted = Box::pin(basic::check(basic, seen.rule, &seen.head.headers, worker, view)).await;
+        audience.hear_of("basic-auth", &admitted);
+        admitted?;
+    }
+    if let Some(external) = filters.external.as_ref().filter(|_| !A::ASKS) {
+        let url = external.url.expand(seen);
+        audience.hear("external-auth", format_args!("{url} decides; taken as if it let the request through"));
+        return Ok(());
     }
     if let Some(external) = &filters.external {
         let passed = match Box::pin(external::check(external, seen, worker, view)).await {

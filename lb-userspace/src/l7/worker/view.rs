@@ -18,7 +18,7 @@ pub struct View {
 
 impl View {
     /// Each upstream begins at a random endpoint: otherwise all workers of all nodes would begin at the first.
-    pub(super) fn new(router: Arc<Router>) -> Self {
+    pub fn new(router: Arc<Router>) -> Self {
         let random = RandomState::new();
         let turns =
             (0..router.upstreams.len()).map(|index| Cell::new((random.hash_one(index) >> 8) as usize)).collect();

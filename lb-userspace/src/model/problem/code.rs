@@ -88,6 +88,8 @@ pub const SERVICE_PORT_MISSING: &str = "service-port-missing";
 pub const REWRITE_INVALID: &str = "rewrite-invalid";
 /// A rewrite means one thing here and another for ingress-nginx since 0.22.
 pub const REWRITE_AMBIGUOUS: &str = "rewrite-ambiguous";
+/// `weir.io/asset-fallback` on a host of which one rule takes every path.
+pub const ASSET_FALLBACK_UNUSED: &str = "asset-fallback-unused";
 /// A path is taken as written although its host has regular expressions; ingress-nginx takes it for one too.
 pub const LITERAL_BESIDE_REGEX: &str = "literal-beside-regex";
 /// A Service asks for a way of forwarding that there is not.

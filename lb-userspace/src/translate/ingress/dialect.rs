@@ -28,6 +28,7 @@ mod context;
 mod cors;
 mod errors;
 mod external;
+mod fallback;
 mod headers;
 mod later;
 mod limits;
@@ -127,6 +128,7 @@ pub(in crate::translate) struct Asked {
     mirroring: mirror::Mirroring,
     logs: Logs,
     service_upstream: bool,
+    asset_fallback: bool,
 }
 
 impl Asked {
@@ -152,6 +154,7 @@ impl Asked {
             limits: self.limits.limits(),
             proxying: self.proxying,
             logs: self.logs,
+            asset_fallback: self.asset_fallback,
             service_upstream: self.service_upstream,
             closed: context.closed.take(),
             balance,
@@ -188,7 +191,7 @@ pub(in crate::translate) fn all() -> impl Iterator<Item = (&'static str, &'stati
         later::ANNOTATIONS,
     ];
     let nginx = nginx.into_iter().flatten().map(|annotation| (NGINX, annotation));
-    let own = [balance::OWN, later::OWN].into_iter().flatten().map(|annotation| (WEIR, annotation));
+    let own = [balance::OWN, fallback::OWN, later::OWN].into_iter().flatten().map(|annotation| (WEIR, annotation));
     nginx.chain(own)
 }
 

@@ -1,8 +1,10 @@
-//! Where a host has regular expressions beside other paths, which ingress-nginx would make regular expressions too.
+//! What the routes of one host mean for each other: regular expressions beside other paths, which ingress-nginx would make
+//! regular expressions too, and rules that leave nothing to others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::path::text;
+use crate::l7::pattern::Pattern;
 use crate::model::problem::code;
 use crate::model::{ObjectRef, PathMatch, Problem, Route, RouteKey};
 
@@ -23,6 +25,43 @@ pub(super) fn note_literal(routes: &BTreeMap<RouteKey, Route>, problems: &mut Ve
         );
         let problem = Problem::info(code::LITERAL_BESIDE_REGEX, &ObjectRef::new("Ingress", namespace, name), what);
         problems.push(problem.at("spec.rules", paths.join(", ")));
+    }
+}
+
+/// Says of each Ingress with an asset fallback on which hosts it can have no effect, and why.
+pub(super) fn note_unused_fallbacks(routes: &BTreeMap<RouteKey, Route>, problems: &mut Vec<Problem>) {
+    let asking: BTreeSet<_> =
+        routes.iter().filter(|(_, route)| route.filters.asset_fallback).map(|(key, _)| &key.host).collect();
+    let all: BTreeMap<_, _> = routes
+        .iter()
+        .filter(|(key, _)| asking.contains(&key.host) && takes_all(&key.path))
+        .map(|(key, route)| (&key.host, (text(&key.path), &route.ingress)))
+        .collect();
+    let mut told = BTreeSet::new();
+    for (key, route) in routes.iter().filter(|(_, route)| route.filters.asset_fallback) {
+        let Some((path, by)) = all.get(&key.host) else { continue };
+        let Some((namespace, name)) =
+            route.ingress.split_once('/').filter(|_| told.insert((&route.ingress, &key.host)))
+        else {
+            continue;
+        };
+        let host = key.host.as_deref().unwrap_or("any host");
+        let what =
+            format!("path {path} of Ingress {by} takes every request for {host}, so none is left for the fallback");
+        let owner = ObjectRef::new("Ingress", namespace, name);
+        let problem = Problem::warning(code::ASSET_FALLBACK_UNUSED, &owner, what);
+        let problem = problem.at("metadata.annotations[weir.io/asset-fallback]", true);
+        problems.push(problem.expected("a default backend in the place of that path"));
+    }
+}
+
+/// Whatever the request asks for, it matches.
+fn takes_all(path: &PathMatch) -> bool {
+    match path {
+        PathMatch::Prefix(text) | PathMatch::ImplementationSpecific(text) => text == "/",
+        // Nobody means this path in particular.
+        PathMatch::Regex(text) => Pattern::new(text).is_ok_and(|pattern| pattern.is_match("/~")),
+        PathMatch::Exact(_) | PathMatch::Default => false,
     }
 }
 

@@ -23,10 +23,8 @@ const fn elsewhere(
 }
 
 /// Our own for Ingresses.
-pub(super) const OWN: &[Annotation] = &[
-    elsewhere("rewrite", "prefix or regex", "", "Says which meaning of `rewrite-target` is meant.", ""),
-    later("asset-fallback", "flag", "false", "Requests without a rule go where the page came from that asks for them."),
-];
+pub(super) const OWN: &[Annotation] =
+    &[elsewhere("rewrite", "prefix or regex", "", "Says which meaning of `rewrite-target` is meant.", "")];
 
 pub(super) const ANNOTATIONS: &[Annotation] = &[
     elsewhere(
