@@ -31,6 +31,6 @@ pub use route::{BackendRef, PathMatch, Route, RouteKey};
 pub use service::{
     Forwarding, ForwardingBy, FrontListener, Frontend, FrontendKind, Service, ServiceKey, ServiceType, Target,
 };
-pub use stream::StreamPort;
+pub use stream::{StreamPort, StreamProxy};
 pub use tls::{Authorities, ClientAsk, Tls, TlsHost};
 pub use users::{PasswordHash, Users};

@@ -150,15 +150,17 @@ impl Claims {
         let mut holders = BTreeMap::<ServiceKey, FrontendKey>::new();
         for &address in &node.node_addresses {
             let family = IpFamily::of(address);
-            if !service.families.contains(&family) {
+            if stream.proxy.is_none() && !service.families.contains(&family) {
                 continue;
             }
             let key = FrontendKey { address, port: stream.port, protocol: stream.protocol, inside: false };
             let on_every_node = FrontendKey { address: family.unspecified(), ..key };
             match self.frontends.get(&key).or_else(|| self.frontends.get(&on_every_node)) {
                 None => {
-                    let owner = (stream.service.clone(), family, TrafficPolicy::Cluster);
-                    self.insert(key, Claim { owner, front: None, cluster: false, inside: false, dsr: false });
+                    let front = stream.proxy.map(|_| FrontListener::Http);
+                    let service = if front.is_some() { own_front(stream.port) } else { stream.service.clone() };
+                    let owner = (service, family, TrafficPolicy::Cluster);
+                    self.insert(key, Claim { owner, front, cluster: false, inside: false, dsr: false });
                 }
                 Some(claim) => drop(holders.entry(claim.owner.0.clone()).or_insert(key)),
             }
@@ -168,8 +170,7 @@ impl Claims {
 
     /// The front on the node's addresses, where no user's frontend is in its way.
     fn add_own_front(&mut self, node: &Node, port: u16, listener: FrontListener, problems: &mut Vec<Problem>) {
-        let service =
-            ServiceKey { namespace: String::new(), name: FRONT_SERVICE.into(), port, protocol: Protocol::Tcp };
+        let service = own_front(port);
         let mut holders = BTreeMap::<ServiceKey, FrontendKey>::new();
         let addresses = match listener {
             FrontListener::Http => &node.front_addresses,
@@ -199,6 +200,11 @@ impl Claims {
         claimed.dsr |= claim.dsr;
         self.frontends.insert(key, claim);
     }
+}
+
+/// What stands for the front where it has no Service.
+fn own_front(port: u16) -> ServiceKey {
+    ServiceKey { namespace: String::new(), name: FRONT_SERVICE.into(), port, protocol: Protocol::Tcp }
 }
 
 /// Kinds that the data plane balances.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::l7::router::upstream_name;
-use crate::l7::table::{External, RouteEntry, RouteTable};
+use crate::l7::table::{External, RouteEntry, RouteTable, Stream};
 use crate::model::{
     Backend, BackendState, DesiredState, Frontend, FrontendKind, IpFamily, PathMatch, Protocol, Route, Service,
     ServiceKey, Target,
@@ -31,6 +31,13 @@ pub fn route_table(desired: &DesiredState) -> RouteTable {
         (host, Arc::from(entries))
     });
     table.hosts = hosts.collect();
+    for stream in &desired.streams {
+        if let Some(proxy) = stream.proxy
+            && let Some(upstream) = upstream_of(&stream.service, desired, &mut table)
+        {
+            table.streams.insert(stream.port, Stream { upstream, proxy });
+        }
+    }
     table.users = desired.users.clone();
     table.tls = desired.tls.clone();
     table.settings = Arc::new(desired.front.clone());

@@ -410,7 +410,8 @@ proptest! {
 fn ports_of_the_node_lead_to_services_where_nobody_else_is() {
     let web =
         service("web", &[node_port(30_080)], Target::Backends(vec![in_state("10.244.0.1", BackendState::Active)]));
-    let stream = |port| crate::model::StreamPort { port, protocol: Protocol::Tcp, service: fixture::key("web") };
+    let stream =
+        |port| crate::model::StreamPort { port, protocol: Protocol::Tcp, service: fixture::key("web"), proxy: None };
     let state = DesiredState { streams: vec![stream(9000), stream(30_080)], ..desired([web]) };
     let compiled = fresh(&state, &node());
     let at = |port| crate::tables::FrontendKey {
@@ -423,5 +424,12 @@ fn ports_of_the_node_lead_to_services_where_nobody_else_is() {
     let by_node_port = compiled.tables.frontends.iter().find(|(key, _)| key.port == 30_080).expect("the node port").1;
     assert_eq!((by_stream.service, by_stream.front), (by_node_port.service, None));
     assert!(!compiled.tables.frontends.contains_key(&at(30_080)));
+    let proxy = Some(crate::model::StreamProxy { decode: true, encode: false });
+    let through_front = crate::model::StreamPort { proxy, ..stream(9000) };
+    let with_front = fresh(&DesiredState { streams: vec![through_front], ..state.clone() }, &node());
+    let by_front = with_front.tables.frontends[&at(9000)];
+    assert_eq!(by_front.front, Some(crate::model::FrontListener::Http));
+    let by_node_port = with_front.tables.frontends.iter().find(|(key, _)| key.port == 30_080).expect("the node port").1;
+    assert_ne!(by_front.service, by_node_port.service);
     assert!(compiled.problems.iter().any(|problem| problem.message.contains("port 30080/TCP does not lead to")));
 }

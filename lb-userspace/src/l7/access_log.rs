@@ -7,14 +7,26 @@
 //! Workers collect lines and hand them over in batches; a thread of its own writes them, so that a slow reader of the
 //! log costs lines and never requests.
 
+mod form;
+mod session;
+mod time;
+mod tries;
+
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::header::HeaderValue;
 use hyper::{Method, Uri, Version};
+
+use crate::model::settings::LogSettings;
+
+pub use form::Form;
+pub use session::Session;
+use time::Time;
+pub use tries::{Tries, Try};
 
 /// A batch is handed over when it is so long.
 const BATCH: usize = 16 * 1024;
@@ -42,13 +54,26 @@ pub struct Line {
     pub duration: Duration,
     /// `namespace/service:port`.
     pub upstream: Option<Arc<str>>,
-    /// The endpoint that answered.
-    pub endpoint: Option<SocketAddr>,
+    /// Endpoints that were tried.
+    pub tries: Tries,
+    /// Bytes of the request.
+    pub request_bytes: u64,
+    /// Bytes of the backend's body.
+    pub received: u64,
+    /// What the line says, if the settings of the front say it.
+    pub form: Option<Form>,
 }
 
 impl Line {
     /// Appends the line.
     pub fn write(&self, now: SystemTime, out: &mut Vec<u8>) {
+        match &self.form {
+            Some(form) => form.write(self, now, out),
+            None => self.write_usual(now, out),
+        }
+    }
+
+    fn write_usual(&self, now: SystemTime, out: &mut Vec<u8>) {
         let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         // Writing to a Vec does not fail.
         let _ = write!(out, "{} - - [{}] \"", self.client, Time(seconds));
@@ -68,8 +93,8 @@ impl Line {
         let _ = write!(out, "\" {:.3} \"", self.duration.as_secs_f64());
         field(self.host.as_ref(), out);
         let _ = write!(out, "\" [{}] ", self.upstream.as_deref().unwrap_or("-"));
-        match self.endpoint {
-            Some(endpoint) => drop(writeln!(out, "{endpoint}")),
+        match self.tries.last() {
+            Some(Try { endpoint, .. }) => drop(writeln!(out, "{endpoint}")),
             None => out.extend_from_slice(b"-\n"),
         }
     }
@@ -87,35 +112,6 @@ fn escape(bytes: &[u8], out: &mut Vec<u8>) {
             _ => out.push(byte),
         }
     }
-}
-
-/// Seconds since 1970 as `20/Nov/2026:18:26:19 +0000`.
-struct Time(u64);
-
-impl std::fmt::Display for Time {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-        let (year, month, day) = date(self.0 / 86_400);
-        let (hour, minute, second) = (self.0 / 3600 % 24, self.0 / 60 % 60, self.0 % 60);
-        write!(f, "{day:02}/{}/{year}:{hour:02}:{minute:02}:{second:02} +0000", MONTHS[month])
-    }
-}
-
-/// Year, month from 0 and day from 1 of a day since 1970.
-fn date(mut days: u64) -> (u64, usize, u64) {
-    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let mut year = 1970;
-    while days >= 365 + u64::from(leap(year)) {
-        days -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let lengths = [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let mut month = 0;
-    while days >= lengths[month] {
-        days -= lengths[month];
-        month += 1;
-    }
-    (year, month, days + 1)
 }
 
 /// A worker's end of the log.
@@ -140,6 +136,16 @@ impl Log {
     /// Adds a line; returns how many were lost.
     pub fn add(&mut self, line: &Line, now: SystemTime) -> u64 {
         line.write(now, &mut self.batch);
+        self.added()
+    }
+
+    /// Adds one about a connection of a TCP port.
+    pub fn add_session(&mut self, session: &Session, log: &LogSettings, now: SystemTime) -> u64 {
+        session.write(log, now, &mut self.batch);
+        self.added()
+    }
+
+    fn added(&mut self) -> u64 {
         self.lines += 1;
         if self.batch.len() < BATCH { 0 } else { self.flush() }
     }
@@ -187,7 +193,10 @@ mod tests {
             host: Some(HeaderValue::from_static("a.example:80")),
             duration: Duration::from_micros(1500),
             upstream: Some("default/web:80".into()),
-            endpoint: Some(([10, 0, 0, 1], 8080).into()),
+            tries: Tries::of(([10, 0, 0, 1], 8080).into()),
+            request_bytes: 0,
+            received: 0,
+            form: None,
         }
     }
 
@@ -204,24 +213,19 @@ mod tests {
             "192.0.2.1 - - [20/Nov/2026:18:26:19 +0000] \"GET /a?b=c HTTP/1.1\" 200 12 \"-\" \
              \"x\\x22\\x5C\\xFF\\x09y\" 0.002 \"a.example:80\" [default/web:80] 10.0.0.1:8080\n"
         );
-        let refused =
-            Line { request: None, status: 400, host: None, user_agent: None, upstream: None, endpoint: None, ..line() };
+        let refused = Line {
+            request: None,
+            status: 400,
+            host: None,
+            user_agent: None,
+            upstream: None,
+            tries: Tries::default(),
+            ..line()
+        };
         assert_eq!(
             text(&refused),
             "192.0.2.1 - - [20/Nov/2026:18:26:19 +0000] \"-\" 400 12 \"-\" \"-\" 0.002 \"-\" [-] -\n"
         );
-    }
-
-    #[test]
-    fn dates() {
-        for (seconds, expected) in [
-            (0, "01/Jan/1970:00:00:00 +0000"),
-            (951_782_400, "29/Feb/2000:00:00:00 +0000"),
-            (4_107_542_399, "28/Feb/2100:23:59:59 +0000"),
-            (4_107_542_400, "01/Mar/2100:00:00:00 +0000"),
-        ] {
-            assert_eq!(Time(seconds).to_string(), expected);
-        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::{HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 
 use super::guard::Refusal;
 use super::names::NameError;
@@ -28,6 +28,16 @@ pub struct Answer {
 impl Answer {
     fn new(status: StatusCode, text: String) -> Self {
         Answer { status, text: text.into(), close: false, headers: Vec::new() }
+    }
+
+    /// An error tells the id of the request.
+    pub fn name(&mut self, id: Option<&HeaderValue>) {
+        let is_page = self.text.is_empty() || self.headers.iter().any(|(name, _)| *name == CONTENT_TYPE);
+        let Some(id) = id.and_then(|id| id.to_str().ok()).filter(|_| self.status.as_u16() >= 400 && !is_page) else {
+            return;
+        };
+        let text = String::from_utf8_lossy(&self.text);
+        self.text = format!("{text}\nRequest ID: {}\n", Repeated(id)).into();
     }
 
     /// The request was refused by the guard.
@@ -113,6 +123,11 @@ impl Answer {
     pub fn too_large() -> Self {
         let status = StatusCode::PAYLOAD_TOO_LARGE;
         Answer { close: true, ..Self::new(status, format!("{status}\n")) }
+    }
+
+    /// The client has not sent all of its body.
+    pub fn broken_body() -> Self {
+        Answer { close: true, ..Self::plain(StatusCode::BAD_REQUEST, "The body of the request broke off") }
     }
 
     /// A page of another origin may go on (Fetch standard, "CORS-preflight fetch").

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::HeaderMap;
 use tokio::time::{Instant, Sleep};
 
 use super::compress::Encoder;
+use super::gather::Gathered;
 use super::mirror::Tee;
 use super::pool::Lease;
 use super::record::Record;
@@ -38,6 +40,7 @@ pub enum BodyError {
 pub struct Progress {
     last: Cell<Instant>,
     sent: Cell<bool>,
+    bytes: Cell<u64>,
     /// Bytes that may still come.
     left: Cell<Option<u64>>,
 }
@@ -45,7 +48,12 @@ pub struct Progress {
 impl Progress {
     /// Before the first byte, of at most so many.
     pub fn new(max_body: u64) -> Self {
-        Progress { last: Cell::new(Instant::now()), sent: Cell::new(false), left: Cell::new(Some(max_body)) }
+        Progress {
+            last: Cell::new(Instant::now()),
+            sent: Cell::new(false),
+            bytes: Cell::new(0),
+            left: Cell::new(Some(max_body)),
+        }
     }
 
     /// An attempt begins.
@@ -63,14 +71,25 @@ impl Progress {
         self.sent.get()
     }
 
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
     /// More came than is taken.
     pub fn is_too_large(&self) -> bool {
         self.left.get().is_none()
     }
 
+    /// A part has come that is not on its way yet.
+    pub fn gathered(&self, bytes: u64) {
+        self.moved(bytes, false);
+    }
+
     fn moved(&self, bytes: u64, last: bool) {
         self.last.set(Instant::now());
         self.sent.set(last);
+        self.bytes.set(self.bytes.get() + bytes);
         self.left.set(self.left.get().and_then(|left| left.checked_sub(bytes)));
     }
 }
@@ -79,6 +98,8 @@ impl Progress {
 #[derive(Debug)]
 pub struct RequestBody {
     inner: Option<Incoming>,
+    /// Before that, what is here already, and how many parts of it are on their way.
+    first: Option<(Rc<Gathered>, usize)>,
     /// Instead of that, what is here already.
     whole: Bytes,
     /// Who sees it go by.
@@ -90,7 +111,31 @@ impl RequestBody {
     /// A body from a client; `None`: there is none.
     pub fn new(inner: Option<Incoming>, progress: Rc<Progress>) -> Self {
         progress.sent.set(inner.is_none());
-        RequestBody { inner, whole: Bytes::new(), tee: None, progress }
+        RequestBody { inner, first: None, whole: Bytes::new(), tee: None, progress }
+    }
+
+    /// What has been gathered comes first.
+    pub fn after(self, first: Option<Rc<Gathered>>) -> Self {
+        if first.as_ref().is_some_and(|first| !first.parts.is_empty()) {
+            self.progress.sent.set(false);
+        }
+        RequestBody { first: first.map(|first| (first, 0)), ..self }
+    }
+
+    /// The next part of what has been gathered.
+    fn gathered(&mut self) -> Option<Bytes> {
+        let (first, at) = self.first.as_mut()?;
+        let part = first.parts.get(*at)?.clone();
+        *at += 1;
+        let last = self.inner.is_none() && *at == first.parts.len();
+        self.progress.moved(0, last);
+        Some(part)
+    }
+
+    /// Bytes of it that are still here.
+    fn left(&self) -> u64 {
+        let parts = self.first.as_ref().and_then(|(first, at)| first.parts.get(*at..)).unwrap_or_default();
+        parts.iter().map(|part| part.len() as u64).sum()
     }
 
     /// A body that is here already.
@@ -110,6 +155,9 @@ impl Body for RequestBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(part) = self.gathered() {
+            return Poll::Ready(Some(Ok(Frame::data(part))));
+        }
         let Some(inner) = &mut self.inner else {
             let whole = std::mem::take(&mut self.whole);
             return Poll::Ready((!whole.is_empty()).then(|| Ok(Frame::data(whole))));
@@ -132,11 +180,18 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().map_or(self.whole.is_empty(), Body::is_end_stream)
+        self.left() == 0 && self.inner.as_ref().map_or(self.whole.is_empty(), Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(self.whole.len() as u64), Body::size_hint)
+        let left = self.left();
+        match self.inner.as_ref().map(Body::size_hint) {
+            None => SizeHint::with_exact(left + self.whole.len() as u64),
+            Some(hint) => match hint.exact() {
+                Some(rest) => SizeHint::with_exact(left + rest),
+                None => SizeHint::default(),
+            },
+        }
     }
 }
 
@@ -181,6 +236,17 @@ enum Source {
     Coded(Box<Coded>),
 }
 
+impl Source {
+    /// Bytes of a backend so far.
+    fn received(&self) -> u64 {
+        match self {
+            Source::Text(_) => 0,
+            Source::Relay(relay) => relay.received,
+            Source::Coded(coded) => coded.relay.received,
+        }
+    }
+}
+
 /// A body that is compressed on its way.
 #[derive(Debug)]
 struct Coded {
@@ -197,6 +263,8 @@ struct Relay {
     lease: Option<Lease>,
     /// The last frame has come.
     ended: bool,
+    /// Bytes so far.
+    received: u64,
     stall: Duration,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -210,10 +278,20 @@ impl ResponseBody {
     /// What a backend sends. The connection goes back to the pool after the last frame.
     pub fn relay(inner: Incoming, lease: Option<Lease>, stall: Duration, record: Record) -> Self {
         ResponseBody {
-            source: Source::Relay(Relay { inner, lease, ended: false, stall, timer: None }),
+            source: Source::Relay(Relay { inner, lease, ended: false, received: 0, stall, timer: None }),
             record,
             pace: None,
         }
+    }
+
+    /// The headers with which it goes out, for whoever wants them.
+    pub fn goes_with(&mut self, headers: &HeaderMap) {
+        self.record.sends(headers);
+    }
+
+    /// Somebody wants them.
+    pub fn wants_headers(&self) -> bool {
+        self.record.wants_headers()
     }
 
     /// Goes out compressed.
@@ -255,6 +333,7 @@ impl Body for ResponseBody {
                 if let Some(pace) = &mut this.pace {
                     pace.sent(bytes);
                 }
+                this.record.received = this.source.received();
             }
             Poll::Ready(Some(Err(_))) => this.record.upstream_failed(),
             _ => {}
@@ -314,6 +393,8 @@ impl Relay {
             Poll::Ready(frame) => {
                 self.timer = None;
                 self.ended = frame.is_none();
+                let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+                self.received += data.map_or(0, |data| data.len() as u64);
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
             }
             Poll::Pending => {

@@ -109,6 +109,14 @@ impl<'a> Accepts<'a> {
         Some(Accepts { settings, algorithms: [nth(0), nth(1), nth(2)] })
     }
 
+    /// The same without one of the codings.
+    pub fn without(mut self, one: Algorithm) -> Self {
+        for algorithm in &mut self.algorithms {
+            *algorithm = algorithm.take().filter(|other| *other != one);
+        }
+        self
+    }
+
     /// How the body of an answer goes out, if not as it is; its headers say so then.
     pub fn apply(&self, status: StatusCode, headers: &mut HeaderMap) -> Option<Encoder> {
         if !may_be_coded(status, headers) {

@@ -20,6 +20,7 @@ use super::http2;
 use super::passthrough;
 use super::proxy::{self, Client};
 use super::proxy_protocol;
+use super::stream;
 use super::tls;
 use super::worker::{Stage, Worker};
 
@@ -47,6 +48,10 @@ async fn serve(worker: &Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, sch
     // The address that the client connected to: the VIP.
     let Ok(front) = stream.local_addr() else { return };
     prepare(&stream);
+    let entry = worker.view().router.streams.get(&front.port()).cloned();
+    if let Some(entry) = entry.filter(|_| scheme == Scheme::Http) {
+        return Box::pin(stream::run(worker, stream, peer, front, &entry)).await;
+    }
     // Who does not begin as a proxy that is believed gets no answer: it would be one to somebody else.
     let Some((peer, front)) = told(worker, &mut stream, peer, front).await else { return };
     match scheme {
@@ -129,11 +134,22 @@ async fn told(
     peer: SocketAddr,
     front: SocketAddr,
 ) -> Option<(SocketAddr, SocketAddr)> {
+    if worker.view().router.settings.asked.forwarded.proxy_protocol {
+        read_told(worker, stream, peer, front).await
+    } else {
+        Some((peer, front))
+    }
+}
+
+/// Both ends, as the header of the PROXY protocol tells them; `None`: there is none, or from somebody who is not believed.
+pub(super) async fn read_told(
+    worker: &Rc<Worker>,
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+    front: SocketAddr,
+) -> Option<(SocketAddr, SocketAddr)> {
     let view = worker.view();
     let settings = &view.router.settings.asked.forwarded;
-    if !settings.proxy_protocol {
-        return Some((peer, front));
-    }
     if !settings.trusts(peer.ip()) {
         return None;
     }

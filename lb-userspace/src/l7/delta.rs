@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::table::{External, RouteEntry, RouteTable};
+use super::table::{External, RouteEntry, RouteTable, Stream};
 use crate::model::settings::FrontSettings;
 use crate::model::{Certificate, Tls, TlsHost, Users};
 
@@ -31,6 +31,9 @@ pub struct TableDelta {
     /// Users of Secrets that are new or changed; `None`: removed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub users: BTreeMap<String, Option<Arc<Users>>>,
+    /// The ports that are not HTTP, if one changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<BTreeMap<u16, Stream>>,
     /// The settings, if one changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Arc<FrontSettings>>,
@@ -113,6 +116,7 @@ pub fn delta(old: &RouteTable, new: &RouteTable) -> TableDelta {
         external: map_delta(&old.external, &new.external),
         default,
         users: map_delta(&old.users, &new.users),
+        streams: (old.streams != new.streams).then(|| new.streams.clone()),
         tls: TlsDelta::new(&old.tls, &new.tls),
         settings: (old.settings != new.settings).then(|| Arc::clone(&new.settings)),
     }
@@ -130,6 +134,9 @@ pub fn apply(table: &mut RouteTable, delta: TableDelta) {
         Some(DefaultChange::Set(entry)) => table.default = Some(entry),
         Some(DefaultChange::Remove) => table.default = None,
         None => {}
+    }
+    if let Some(streams) = delta.streams {
+        table.streams = streams;
     }
     if let Some(settings) = delta.settings {
         table.settings = settings;

@@ -11,6 +11,7 @@ use super::canary;
 use super::cookies;
 use super::forward::Ends;
 use super::names::NameError;
+use super::proxy_protocol::Told;
 use super::router::Upstream;
 use super::rules::Rule;
 use super::secure::Transport;
@@ -98,7 +99,8 @@ pub fn transport(rule: &Rule, upstream: &Upstream, ends: &Ends) -> Transport {
         };
         (Arc::clone(&backend.tls), name)
     });
-    Transport { http2: backend.http2, tls }
+    let told = Told { client: ends.client, front: ends.front };
+    Transport { http2: backend.http2, tls, proxied: backend.proxy_protocol.map(|version| (version, told)) }
 }
 
 /// The endpoints of an upstream that stands for a name.

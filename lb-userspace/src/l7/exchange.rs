@@ -16,6 +16,7 @@ use super::body::{Progress, RequestBody, ResponseBody};
 use super::compress::Encoder;
 use super::filter::Outbound;
 use super::forward::{self, Follows};
+use super::gather::{Gathered, gather};
 use super::mirror::{self, Copy, Tee};
 use super::pool::{ConnectError, Lease, Peer, Reuse};
 use super::proxy::Client;
@@ -72,6 +73,10 @@ pub struct Exchange<'a> {
     progress: Rc<Progress>,
     /// The body, or what hyper gave back because it had sent nothing of it.
     unsent: Option<Unsent>,
+    /// What has been read of the body before it is sent on.
+    gathered: Option<Rc<Gathered>>,
+    /// The method allows to send it twice, should its body be here.
+    may_repeat_body: bool,
     /// Sending it twice does no harm (RFC 9110 section 9.2.2), and there is no body that is gone.
     repeatable: bool,
 }
@@ -95,6 +100,8 @@ impl Times {
 
 enum Unsent {
     Body(Incoming),
+    /// All of the body is here.
+    Gathered,
     Request(Box<Request<RequestBody>>),
 }
 
@@ -128,7 +135,8 @@ impl<'a> Exchange<'a> {
         };
         let attempts = Attempts::new(rule.entry.filters.retry.as_deref());
         let repeats_all = attempts.repeats_all() || worker.view().router.settings.upstreams().retry_all;
-        let repeatable = empty && (head.method.is_idempotent() || repeats_all);
+        let may_repeat_body = head.method.is_idempotent() || repeats_all;
+        let repeatable = empty && may_repeat_body;
         let proxying = &rule.entry.filters.proxying;
         let limits = Times::new(proxying, &worker.limits);
         let progress = Rc::new(Progress::new(proxying.max_body()));
@@ -147,6 +155,8 @@ impl<'a> Exchange<'a> {
             has_more: false,
             progress,
             unsent: Some(Unsent::Body(body)),
+            gathered: None,
+            may_repeat_body,
             repeatable,
         }
     }
@@ -167,15 +177,53 @@ impl<'a> Exchange<'a> {
         self
     }
 
+    /// Reads the body, where the route asks for that, before any endpoint hears of the request. Streams of gRPC go both ways
+    /// at once, so what is sent over HTTP/2 is never waited for.
+    async fn gather(&mut self) -> Result<(), Answer> {
+        let wanted = self.rule.entry.filters.proxying.gathers && !self.transport.http2;
+        let Some(Unsent::Body(body)) = self.unsent.as_mut().filter(|_| wanted && self.follows != Follows::WebSocket)
+        else {
+            return Ok(());
+        };
+        if body.is_end_stream() {
+            return Ok(());
+        }
+        match gather(body, &self.worker.room, &self.progress, self.tee.as_deref()).await {
+            Ok(gathered) => {
+                if gathered.is_whole {
+                    self.follows = Follows::Known;
+                    self.repeatable = self.may_repeat_body;
+                    self.unsent = Some(Unsent::Gathered);
+                    self.tee = None;
+                }
+                self.gathered = Some(Rc::new(gathered));
+                Ok(())
+            }
+            Err(_) => Err(self.refused_body().unwrap_or_else(Answer::broken_body)),
+        }
+    }
+
+    /// What the client hears if its body is at fault.
+    fn refused_body(&self) -> Option<Answer> {
+        if self.progress.is_too_large() {
+            return Some(Answer::too_large());
+        }
+        let refusal = self.client.guard.broken_body()?;
+        self.worker.counters.refused.increment();
+        Some(Answer::refused(refusal))
+    }
+
     /// Tries one endpoint after the other.
     pub async fn run(&mut self, picker: &mut Picker<'_>, record: &mut Record) -> Result<Relayed, Answer> {
+        record.body(&self.progress);
+        self.gather().await?;
         self.worker.budget.deposit();
         let mut last = None;
         while let Some(peer) = picker.next() {
             record.endpoint(peer.endpoint);
             self.attempts.begin();
             self.has_more = picker.has_more();
-            match self.attempt(&peer).await {
+            match self.attempt(&peer, record).await {
                 Ok(result) => return result,
                 Err(answer) => last = Some(answer),
             }
@@ -188,12 +236,13 @@ impl<'a> Exchange<'a> {
         &self.head.headers
     }
 
-    async fn attempt(&mut self, peer: &Rc<Peer>) -> Attempted {
+    async fn attempt(&mut self, peer: &Rc<Peer>, record: &mut Record) -> Attempted {
         let counters = &self.worker.counters;
         // A pooled connection that the backend has just closed says nothing about the endpoint: it gets a second chance.
         while let Some(lease) = self.idle(peer).await {
             counters.upstream_reuses.increment();
-            match self.send(lease).await {
+            record.connected();
+            match self.send(lease, record).await {
                 Ok(result) => return result,
                 Err(Broken::Unsent) => counters.upstream_retries.increment(),
                 Err(Broken::Sent) if self.repeatable => {
@@ -214,7 +263,8 @@ impl<'a> Exchange<'a> {
             }
             Ok(lease) => {
                 counters.upstream_connections.increment();
-                match self.send(lease).await {
+                record.connected();
+                match self.send(lease, record).await {
                     Ok(result) => result,
                     Err(Broken::Unsent) => self.unreachable(Failure::Error),
                     Err(Broken::Sent) => self.broken(peer),
@@ -273,18 +323,14 @@ impl<'a> Exchange<'a> {
     }
 
     fn broken(&self, peer: &Peer) -> Attempted {
-        if self.progress.is_too_large() {
-            return Ok(Err(Answer::too_large()));
-        }
-        if let Some(refusal) = self.client.guard.broken_body() {
-            self.worker.counters.refused.increment();
-            return Ok(Err(Answer::refused(refusal)));
+        if let Some(answer) = self.refused_body() {
+            return Ok(Err(answer));
         }
         let answer = Answer::bad_gateway(&self.rule.entry, "the endpoint broke off without an answer");
         self.failed(peer, Failure::Error, answer)
     }
 
-    async fn send(&mut self, mut lease: Lease) -> Result<Attempted, Broken> {
+    async fn send(&mut self, mut lease: Lease, record: &mut Record) -> Result<Attempted, Broken> {
         let request = self.request().ok_or(Broken::Sent)?;
         self.progress.start();
         let started = Instant::now();
@@ -300,6 +346,7 @@ impl<'a> Exchange<'a> {
         };
         match result {
             Ok(response) => {
+                record.upstream_answered(response.status().as_u16());
                 let now = Instant::now();
                 lease.peer().latency.observe((now - started).as_secs_f64(), now);
                 Ok(self.accept(response, lease))
@@ -318,6 +365,7 @@ impl<'a> Exchange<'a> {
         let body = match self.unsent.take() {
             Some(Unsent::Request(request)) => return Some(*request),
             Some(Unsent::Body(body)) => Some(body).filter(|body| !body.is_end_stream()),
+            Some(Unsent::Gathered) => None,
             None if self.repeatable => None,
             None => return None,
         };
@@ -326,7 +374,8 @@ impl<'a> Exchange<'a> {
         if self.transport.http2 {
             forward::for_http2(&mut request, self.transport.tls.is_some(), &self.head);
         }
-        Some(request.map(|()| RequestBody::new(body, Rc::clone(&self.progress)).seen_by(self.tee.clone())))
+        let body = RequestBody::new(body, Rc::clone(&self.progress)).after(self.gathered.clone());
+        Some(request.map(|()| body.seen_by(self.tee.clone())))
     }
 
     /// Checks an answer; a connection that gave a doubtful one is not used again.

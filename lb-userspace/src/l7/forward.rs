@@ -15,6 +15,7 @@ use hyper::http::uri::{Authority, Scheme};
 use hyper::{Request, Uri, Version};
 
 use super::filter::Outbound;
+use super::forwarded;
 use super::tls::Session;
 
 /// Both ends of a client's connection, as headers tell them.
@@ -46,6 +47,8 @@ pub struct Told {
     pub port: Option<u16>,
     /// The addresses that `X-Forwarded-For` had, if they are to be passed on.
     pub addresses: Option<HeaderValue>,
+    /// The elements that `Forwarded` had, if they are to be passed on.
+    pub elements: Option<HeaderValue>,
 }
 
 impl Ends {
@@ -93,9 +96,26 @@ impl Ends {
         Ends { client: SocketAddr::new(client, 0), client_address, ..self.clone() }
     }
 
+    /// The address at the other end of the connection, or that the PROXY protocol told of.
+    pub fn peer_address(&self) -> &HeaderValue {
+        &self.peer_address
+    }
+
     /// The scheme of URLs that lead here, `http` or `https`, as the client asked.
     pub fn scheme(&self) -> &'static str {
         self.told.scheme.unwrap_or(if self.is_secured() { "https" } else { "http" })
+    }
+
+    /// `Forwarded` for backends: an element of our own behind those that are passed on.
+    pub fn forwarded(&self, host: &str) -> HeaderValue {
+        let peer = self.peer_address.to_str().ok().and_then(|peer| peer.parse().ok());
+        let (client, before) = match &self.told.elements {
+            Some(elements) => (peer, [elements.as_bytes(), b", "].concat()),
+            None => (Some(self.client.ip()), Vec::new()),
+        };
+        let host = self.told.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(host);
+        let own = forwarded::write(client.unwrap_or(self.client.ip()), host, self.scheme());
+        HeaderValue::try_from([before, own.into()].concat()).unwrap_or(HeaderValue::from_static("for=unknown"))
     }
 
     /// The addresses of client and proxies, for backends.

@@ -133,5 +133,5 @@ async fn connect(worker: &Rc<Worker>, endpoint: SocketAddr, transport: &Transpor
 
 fn transport(secured: bool, host: &str) -> Transport {
     let settings = || BackendTls { v12: true, v13: true, tells_name: true, ..BackendTls::default() };
-    Transport { http2: false, tls: secured.then(|| (Arc::new(settings()), host.into())) }
+    Transport { http2: false, proxied: None, tls: secured.then(|| (Arc::new(settings()), host.into())) }
 }

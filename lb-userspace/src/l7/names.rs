@@ -53,6 +53,8 @@ pub type Addresses = Arc<[IpAddr]>;
 pub struct Names {
     asker: Asker,
     known: RefCell<HashMap<Box<str>, Rc<Entry>>>,
+    /// Addresses of IPv6 are not asked for.
+    ipv4_only: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -72,7 +74,14 @@ struct Found {
 impl Names {
     /// Asks these servers; those of the system's configuration if there are none.
     pub fn new(servers: Vec<SocketAddr>) -> Self {
-        Names { asker: Asker::new(servers), known: RefCell::default() }
+        Names { asker: Asker::new(servers), known: RefCell::default(), ipv4_only: Cell::default() }
+    }
+
+    /// Asks for addresses of IPv4 only, or of both families, from now on.
+    pub fn limit(&self, ipv4_only: bool) {
+        if self.ipv4_only.replace(ipv4_only) != ipv4_only {
+            self.known.borrow_mut().clear();
+        }
     }
 
     /// The addresses of a name; an address stands for itself.
@@ -104,7 +113,7 @@ impl Names {
         if let Some(found) = before.as_ref().filter(|found| Instant::now() < found.until) {
             return found.result.clone();
         }
-        let asked = self.asker.addresses(name).await;
+        let asked = self.asker.addresses(name, self.ipv4_only.get()).await;
         let now = Instant::now();
         let found = match (asked, before) {
             (Ok((addresses, time)), _) => {

@@ -12,7 +12,6 @@ use super::answer::Answer;
 use super::balance::{Endpoints, Picker, Sticky};
 use super::body::ResponseBody;
 use super::canary::by_weight;
-use super::compress::Accepts;
 use super::destination::{self, Destination};
 use super::exchange::{Exchange, Relayed};
 use super::filter::{self, After, PageRequest, Seen, Silent};
@@ -21,9 +20,11 @@ use super::guard::{Handle, Refusal};
 use super::record::Record;
 use super::routing::{self, Routed, Unrouted};
 use super::rules::Rule;
+use super::settings::X_REQUEST_ID;
 use super::table::External;
 use super::worker::{View, Worker};
 use crate::clock;
+use crate::model::PathMatch;
 
 /// What a client's connection is to its requests.
 #[derive(Debug)]
@@ -58,13 +59,14 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Inc
     let settings = &view.router.settings;
     let told = settings.ends(&client.ends, request.headers()).map(|ends| client.told(ends));
     let asker = told.as_ref().unwrap_or(&client);
-    let mut record = Record::new(&worker, &asker.ends, &request, &settings.asked.log);
     client.served.set(client.served.get() + 1);
     let refusal = client.guard.refusal().or_else(|| request.extensions().get::<Refusal>().copied());
     let (mut head, body) = request.into_parts();
     settings.prepare(&mut head);
+    let mut record = Record::new(&worker, settings, &head, &asker.ends);
+    let id = head.headers.get(X_REQUEST_ID).cloned();
     let mut after = After::new(settings, &head, &asker.ends);
-    let accepts = Accepts::new(&settings.asked.compression, &head);
+    let accepts = settings.accepts(&head);
     let result = match refusal {
         Some(refusal) => {
             record.refused();
@@ -82,7 +84,7 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Inc
             let encoder = accepts.and_then(|accepts| accepts.apply(status, relayed.response.headers_mut()));
             relayed.into_response(record, encoder, after.pace())
         }
-        Err(answer) => own(answer, record),
+        Err(answer) => own(answer, id, record),
     };
     let status = response.status();
     after.apply(status, response.headers_mut());
@@ -91,12 +93,18 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Inc
     if (last || worker.is_draining()) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    if response.body().wants_headers() {
+        let headers = std::mem::take(response.headers_mut());
+        response.body_mut().goes_with(&headers);
+        *response.headers_mut() = headers;
+    }
     response
 }
 
-/// An answer of our own as a response.
-fn own(answer: Answer, mut record: Record) -> Response<ResponseBody> {
+/// An answer of our own as a response. Errors tell the id of the request, by which it is found in the log.
+fn own(mut answer: Answer, id: Option<HeaderValue>, mut record: Record) -> Response<ResponseBody> {
     record.answered(answer.status.as_u16());
+    answer.name(id.as_ref());
     let empty = answer.text.is_empty();
     let mut response = Response::new(ResponseBody::text(answer.text, record));
     *response.status_mut() = answer.status;
@@ -124,7 +132,13 @@ async fn forward(
     record: &mut Record,
     after: &mut After,
 ) -> Result<Relayed, Answer> {
-    let (rule, target) = route(view, &head, &client.ends, after)?;
+    let routed = route(view, &head, &client.ends, after);
+    let has_rule = routed.as_ref().is_ok_and(|(rule, _)| rule.entry.path != PathMatch::Default);
+    if !has_rule && view.router.settings.asked.log.skip_default {
+        record.silence();
+    }
+    let (rule, target) = routed?;
+    record.route(rule);
     note(rule, &head, &target, record);
     let Some(pages) = rule.entry.filters.errors.as_deref() else {
         return send(worker, view, client, rule, target, (head, body), record, after).await;
@@ -148,7 +162,7 @@ async fn send(
 ) -> Result<Relayed, Answer> {
     let seen = Seen { rule, head: &head, ends: &client.ends };
     let mut outbound = filter::before(&seen, &body, worker, view, after, &mut Silent).await?;
-    view.router.settings.complete(&mut outbound, &head, &seen);
+    view.router.settings.complete(&mut outbound, &seen);
     let mut destination = destination::of(rule, view, &head, |canary| by_weight(canary, worker.random()));
     if destination.is_none() {
         destination = destination::stand_in(rule, view);

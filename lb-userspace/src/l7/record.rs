@@ -4,48 +4,50 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hyper::Request;
-use hyper::header::{HOST, REFERER, USER_AGENT};
+use hyper::header::{HOST, HeaderMap, REFERER, USER_AGENT};
+use hyper::http::request::Parts;
 use tokio::time::Instant;
 
-use super::access_log::Line;
+use super::access_log::{Form, Line, Tries};
+use super::body::Progress;
+use super::filter::Seen;
 use super::forward::Ends;
 use super::limiter::Flight;
+use super::rules::Rule;
+use super::settings::Settings;
 use super::worker::Worker;
 use crate::clock;
-use crate::model::settings::LogSettings;
 
 /// One request. Dropping it writes its line.
 #[derive(Debug)]
 pub struct Record {
     /// Bytes of the answer's body so far.
     pub bytes: u64,
+    /// Bytes of the backend's body so far.
+    pub received: u64,
     worker: Rc<Worker>,
     started: Instant,
     line: Option<Box<Line>>,
     flight: Option<Flight>,
+    /// How much of the request's body has gone by.
+    progress: Option<Rc<Progress>>,
 }
 
 impl Record {
     /// Begins with the head of a request.
-    pub fn new<B>(worker: &Rc<Worker>, ends: &Ends, request: &Request<B>, log: &LogSettings) -> Self {
-        let target = request.uri().path_and_query().map_or("", |target| target.as_str());
-        let line = (worker.log.borrow().is_on() && log.wants(target)).then(|| {
-            let header = |name| request.headers().get(name).cloned();
-            Box::new(Line {
-                client: ends.client.ip(),
-                request: Some((request.method().clone(), request.uri().clone(), request.version())),
-                status: 0,
-                bytes: 0,
-                referer: header(REFERER),
-                user_agent: header(USER_AGENT),
-                host: header(HOST),
-                duration: Default::default(),
-                upstream: None,
-                endpoint: None,
-            })
-        });
-        Record { bytes: 0, worker: Rc::clone(worker), started: Instant::now(), line, flight: None }
+    pub fn new(worker: &Rc<Worker>, settings: &Settings, head: &Parts, ends: &Ends) -> Self {
+        let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+        let wanted = worker.log.borrow().is_on() && settings.asked.log.wants(target);
+        let line = wanted.then(|| line(settings, head, ends));
+        Record {
+            bytes: 0,
+            received: 0,
+            worker: Rc::clone(worker),
+            started: Instant::now(),
+            line,
+            flight: None,
+            progress: None,
+        }
     }
 
     /// Keeps the request's place among those in flight until its answer has gone out.
@@ -57,7 +59,8 @@ impl Record {
     pub fn refused(&mut self) {
         self.worker.counters.refused.increment();
         if let Some(line) = &mut self.line {
-            (line.request, line.host) = (None, None);
+            (line.request, line.host, line.request_bytes) = (None, None, 0);
+            line.form.iter_mut().for_each(Form::refused);
         }
     }
 
@@ -66,7 +69,21 @@ impl Record {
         self.line = None;
     }
 
-    /// The upstream that the route names.
+    /// The rule that it has.
+    pub fn route(&mut self, rule: &Rule) {
+        if let Some(form) = self.form() {
+            form.route(&rule.entry);
+        }
+    }
+
+    /// Its body, as it goes by.
+    pub fn body(&mut self, progress: &Rc<Progress>) {
+        if self.line.is_some() {
+            self.progress = Some(Rc::clone(progress));
+        }
+    }
+
+    /// The upstream that it goes to.
     pub fn upstream(&mut self, name: &Arc<str>) {
         if let Some(line) = &mut self.line {
             line.upstream = Some(Arc::clone(name));
@@ -76,7 +93,21 @@ impl Record {
     /// The endpoint that is tried now.
     pub fn endpoint(&mut self, endpoint: SocketAddr) {
         if let Some(line) = &mut self.line {
-            line.endpoint = Some(endpoint);
+            line.tries.begin(endpoint);
+        }
+    }
+
+    /// There is a connection to it.
+    pub fn connected(&mut self) {
+        if let Some(line) = &mut self.line {
+            line.tries.connected();
+        }
+    }
+
+    /// It answers.
+    pub fn upstream_answered(&mut self, status: u16) {
+        if let Some(line) = &mut self.line {
+            line.tries.answered(status);
         }
     }
 
@@ -88,17 +119,64 @@ impl Record {
         }
     }
 
+    /// The line tells of headers of the answer.
+    pub fn wants_headers(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.form.is_some())
+    }
+
+    /// The headers with which the answer goes out.
+    pub fn sends(&mut self, headers: &HeaderMap) {
+        if let Some(form) = self.form() {
+            form.answered(headers);
+        }
+    }
+
     /// The backend broke off in the middle of its answer.
     pub fn upstream_failed(&mut self) {
         self.worker.counters.upstream_failures.increment();
     }
+
+    fn form(&mut self) -> Option<&mut Form> {
+        self.line.as_mut()?.form.as_mut()
+    }
+}
+
+fn line(settings: &Settings, head: &Parts, ends: &Ends) -> Box<Line> {
+    let header = |name| head.headers.get(name).cloned();
+    let form = Form::new(&settings.asked, &Seen { rule: &settings.nobody, head, ends });
+    Box::new(Line {
+        client: ends.client.ip(),
+        request: Some((head.method.clone(), head.uri.clone(), head.version)),
+        status: 0,
+        bytes: 0,
+        referer: header(REFERER),
+        user_agent: header(USER_AGENT),
+        host: header(HOST),
+        duration: Default::default(),
+        upstream: None,
+        tries: Tries::default(),
+        request_bytes: if form.is_some() { head_bytes(head) } else { 0 },
+        received: 0,
+        form,
+    })
+}
+
+/// As HTTP/1.1 has it: the request line, headers, and the empty line.
+fn head_bytes(head: &Parts) -> u64 {
+    let target = head.uri.path_and_query().map_or(1, |target| target.as_str().len());
+    let line = head.method.as_str().len() + target + " ".len() + " HTTP/1.1\r\n".len();
+    let headers: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    (line + headers + 2) as u64
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
         let Some(mut line) = self.line.take() else { return };
         line.bytes = self.bytes;
+        line.received = self.received;
+        line.request_bytes += self.progress.as_ref().map_or(0, |progress| progress.bytes());
         line.duration = self.started.elapsed();
+        line.tries.end();
         let lost = self.worker.log.borrow_mut().add(&line, clock::wall());
         self.worker.counters.log_lines_lost.add(lost);
     }

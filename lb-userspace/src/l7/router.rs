@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::path::{CanonicalPath, PathError};
 use super::rules::{HostRules, Rule};
 use super::settings::Settings;
-use super::table::{External, RouteTable};
+use super::table::{External, RouteTable, Stream};
 use super::tls;
 use crate::model::{Authorities, ServiceKey, Users};
 
@@ -28,6 +28,8 @@ pub struct Router {
     pub tls: Option<tls::Server>,
     /// Settings of the front.
     pub settings: Settings,
+    /// Ports at which connections are not HTTP.
+    pub streams: BTreeMap<u16, Stream>,
     /// There is HTTPS.
     pub https: bool,
     /// Who has signed certificates of clients.
@@ -97,6 +99,7 @@ impl Router {
         let names = upstreams.iter().enumerate().map(|(i, one)| (Arc::clone(&one.name), i)).collect();
         let mut router = Router { version, upstreams, users, settings, names, ..Router::default() };
         router.https = !table.tls.off;
+        router.streams = table.streams.clone();
         router.authorities = table.tls.authorities.clone();
         router.default = table.default.as_ref().map(|entry| Rule::new(entry, &indexes));
         for (host, entries) in &table.hosts {

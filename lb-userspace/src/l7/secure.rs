@@ -14,6 +14,7 @@ use rustls::{
     CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
+use super::proxy_protocol::{Told, Version};
 use super::tls::{H2, HTTP11};
 use crate::model::filters::BackendTls;
 
@@ -41,11 +42,13 @@ pub struct Transport {
     pub http2: bool,
     /// TLS, and the name of the other side.
     pub tls: Option<(Arc<BackendTls>, Arc<str>)>,
+    /// Whom the connection is for, where it begins with the PROXY protocol.
+    pub proxied: Option<(Version, Told)>,
 }
 
 impl Transport {
     /// HTTP/1.1, as it is.
-    pub const PLAIN: Self = Transport { http2: false, tls: None };
+    pub const PLAIN: Self = Transport { http2: false, tls: None, proxied: None };
 }
 
 impl PartialEq for Transport {
@@ -56,7 +59,7 @@ impl PartialEq for Transport {
             (Some((one, name)), Some((two, other))) => name == other && (Arc::ptr_eq(one, two) || one == two),
             _ => false,
         };
-        self.http2 == other.http2 && tls
+        self.http2 == other.http2 && self.proxied == other.proxied && tls
     }
 }
 

@@ -4,13 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{HeaderMap, HeaderName, HeaderValue, REFERER, SERVER, USER_AGENT};
+use hyper::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, REFERER, SERVER, USER_AGENT};
 use hyper::http::request::Parts;
 
-use super::filter::Outbound;
+use super::compress::{Accepts, Algorithm};
+use super::filter::{Outbound, Seen};
 use super::forward::Ends;
 use super::guard;
+use super::proxy::host_of;
 use super::rules::Rule;
+use super::trace;
 use crate::model::PathMatch;
 use crate::model::filters::{Template, Variables};
 use crate::model::settings::{FrontSettings, UpstreamSettings};
@@ -21,6 +24,7 @@ mod request_id;
 
 use matches::Matches;
 pub use matches::compiles;
+pub(super) use request_id::X_REQUEST_ID;
 
 /// What the front calls itself.
 const NAME: HeaderValue = HeaderValue::from_static("weir");
@@ -36,11 +40,14 @@ pub struct Settings {
     /// `Strict-Transport-Security` in answers over TLS.
     pub hsts: Option<HeaderValue>,
     forwarded_header: HeaderName,
+    /// Where the PROXY protocol is spoken.
+    proxied_header: Option<HeaderName>,
     set: Vec<(HeaderName, Template)>,
     add: Vec<(HeaderName, Template)>,
     hide: Vec<HeaderName>,
     user_agents: Matches,
     referers: Matches,
+    no_gzip: Matches,
 }
 
 impl Default for Settings {
@@ -64,11 +71,15 @@ impl Settings {
             nobody: Rule::nobody(PathMatch::Default),
             hsts: asked.tls.hsts.and_then(|hsts| HeaderValue::try_from(hsts.to_string()).ok()),
             forwarded_header: name(&asked.forwarded.header).unwrap_or(HeaderName::from_static("x-forwarded-for")),
+            proxied_header: Some(&asked.forwarded)
+                .filter(|asked| asked.proxy_protocol)
+                .and_then(|asked| name(&asked.proxy_protocol_header)),
             set: headers(&asked.requests.set),
             add: headers(&asked.answers.add),
             hide,
             user_agents: Matches::new(&asked.blocked.user_agents),
             referers: Matches::new(&asked.blocked.referers),
+            no_gzip: Matches::new(&asked.compression.no_gzip),
             asked: Arc::clone(asked),
         }
     }
@@ -107,7 +118,10 @@ impl Settings {
             head.headers.remove(name);
         }
         if self.asked.requests.id {
-            head.headers.entry(request_id::X_REQUEST_ID).or_insert_with(request_id::fresh);
+            head.headers.entry(X_REQUEST_ID).or_insert_with(request_id::fresh);
+        }
+        if self.asked.requests.trace {
+            trace::begin(&mut head.headers);
         }
     }
 
@@ -127,8 +141,20 @@ impl Settings {
             || self.referers.hold(headers.get(REFERER))
     }
 
+    /// How the answer to a request may be coded; `None`: not at all.
+    pub fn accepts(&self, head: &Parts) -> Option<Accepts<'_>> {
+        let accepts = Accepts::new(&self.asked.compression, head)?;
+        Some(if self.no_gzip.hold(head.headers.get(USER_AGENT)) { accepts.without(Algorithm::Gzip) } else { accepts })
+    }
+
     /// Adds what all backends get; what an Ingress asks for is stronger.
-    pub fn complete(&self, outbound: &mut Outbound, head: &Parts, seen: &impl Variables) {
+    pub fn complete(&self, outbound: &mut Outbound, seen: &Seen<'_>) {
+        let head = seen.head;
+        let proxied = self.proxied_header.iter();
+        if self.asked.forwarded.rfc7239 {
+            outbound.headers.push((FORWARDED, seen.ends.forwarded(host_of(head))));
+        }
+        outbound.headers.extend(proxied.map(|name| (name.clone(), seen.ends.peer_address().clone())));
         for (name, template) in &self.set {
             let told = outbound.headers.iter().any(|(other, _)| other == name);
             if let Some(value) = value(template, seen).filter(|_| !told) {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::filters::Filters;
 use crate::model::route::Rewrite;
 use crate::model::settings::FrontSettings;
-use crate::model::{PathMatch, Tls, Users};
+use crate::model::{PathMatch, StreamProxy, Tls, Users};
 
 /// All of layer 7 that the front needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct RouteTable {
     pub external: BTreeMap<String, External>,
     /// Where requests go that no route wants; without one the front answers 404 itself.
     pub default: Option<RouteEntry>,
+    /// Ports at which connections are not HTTP.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub streams: BTreeMap<u16, Stream>,
     /// Users that routes ask passwords of; the key is [`crate::model::filters::BasicAuth::users`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub users: BTreeMap<String, Arc<Users>>,
@@ -53,6 +56,16 @@ pub struct External {
     pub host: String,
     /// The port.
     pub port: u16,
+}
+
+/// A port whose connections go to an upstream as they are, but for the PROXY protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stream {
+    /// Key in [`RouteTable::upstreams`].
+    pub upstream: String,
+    /// Where that is spoken.
+    pub proxy: StreamProxy,
 }
 
 /// One route.

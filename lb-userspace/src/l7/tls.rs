@@ -41,6 +41,10 @@ pub struct Session {
     pub server_name: Option<Box<str>>,
     /// What the client has shown, if it was asked for a certificate.
     pub client: Option<Presented>,
+    /// The version, as nginx writes it.
+    pub version: &'static str,
+    /// The suite, by OpenSSL's name.
+    pub suite: &'static str,
 }
 
 /// What handshakes are made with.
@@ -60,6 +64,8 @@ enum Special {
     Asking(Arc<ServerConfig>, Judge),
     /// Connections go to this upstream as they are.
     Passthrough(Arc<str>),
+    /// Other suites are offered.
+    Offering(Arc<ServerConfig>),
     /// Nothing, but what holds for others does not either.
     Plain,
 }
@@ -89,6 +95,7 @@ impl Server {
         }
         match self.special.find(name) {
             None | Some(Special::Plain) => Choice::Serve(Arc::clone(&self.plain), None),
+            Some(Special::Offering(config)) => Choice::Serve(Arc::clone(config), None),
             Some(Special::Asking(config, judge)) => Choice::Serve(Arc::clone(config), Some(judge.clone())),
             Some(Special::Passthrough(upstream)) => Choice::Pass(Arc::clone(upstream)),
         }
@@ -149,9 +156,12 @@ impl Builder {
         if let Some(upstream) = &host.passthrough {
             return Ok(Special::Passthrough(upstream.as_str().into()));
         }
+        let own = of_host(settings, host);
+        let settings = own.as_ref().unwrap_or(settings);
         let judge = host.client.as_ref().and_then(|asked| Judge::new(asked, tls.authorities.get(&asked.authorities)?));
         Ok(match judge {
             Some(judge) => Special::Asking(Arc::new(self.config(settings, certificates, Some(&judge))?), judge),
+            None if own.is_some() => Special::Offering(Arc::new(self.config(settings, certificates, None)?)),
             // Without authorities to believe the requests are refused.
             None => Special::Plain,
         })
@@ -181,4 +191,17 @@ impl Builder {
             }
         }
     }
+}
+
+/// The settings of a host that has some of its own.
+fn of_host(usual: &TlsSettings, host: &TlsHost) -> Option<TlsSettings> {
+    if host.ciphers.is_empty() && host.server_order.is_none() {
+        return None;
+    }
+    let mut settings = usual.clone();
+    if !host.ciphers.is_empty() {
+        settings.ciphers.clone_from(&host.ciphers);
+    }
+    settings.server_order = host.server_order.unwrap_or(usual.server_order);
+    Some(settings)
 }

@@ -25,6 +25,7 @@ use super::access_log::Log;
 use super::connection::{self, Scheme};
 use super::control::BACKLOG;
 use super::counters::Counters;
+use super::gather::Room;
 use super::guard;
 use super::limiter::Limiter;
 use super::names::{NameError, Names};
@@ -118,6 +119,8 @@ pub struct Worker {
     pub budget: Budget,
     /// Names outside of the cluster.
     pub names: Rc<Names>,
+    /// What it holds of bodies of requests.
+    pub room: Rc<Room>,
     /// Held by each copy of a request that is on its way.
     pub copies: Rc<()>,
     /// Its end of the access log.
@@ -155,6 +158,7 @@ impl Worker {
             verdicts: Verdicts::default(),
             pool: Pool::default(),
             budget: Budget::default(),
+            room: Rc::default(),
             copies: Rc::default(),
             names: Rc::new(Names::new(limits.name_servers.into_iter().flatten().collect())),
             log: RefCell::new(log),
@@ -216,6 +220,7 @@ impl Worker {
     fn replace_view(&self, router: Arc<Router>) {
         let version = router.version;
         self.pool.keep(router.settings.upstreams());
+        self.names.limit(router.settings.upstreams().ipv4_names);
         self.forget_names(&router);
         self.view.replace(Rc::new(View::new(router)));
         self.counters.0.version.store(version, Ordering::Release);
@@ -270,8 +275,9 @@ async fn serve(start: Start) -> io::Result<()> {
         accept_until_drained(&worker, listeners, drain).await;
     }
     let mut open = worker.open.subscribe();
+    let asked = worker.view().router.settings.asked.clients.shutdown;
     // Whatever is still open after that is cut off.
-    let _ = timeout(limits.finish, open.wait_for(|open| *open == 0)).await;
+    let _ = timeout(asked.map_or(limits.finish, Duration::from_millis), open.wait_for(|open| *open == 0)).await;
     worker.flush_log();
     Ok(())
 }

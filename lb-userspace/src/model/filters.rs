@@ -39,7 +39,7 @@ pub use proxying::Proxying;
 pub use redirect::Redirect;
 pub use retry::Retry;
 pub use secure::{ClientCertificate, Secure, SecureRedirect, Verify};
-pub use template::{Template, TemplateError, Variable, Variables};
+pub use template::{Template, TemplateError, Variable, Variables, variable_name};
 
 /// The filters of a route. Those of one Ingress share an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

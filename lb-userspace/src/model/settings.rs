@@ -10,7 +10,9 @@ mod blocked;
 mod clients;
 mod compression;
 mod forwarded;
+mod log;
 mod requests;
+mod streams;
 mod tls;
 mod upstreams;
 
@@ -19,7 +21,9 @@ pub use blocked::{Blocked, TextMatch};
 pub use clients::ClientSettings;
 pub use compression::{Coding, CompressionSettings};
 pub use forwarded::ForwardedSettings;
+pub use log::{Escape, LogFormat, LogPart, LogSettings, LogVariable};
 pub use requests::RequestSettings;
+pub use streams::StreamSettings;
 pub use tls::{Hsts, TlsSettings, TlsVersion};
 pub use upstreams::UpstreamSettings;
 
@@ -39,10 +43,12 @@ pub struct FrontSettings {
     pub answers: AnswerSettings,
     /// Who is served nothing at all.
     pub blocked: Blocked,
-    /// Requests that are not logged.
+    /// The access log.
     pub log: LogSettings,
     /// Coding of answers.
     pub compression: CompressionSettings,
+    /// Connections of TCP ports.
+    pub streams: StreamSettings,
     /// TLS and the redirects to it.
     pub tls: TlsSettings,
 }
@@ -61,22 +67,5 @@ impl FrontSettings {
             }
         }
         changed
-    }
-}
-
-/// What is logged of requests.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct LogSettings {
-    /// Nothing is.
-    pub off: bool,
-    /// Paths with their query, as sent, that are not.
-    pub skip: Vec<String>,
-}
-
-impl LogSettings {
-    /// A request for this target is logged.
-    pub fn wants(&self, target: &str) -> bool {
-        !self.off && !self.skip.iter().any(|skipped| skipped == target)
     }
 }

@@ -66,6 +66,12 @@ pub struct TlsHost {
     /// Connections go as they are to this upstream; empty: to none that there is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passthrough: Option<String>,
+    /// Suites of TLS 1.2 that are offered, by the names of OpenSSL; empty: those of the front.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ciphers: Vec<String>,
+    /// Whether the front's order of suites counts; `None`: as for other hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_order: Option<bool>,
 }
 
 impl Tls {

@@ -51,6 +51,7 @@ pub(super) fn translate_all(
     let mut canaries = Vec::new();
     for &ingress in &ours {
         let mut drafts = translate(ingress, &lookup, usual, &mut users, problems);
+        drafts.iter_mut().for_each(|draft| draft.open(usual));
         drafts.retain(|draft| hosts.admit(&draft.route.key, ingress, &draft.field, problems));
         certificates.add(ingress, &drafts, problems);
         for draft in drafts {
@@ -76,6 +77,18 @@ pub(super) fn translate_all(
 struct Draft {
     route: Route,
     field: String,
+}
+
+impl Draft {
+    /// Takes authentication away where the front's ConfigMap says that there is to be none.
+    fn open(&mut self, usual: &Read) {
+        let filters = &self.route.filters;
+        let asks = filters.basic.is_some() || filters.external.is_some();
+        if asks && usual.own.is_without_auth(&self.route.key.path) {
+            let filters = Arc::make_mut(&mut self.route.filters);
+            (filters.basic, filters.external) = (None, None);
+        }
+    }
 }
 
 fn reference(ingress: &Ingress) -> ObjectRef {

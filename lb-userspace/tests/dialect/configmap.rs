@@ -2,6 +2,7 @@ use crate::harness::{Site, config_map, ingress};
 use crate::pod::{Pod, answer};
 
 mod clients;
+mod others;
 mod proxies;
 
 fn configured(data: &[(&str, &str)], annotations: &[(&str, &str)], pod: &Pod) -> Site {
@@ -43,17 +44,11 @@ fn what_is_to_protect_closes_all_routes_if_it_is_wrong() {
 #[test]
 fn unknown_and_refused_keys_are_told() {
     let pod = Pod::echo();
-    let data = [
-        ("proxy-body-sise", "1m"),
-        ("http-snippet", "lua;"),
-        ("worker-processes", "4"),
-        ("reuse-port", "true"),
-        ("log-format-upstream", "x"),
-    ];
+    let data = [("proxy-body-sise", "1m"), ("http-snippet", "lua;"), ("worker-processes", "4"), ("reuse-port", "true")];
     let site = configured(&data, &[], &pod);
-    assert_eq!(site.codes(), ["configmap-key-refused", "configmap-key-unknown", "configmap-key-refused", "not-yet"]);
+    assert_eq!(site.codes(), ["configmap-key-refused", "configmap-key-unknown", "configmap-key-refused"]);
     let told: Vec<_> = site.problems.iter().map(|problem| problem.message.as_str()).collect();
-    for part in ["perhaps proxy-body-size", "http-snippet is not honoured", "worker-processes", "log-format-upstream"] {
+    for part in ["perhaps proxy-body-size", "http-snippet is not honoured", "worker-processes"] {
         assert!(told.iter().any(|message| message.contains(part)), "{part}: {told:?}");
     }
     assert_eq!(site.get("a.example", "/", &[]).status, 200);

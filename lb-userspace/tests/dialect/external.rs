@@ -128,3 +128,23 @@ fn what_is_no_name_is_a_problem() {
     assert_eq!(site.codes(), ["host-invalid"]);
     assert_eq!(site.get("a.example", "/", &[]).status, 503);
 }
+
+#[test]
+fn addresses_of_ipv6_are_not_asked_for_where_that_is_said() {
+    let servers = NameServer::start();
+    let pod = Pod::echo();
+    servers.set("shop.example", Some(Ipv4Addr::LOCALHOST));
+    let service = format!(
+        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: web}}\nspec: {{type: ExternalName, externalName: shop.example, ports: [{{port: {}}}]}}\n",
+        pod.address.port()
+    );
+    let rule = ingress("web", "a.example", "/", &[]).replace("number: 80", &format!("number: {}", pod.address.port()));
+    for (value, questions) in [("false", 2), ("true", 1)] {
+        let before = servers.times("shop.example");
+        let manifests = service.clone() + &rule;
+        let site = Site::configured_with_names(&[("disable-ipv6-dns", value)], &manifests, &[servers.address]);
+        assert_eq!(site.get("a.example", "/", &[]).status, 200);
+        site.eventually("all questions", || servers.times("shop.example") >= before + questions);
+        assert_eq!(servers.times("shop.example"), before + questions, "disable-ipv6-dns: {value}");
+    }
+}

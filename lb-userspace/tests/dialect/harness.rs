@@ -1,7 +1,9 @@
 //! Manifests, translated and compiled as the agent does it, served by the real `weir front`; curl as the client.
 
+use std::fs::Permissions;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,9 +74,27 @@ impl Site {
         Self::with(1, Settings { configmap: named, ..Settings::default() }, &(config_map(data) + manifests), pods)
     }
 
+    /// The same, and what the front writes to its standard output.
+    pub(crate) fn logging(data: &[(&str, &str)], manifests: &str, pods: &[(&str, &Pod)]) -> (Self, Output) {
+        let named = Some(("default".to_owned(), "settings".to_owned()));
+        let settings = Settings { configmap: named, ..Settings::default() };
+        let output = Output::new();
+        let program = output.program.clone();
+        let change = |config: FrontConfig| FrontConfig { program, access_log: true, ..config };
+        let site = Self::full(1, settings, &(config_map(data) + manifests), pods, &[], change);
+        (site, output)
+    }
+
     /// The same with the flags of an agent.
     pub(crate) fn with(cores: usize, settings: Settings, manifests: &str, pods: &[(&str, &Pod)]) -> Self {
-        Self::full(cores, settings, manifests, pods, &[])
+        Self::full(cores, settings, manifests, pods, &[], |config| config)
+    }
+
+    /// The same with the front's ConfigMap and servers for names outside of the cluster.
+    pub(crate) fn configured_with_names(data: &[(&str, &str)], manifests: &str, name_servers: &[SocketAddr]) -> Self {
+        let named = Some(("default".to_owned(), "settings".to_owned()));
+        let settings = Settings { configmap: named, ..Settings::default() };
+        Self::full(1, settings, &(config_map(data) + manifests), &[], name_servers, |config| config)
     }
 
     /// The same with servers for names outside of the cluster.
@@ -84,7 +104,7 @@ impl Site {
         pods: &[(&str, &Pod)],
         name_servers: &[SocketAddr],
     ) -> Self {
-        Self::full(cores, Settings::default(), manifests, pods, name_servers)
+        Self::full(cores, Settings::default(), manifests, pods, name_servers, |config| config)
     }
 
     fn full(
@@ -93,6 +113,7 @@ impl Site {
         manifests: &str,
         pods: &[(&str, &Pod)],
         name_servers: &[SocketAddr],
+        change: impl FnOnce(FrontConfig) -> FrontConfig,
     ) -> Self {
         let (manifests_dir, run) = (directory(), directory());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
@@ -105,7 +126,7 @@ impl Site {
             local_names: true,
             ..FrontConfig::new(run.path())
         };
-        let front = runtime.block_on(Front::start(config)).expect("the front starts");
+        let front = runtime.block_on(Front::start(change(config))).expect("the front starts");
         let mut endpoints = Vec::new();
         let mut services = String::new();
         for (number, (name, pod)) in (1u8..).zip(pods) {
@@ -206,6 +227,41 @@ impl Site {
     /// Codes of the problems, sorted.
     pub(crate) fn codes(&self) -> Vec<&str> {
         self.problems.iter().map(|problem| problem.code.as_str()).collect()
+    }
+}
+
+/// What a front writes to its standard output: it is started by a script that leads it into a file.
+pub(crate) struct Output {
+    file: PathBuf,
+    program: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl Output {
+    fn new() -> Self {
+        let directory = directory();
+        let (file, program) = (directory.path().join("output"), directory.path().join("front"));
+        std::fs::write(&file, "").expect("written");
+        let script = format!("#!/bin/sh\nexec {} \"$@\" >>{}\n", env!("CARGO_BIN_EXE_weir"), file.display());
+        std::fs::write(&program, script).expect("written");
+        // The front has the rights of nobody.
+        for (path, mode) in [(directory.path(), 0o755), (&file, 0o666), (&program, 0o755)] {
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("allowed");
+        }
+        Output { file, program, _directory: directory }
+    }
+
+    /// The lines, when there are so many.
+    pub(crate) fn lines(&self, count: usize) -> Vec<String> {
+        let deadline = now() + PATIENCE;
+        loop {
+            let text = std::fs::read_to_string(&self.file).expect("text");
+            if text.matches('\n').count() >= count {
+                return text.lines().map(str::to_owned).collect();
+            }
+            assert!(now() < deadline, "waited in vain for {count} lines: {text}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 
 fn on() -> CompressionSettings {
     let coding = || Coding { on: true, ..Coding::default() };
-    CompressionSettings { gzip: coding(), brotli: coding(), zstd: coding() }
+    CompressionSettings { gzip: coding(), brotli: coding(), zstd: coding(), no_gzip: Vec::new() }
 }
 
 fn parts(method: &str, accepts: &str) -> Parts {

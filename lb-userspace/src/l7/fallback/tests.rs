@@ -31,7 +31,7 @@ fn rules() -> HostRules {
 
 fn ends(secured: bool) -> Ends {
     let (client, front) = ("192.0.2.1:1".parse().expect("both"), "192.0.2.2:80".parse().expect("both"));
-    let session = || Rc::new(Session { server_name: None, client: None });
+    let session = || Rc::new(Session::default());
     if secured { Ends::secured(client, front, session()) } else { Ends::new(client, front) }
 }
 

@@ -34,18 +34,24 @@ impl Asker {
         Asker { servers, system: RefCell::default(), random: RandomState::new(), asked: Cell::new(0) }
     }
 
-    /// All addresses of a name, and how long they hold.
-    pub(super) async fn addresses(&self, name: &str) -> Result<(Vec<IpAddr>, Duration), NameError> {
+    /// All addresses of a name, or those of IPv4, and how long they hold.
+    pub(super) async fn addresses(&self, name: &str, ipv4_only: bool) -> Result<(Vec<IpAddr>, Duration), NameError> {
         let (system, hosts) = self.system().await;
-        let written = in_hosts(&hosts, name.trim_end_matches('.'));
+        let mut written = in_hosts(&hosts, name.trim_end_matches('.'));
+        written.retain(|address| address.is_ipv4() || !ipv4_only);
         if !written.is_empty() {
             return Ok((written, READ_AGAIN));
         }
         let mut outcome = Err(NameError::Invalid);
         for candidate in system.candidates(name) {
-            let (v4, v6) =
-                tokio::join!(self.of_kind(&system, &candidate, Kind::A), self.of_kind(&system, &candidate, Kind::Aaaa));
-            match together(v4, v6) {
+            let v4 = self.of_kind(&system, &candidate, Kind::A);
+            let found = if ipv4_only {
+                v4.await
+            } else {
+                let (v4, v6) = tokio::join!(v4, self.of_kind(&system, &candidate, Kind::Aaaa));
+                together(v4, v6)
+            };
+            match found {
                 Ok(found) => return Ok(found),
                 // A name that does not exist is completed otherwise; that nobody answers says more.
                 Err(error) if outcome != Err(NameError::NoAnswer) => outcome = Err(error),

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -17,6 +17,7 @@ use super::peer::{Load, Peer};
 use super::{ConnectError, Lease, Pool};
 use crate::l7::body::RequestBody;
 use crate::l7::http2::Local;
+use crate::l7::proxy_protocol;
 use crate::l7::secure::{Transport, server_name};
 
 /// The answer, or why there is none.
@@ -90,8 +91,11 @@ impl Pool {
     }
 
     async fn open(&self, peer: &Rc<Peer>, transport: &Transport) -> Result<Sender, ConnectError> {
-        let stream = TcpStream::connect(peer.endpoint).await?;
+        let mut stream = TcpStream::connect(peer.endpoint).await?;
         stream.set_nodelay(true)?;
+        if let Some((version, told)) = transport.proxied {
+            stream.write_all(&proxy_protocol::write(version, told)).await?;
+        }
         let Some((tls, name)) = &transport.tls else {
             return speak(stream, transport.http2).await;
         };

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use hyper::header::{HeaderName, HeaderValue};
 
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(in crate::l7) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 thread_local! {
     /// Two keyed hashes, and what they are taken of: each thread counts for itself.

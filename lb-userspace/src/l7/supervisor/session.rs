@@ -21,6 +21,8 @@ use crate::l7::table::RouteTable;
 const SILENCE: Duration = Duration::from_secs(30);
 /// A front that drains is given so long: its own limits, and a little more.
 pub(super) const DRAIN: Duration = Duration::from_secs(40);
+/// What draining takes beyond the time for requests.
+const MARGIN: Duration = Duration::from_secs(10);
 
 /// The table that the front should serve from.
 #[derive(Clone, Debug, Default)]
@@ -260,7 +262,9 @@ impl Session {
 
     async fn drain(mut self, mut child: Child) -> End {
         let told = self.tell(&ToFront::Drain).await;
-        if told.is_err() || timeout(DRAIN, child.wait()).await.is_err() {
+        let asked = self.sent.table.settings.clients.shutdown.map(Duration::from_millis);
+        let limit = asked.map_or(DRAIN, |asked| DRAIN.max(asked + MARGIN));
+        if told.is_err() || timeout(limit, child.wait()).await.is_err() {
             let _ = child.kill().await;
         }
         End::Shutdown

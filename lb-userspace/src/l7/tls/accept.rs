@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rustls::server::{self, Acceptor};
+use rustls::{CipherSuite, ProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::StartHandshake;
@@ -12,6 +13,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::certificates::normalise;
 use super::{Choice, H2, Server, Session};
+use crate::l7::secure::SUITES;
 
 /// Longest beginning of a handshake: real ones have a few kilobytes.
 const MAX_HELLO: usize = 32 * 1024;
@@ -63,7 +65,17 @@ pub async fn accept(server: &Server, stream: TcpStream) -> io::Result<Accepted> 
     let (_, connection) = stream.get_ref();
     let is_h2 = connection.alpn_protocol() == Some(H2);
     let client = judge.map(|judge| judge.judge(connection.peer_certificates()));
-    Ok(Accepted::Secured(Box::new(Secured { is_h2, session: Rc::new(Session { server_name, client }), stream })))
+    let version = match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        _ => "TLSv1.2",
+    };
+    let suite = connection.negotiated_cipher_suite().and_then(|suite| suite_name(suite.suite())).unwrap_or_default();
+    let session = Rc::new(Session { server_name, client, version, suite });
+    Ok(Accepted::Secured(Box::new(Secured { is_h2, session, stream })))
+}
+
+fn suite_name(suite: CipherSuite) -> Option<&'static str> {
+    SUITES.iter().find_map(|(name, one)| (*one == suite).then_some(*name))
 }
 
 /// Reads the ClientHello.

@@ -26,6 +26,7 @@ pub(super) fn make(
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(certificates);
+    config.ignore_client_order = settings.server_order;
     let h2 = settings.http2.then(|| H2.to_vec());
     config.alpn_protocols = h2.into_iter().chain([HTTP11.to_vec()]).collect();
     // Sessions live with the clients, sealed by keys that change: nothing is stored, and every worker can open them.

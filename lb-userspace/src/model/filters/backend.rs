@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::l7::proxy_protocol::Version;
 use crate::model::Certificate;
 
 /// What is spoken to backends, where it is not plain HTTP/1.1.
@@ -16,6 +17,8 @@ pub struct Backend {
     pub secure: TlsUse,
     /// How.
     pub tls: Arc<BackendTls>,
+    /// Connections begin with the PROXY protocol, which tells of the client.
+    pub proxy_protocol: Option<Version>,
 }
 
 /// When TLS is spoken to backends.
@@ -64,6 +67,11 @@ impl Backend {
             (false, TlsUse::Alike) => "AUTO_HTTP",
         };
         let checked = if self.tls.authorities.is_some() { ", checked" } else { "" };
-        format!("backend {name}{checked}")
+        let told = match self.proxy_protocol {
+            Some(Version::V1) => ", PROXY v1",
+            Some(Version::V2) => ", PROXY v2",
+            None => "",
+        };
+        format!("backend {name}{checked}{told}")
     }
 }

@@ -17,6 +17,8 @@ pub struct Proxying {
     /// Longest body of a request, in bytes; 0 or nothing said: no limit. Bodies are streamed, so none is needed to protect
     /// the front.
     pub max_body: Option<u64>,
+    /// Bodies of requests are read before they are sent on, as far as there is room for them.
+    pub gathers: bool,
     /// The backend is spoken to in HTTP/1.0, where that can say how long the request is.
     pub old_http: bool,
 }

@@ -14,6 +14,10 @@ pub struct Secure {
     pub keeps_slash: bool,
     /// The host's connections over TLS go to the backend as they are.
     pub passthrough: bool,
+    /// Suites of TLS 1.2 that the host offers, by the names of OpenSSL; empty: those of the front.
+    pub ciphers: Vec<String>,
+    /// Whether the front's order of suites counts; `None`: as for other hosts.
+    pub server_order: Option<bool>,
 }
 
 impl Secure {

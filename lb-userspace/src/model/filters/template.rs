@@ -144,7 +144,7 @@ impl Template {
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('$') {
             template.push_text(before);
-            let (name, behind) = name(after).ok_or(TemplateError::NoName)?;
+            let (name, behind) = variable_name(after).ok_or(TemplateError::NoName)?;
             template.parts.push(Part::Variable(Variable::parse(name)?));
             rest = behind;
         }
@@ -193,7 +193,7 @@ impl Template {
 }
 
 /// The name behind a `$`, and what follows it.
-fn name(after: &str) -> Option<(&str, &str)> {
+pub fn variable_name(after: &str) -> Option<(&str, &str)> {
     if let Some(braced) = after.strip_prefix('{') {
         return braced.split_once('}').filter(|(name, _)| !name.is_empty());
     }
@@ -202,7 +202,8 @@ fn name(after: &str) -> Option<(&str, &str)> {
 }
 
 impl Variable {
-    fn parse(name: &str) -> Result<Self, TemplateError> {
+    /// The variable of a name, without the `$`.
+    pub fn parse(name: &str) -> Result<Self, TemplateError> {
         if let Some(fixed) = Self::fixed(name) {
             return Ok(fixed);
         }

@@ -18,6 +18,8 @@ pub struct ClientSettings {
     pub head_size: Option<u32>,
     /// Longest line of a head, in bytes.
     pub line_size: Option<u32>,
+    /// How long requests may take when the front ends, in milliseconds.
+    pub shutdown: Option<u64>,
     /// Headers with an underscore in their name count; else they are dropped like other odd ones.
     pub underscores: bool,
     /// Headers whose name has more than letters, digits and dashes are dropped.
@@ -33,6 +35,7 @@ impl Default for ClientSettings {
             body: None,
             head_size: None,
             line_size: None,
+            shutdown: None,
             underscores: false,
             drop_odd_names: true,
         }

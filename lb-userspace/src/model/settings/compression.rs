@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::TextMatch;
+
 /// Which answers are compressed, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -12,6 +14,8 @@ pub struct CompressionSettings {
     pub brotli: Coding,
     /// zstd, which ingress-nginx does not have.
     pub zstd: Coding,
+    /// User agents that get no gzip.
+    pub no_gzip: Vec<TextMatch>,
 }
 
 /// One coding; what is not said holds as in ingress-nginx.

@@ -23,6 +23,10 @@ pub struct ForwardedSettings {
     pub proxy_protocol: bool,
     /// How long its header may take, in milliseconds.
     pub proxy_protocol_timeout: u64,
+    /// The header that tells backends of whom the PROXY protocol told, in lower case.
+    pub proxy_protocol_header: String,
+    /// Backends get `Forwarded`.
+    pub rfc7239: bool,
     /// Backends get `X-Original-URI`.
     pub original_uri: bool,
 }
@@ -37,6 +41,8 @@ impl Default for ForwardedSettings {
             append: false,
             proxy_protocol: false,
             proxy_protocol_timeout: 5000,
+            proxy_protocol_header: "x-forwarded-for-proxy-protocol".to_owned(),
+            rfc7239: false,
             original_uri: false,
         }
     }

@@ -12,10 +12,12 @@ pub struct RequestSettings {
     pub set: Vec<(String, Template)>,
     /// Requests without `X-Request-ID` get one.
     pub id: bool,
+    /// Requests without a valid `traceparent` get one.
+    pub trace: bool,
 }
 
 impl Default for RequestSettings {
     fn default() -> Self {
-        RequestSettings { set: Vec::new(), id: true }
+        RequestSettings { set: Vec::new(), id: true, trace: false }
     }
 }

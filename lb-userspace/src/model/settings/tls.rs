@@ -18,6 +18,8 @@ pub struct TlsSettings {
     pub versions: Vec<TlsVersion>,
     /// Suites of TLS 1.2, by the names of OpenSSL, the preferred one first; empty: what the library prefers.
     pub ciphers: Vec<String>,
+    /// The front's order of suites counts, not the client's.
+    pub server_order: bool,
     /// Groups for the key exchange; empty: what the library prefers.
     pub curves: Vec<String>,
     /// Sessions can be resumed by tickets.
@@ -75,6 +77,7 @@ impl Default for TlsSettings {
             hsts: Some(Hsts::default()),
             versions: vec![TlsVersion::V12, TlsVersion::V13],
             ciphers: Vec::new(),
+            server_order: true,
             curves: Vec::new(),
             tickets: false,
             session_cache: true,

@@ -16,4 +16,6 @@ pub struct UpstreamSettings {
     pub requests: Option<u32>,
     /// Requests that may have been seen are sent again even if that could do harm.
     pub retry_all: bool,
+    /// Names outside of the cluster are asked for addresses of IPv4 only.
+    pub ipv4_names: bool,
 }

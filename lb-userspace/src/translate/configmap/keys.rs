@@ -11,10 +11,11 @@ mod answers;
 mod clients;
 mod compression;
 mod forwarded;
-mod later;
+mod logs;
 mod policy;
 mod refused;
 mod requests;
+mod streams;
 mod tls;
 mod upstreams;
 
@@ -59,8 +60,6 @@ pub(super) enum Support {
     },
     /// There is nothing here that it could steer.
     Moot(&'static str),
-    /// Not built yet.
-    Later,
 }
 
 /// All keys.
@@ -71,11 +70,12 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         clients::KEYS,
         compression::KEYS,
         forwarded::KEYS,
-        later::KEYS,
+        logs::KEYS,
         policy::KEYS,
         refused::KEYS,
         refused::MOOT,
         requests::KEYS,
+        streams::KEYS,
         tls::KEYS,
         upstreams::KEYS,
     ];

@@ -25,7 +25,7 @@ pub(in crate::translate) struct Read {
 
 /// Reads a ConfigMap of settings.
 pub(super) fn read(found: &ConfigMap, objects: &Objects, problems: &mut Vec<Problem>) -> Read {
-    let mut reading = Reading { read: Read::default(), owner: reference(found), objects, problems, later: Vec::new() };
+    let mut reading = Reading { read: Read::default(), owner: reference(found), objects, problems };
     for (name, text) in &found.data {
         match keys::all().find(|key| key.name == name) {
             Some(key) => reading.key(key, text),
@@ -40,26 +40,21 @@ struct Reading<'a> {
     owner: ObjectRef,
     objects: &'a Objects,
     problems: &'a mut Vec<Problem>,
-    later: Vec<&'static str>,
 }
 
 impl Reading<'_> {
     fn key(&mut self, key: &'static Key, text: &str) {
         let asks_for_nothing = text.trim() == key.default || text.trim().is_empty();
         let result = match key.support {
-            Support::Refused { .. } | Support::Moot(_) | Support::Later if asks_for_nothing => Ok(()),
+            Support::Refused { .. } | Support::Moot(_) if asks_for_nothing => Ok(()),
             _ if text.trim().is_empty() => Ok(()),
             Support::Applied(apply) => apply(&mut self.read.front, text),
             Support::Own(apply) => apply(&mut self.read.own, text),
             Support::Guards(apply) => return self.guard(key, text, apply),
             Support::Headers(headers) => return self.headers(key, text, headers),
-            Support::Annotation(annotation) => return self.annotation(key, text, annotation, asks_for_nothing),
+            Support::Annotation(annotation) => return self.annotation(key, text, annotation),
             Support::Refused { reason, instead } => return self.refused(key, reason, Some(instead)),
             Support::Moot(reason) => return self.refused(key, reason, None),
-            Support::Later => {
-                self.later.push(key.name);
-                Ok(())
-            }
         };
         if let Err(wrong) = result {
             self.invalid(key.name, text, &wrong, "the front goes on without it");
@@ -73,7 +68,7 @@ impl Reading<'_> {
     }
 
     /// As every Ingress would say it.
-    fn annotation(&mut self, key: &'static Key, text: &str, annotation: &'static str, asks_for_nothing: bool) {
+    fn annotation(&mut self, key: &'static Key, text: &str, annotation: &'static str) {
         let Some(annotation) = dialect::find(annotation) else { return };
         match annotation.support {
             dialect::Support::Applied(apply) => {
@@ -87,8 +82,8 @@ impl Reading<'_> {
                 }
             }
             dialect::Support::Refused { reason, instead } => self.refused(key, reason, Some(instead)),
-            _ if asks_for_nothing || dialect::is_asking_for_nothing(annotation.name, text) => {}
-            dialect::Support::Later | dialect::Support::Elsewhere => self.later.push(key.name),
+            // No key stands for one of these.
+            dialect::Support::Elsewhere => {}
         }
     }
 
@@ -141,7 +136,8 @@ impl Reading<'_> {
         self.problems.push(problem);
     }
 
-    fn invalid(&mut self, name: &str, text: &str, wrong: &Wrong, consequence: &str) {
+    fn invalid(&mut self, name: &str, text: &str, wrong: &Wrong, consequence: &'static str) {
+        let consequence = wrong.consequence(consequence);
         let what = format!("{name} cannot have this value; {consequence}");
         let problem = Problem::error(code::CONFIGMAP_INVALID, &self.owner, what);
         self.problems.push(problem.at(field(name), text).expected(wrong.0.clone()));
@@ -153,10 +149,6 @@ impl Reading<'_> {
     }
 
     fn finish(self) -> Read {
-        if let Some(first) = self.later.first() {
-            let problem = Problem::info(code::NOT_YET, &self.owner, "settings that have no effect yet");
-            self.problems.push(problem.at(field(first), self.later.join(", ")));
-        }
         let forwarded = &self.read.front.forwarded;
         if (forwarded.address || forwarded.proxy_protocol) && forwarded.proxies.is_empty() {
             let what =

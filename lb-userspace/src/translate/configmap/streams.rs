@@ -1,11 +1,12 @@
 //! ConfigMaps of TCP and UDP ports: `"9000": namespace/service:port`.
 //!
 //! The ports are served in the kernel, by layer 4, on the addresses of the node on which the front answers. Layer 4
-//! passes packets on and writes none of its own into a connection, so the dialect's `:PROXY` cannot be honoured there.
+//! passes packets on and writes none of its own into a connection, so those with the dialect's `:PROXY` are served by the
+//! front.
 
 use super::reference;
 use crate::model::problem::code;
-use crate::model::{ObjectRef, Problem, Protocol, ServiceKey, StreamPort, Target, name};
+use crate::model::{ObjectRef, Problem, Protocol, Service, ServiceKey, StreamPort, StreamProxy, Target, name};
 use crate::source::kinds::{ConfigMap, IntOrString};
 use crate::translate::ingress::backend::{Lookup, Missing};
 use crate::translate::{Settings, port};
@@ -49,21 +50,31 @@ impl Reading<'_> {
         }
         let target = target(text)
             .ok_or_else(|| invalid("this names no Service and port".to_owned(), "namespace/service:port"))?;
-        if target.proxy_protocol {
-            return Err(Box::new(self.no_proxy_protocol(key, text)));
+        if target.proxy.is_some() {
+            self.served_by_front(port).map_err(|(what, expected)| invalid(what, expected))?;
         }
         let service = self.service(&target).map_err(|missing| {
             let what = format!("{}; the port is not served", missing.what);
             Box::new(Problem::warning(missing.code, &self.owner, what).at(format!("data[{key}]"), text))
         })?;
-        Ok(StreamPort { port, protocol: self.protocol, service })
+        Ok(StreamPort { port, protocol: self.protocol, service, proxy: target.proxy })
     }
 
-    fn no_proxy_protocol(&self, key: &str, text: &str) -> Problem {
-        let what =
-            "layer 4 passes connections on as they are and cannot speak the PROXY protocol; the port is not served";
-        let expected = "an entry without PROXY; pods on the node where clients arrive see their addresses in any case";
-        Problem::error(code::CONFIGMAP_INVALID, &self.owner, what).at(format!("data[{key}]"), text).expected(expected)
+    /// The front speaks TCP, and tells connections by their port.
+    fn served_by_front(&self, port: u16) -> Result<(), (String, &'static str)> {
+        if self.protocol != Protocol::Tcp {
+            return Err(("the PROXY protocol is spoken over TCP only".to_owned(), "an entry without PROXY"));
+        }
+        let is_front = |service: &&Service| matches!(service.target, Target::Front(_));
+        let holder = self.lookup.services.values().filter(is_front).find(|service| {
+            service.key.protocol == Protocol::Tcp && service.frontends.iter().any(|frontend| frontend.port == port)
+        });
+        match holder {
+            Some(holder) => {
+                Err((format!("the front itself answers on port {port}, as Service {}", holder.key), "another port"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The balanced port that an entry names.
@@ -95,7 +106,7 @@ struct StreamTarget<'a> {
     namespace: &'a str,
     name: &'a str,
     port: IntOrString,
-    proxy_protocol: bool,
+    proxy: Option<StreamProxy>,
 }
 
 /// `namespace/service:port`, and behind that `:PROXY` for connections of clients, and once more for those to backends.
@@ -110,8 +121,10 @@ fn target(text: &str) -> Option<StreamTarget<'_>> {
     };
     let options: Vec<_> = parts.collect();
     let known = options.len() <= 2 && options.iter().all(|option| matches!(*option, "" | "PROXY"));
-    let proxy_protocol = options.contains(&"PROXY");
-    (valid && known).then_some(StreamTarget { namespace, name, port, proxy_protocol })
+    let says = |position: usize| options.get(position) == Some(&"PROXY");
+    let proxy = StreamProxy { decode: says(0), encode: says(1) };
+    let proxy = Some(proxy).filter(|proxy| proxy.decode || proxy.encode);
+    (valid && known).then_some(StreamTarget { namespace, name, port, proxy })
 }
 
 #[cfg(test)]
@@ -120,12 +133,14 @@ mod tests {
 
     #[test]
     fn targets() {
-        let good = |port: &str, proxy_protocol| {
-            Some(StreamTarget { namespace: "a", name: "b", port: IntOrString::from(port), proxy_protocol })
+        let good = |port: &str, proxy: Option<(bool, bool)>| {
+            let proxy = proxy.map(|(decode, encode)| StreamProxy { decode, encode });
+            Some(StreamTarget { namespace: "a", name: "b", port: IntOrString::from(port), proxy })
         };
-        assert_eq!(target("a/b:80"), good("80", false));
-        assert_eq!(target("a/b:web:PROXY"), good("web", true));
-        assert_eq!(target("a/b:80::PROXY"), good("80", true));
+        assert_eq!(target("a/b:80"), good("80", None));
+        assert_eq!(target("a/b:web:PROXY"), good("web", Some((true, false))));
+        assert_eq!(target("a/b:80::PROXY"), good("80", Some((false, true))));
+        assert_eq!(target("a/b:80:PROXY:PROXY"), good("80", Some((true, true))));
         for bad in ["", "a", "a/b", "b:80", "a/b:0", "a/b:70000", "a/b:80:TLS", "a/b/c:80", "a/b:", "a/b:80:::"] {
             assert_eq!(target(bad), None, "{bad}");
         }

@@ -30,21 +30,21 @@ mod errors;
 mod external;
 mod fallback;
 mod headers;
-mod later;
 mod limits;
 mod logs;
 mod mirror;
+mod paths;
 mod proxying;
 mod redirects;
 mod refused;
 mod retries;
 pub(in crate::translate) mod secure;
 pub(in crate::translate) mod similar;
+pub(in crate::translate) mod suites;
 pub(in crate::translate) mod value;
 
 use context::Context;
 pub(in crate::translate) use headers::header;
-pub(in crate::translate) use later::is_asking_for_nothing;
 use value::Wrong;
 
 /// One annotation: what it is called, what it takes, what it does here.
@@ -103,8 +103,6 @@ pub(in crate::translate) enum Support {
         /// The nearest that is safe.
         instead: &'static str,
     },
-    /// Not built yet.
-    Later,
 }
 
 /// What the annotations of one Ingress ask for, parsed one by one; [`Asked::into_filters`] makes sense of them together.
@@ -183,15 +181,17 @@ pub(in crate::translate) fn all() -> impl Iterator<Item = (&'static str, &'stati
         retries::ANNOTATIONS,
         canary::ANNOTATIONS,
         secure::ANNOTATIONS,
+        suites::ANNOTATIONS,
         backend::ANNOTATIONS,
         mirror::ANNOTATIONS,
         buffering::ANNOTATIONS,
         logs::ANNOTATIONS,
         refused::ANNOTATIONS,
-        later::ANNOTATIONS,
+        paths::ANNOTATIONS,
     ];
     let nginx = nginx.into_iter().flatten().map(|annotation| (NGINX, annotation));
-    let own = [balance::OWN, fallback::OWN, later::OWN].into_iter().flatten().map(|annotation| (WEIR, annotation));
+    let own = [backend::OWN, balance::OWN, fallback::OWN, paths::OWN];
+    let own = own.into_iter().flatten().map(|annotation| (WEIR, annotation));
     nginx.chain(own)
 }
 
@@ -214,7 +214,6 @@ pub(super) fn read(
         asked.external = external::External::default();
     }
     let mut closed = usual.closed.clone();
-    let mut later = Vec::new();
     for (key, value) in &ingress.metadata.annotations {
         let Some(prefix) = [NGINX, WEIR].into_iter().find(|prefix| key.starts_with(prefix)) else { continue };
         let Some((_, annotation)) = all().find(|(with, known)| *with == prefix && key[prefix.len()..] == *known.name)
@@ -241,14 +240,8 @@ pub(super) fn read(
                 }
             }
             Support::Refused { reason, instead } => problems.push(refusal(key, reason, instead, owner)),
-            Support::Later if later::is_asking_for_nothing(annotation.name, value) => {}
-            Support::Later => later.push(key.as_str()),
             Support::Elsewhere => {}
         }
-    }
-    if let Some(first) = later.first() {
-        let problem = Problem::info(code::ANNOTATIONS_IGNORED, owner, "annotations that are not honoured yet");
-        problems.push(problem.at(format!("metadata.annotations[{first}]"), later.join(", ")));
     }
     let own = &usual.own;
     let mut context =
@@ -269,7 +262,8 @@ fn unknown(key: &str, prefix: &str, owner: &ObjectRef) -> Problem {
     }
 }
 
-fn invalid(key: &str, value: &str, wrong: &Wrong, owner: &ObjectRef, consequence: &str) -> Problem {
+fn invalid(key: &str, value: &str, wrong: &Wrong, owner: &ObjectRef, consequence: &'static str) -> Problem {
+    let consequence = wrong.consequence(consequence);
     let problem =
         Problem::error(code::ANNOTATION_INVALID, owner, format!("an annotation has a wrong value; {consequence}"));
     problem.at(field(key), value).expected(wrong.0.clone())

@@ -20,6 +20,8 @@ pub(super) struct Certificates<'a> {
     holders: BTreeMap<String, String>,
     /// What clients have to show, by host; `None`: any.
     clients: BTreeMap<Option<String>, Box<ClientCertificate>>,
+    /// Hosts whose suites an Ingress has named.
+    suites: BTreeSet<Option<String>>,
     /// Secrets that were looked at, and are not to be complained about again.
     seen: BTreeMap<String, Option<Arc<Certificate>>>,
 }
@@ -31,6 +33,7 @@ impl<'a> Certificates<'a> {
             tls: Tls::default(),
             holders: BTreeMap::new(),
             clients: BTreeMap::new(),
+            suites: BTreeSet::new(),
             seen: BTreeMap::new(),
         }
     }
@@ -42,6 +45,7 @@ impl<'a> Certificates<'a> {
         if let Some(draft) = drafts.first() {
             self.ask_clients(&served, &draft.route.filters);
             self.pass_through(&served, &draft.route.filters);
+            self.offer_suites(&served, &draft.route.filters);
         }
         for (index, tls) in ingress.spec.tls.iter().enumerate() {
             let field = format!("spec.tls[{index}]");
@@ -100,6 +104,21 @@ impl<'a> Certificates<'a> {
                 let ask = ClientAsk { authorities: client.authorities.clone(), depth: client.depth };
                 self.tls.hosts.entry(host.clone().unwrap_or_else(|| "*".to_owned())).or_default().client = Some(ask);
                 self.clients.insert(host.clone(), client.clone());
+            }
+        }
+    }
+
+    /// Its hosts offer these suites, unless an older Ingress has said which.
+    fn offer_suites(&mut self, served: &BTreeSet<Option<String>>, filters: &Filters) {
+        let Some(secure) = &filters.secure else { return };
+        if secure.ciphers.is_empty() && secure.server_order.is_none() {
+            return;
+        }
+        for host in served {
+            if self.suites.insert(host.clone()) {
+                let entry = self.tls.hosts.entry(host.clone().unwrap_or_else(|| "*".to_owned())).or_default();
+                entry.ciphers.clone_from(&secure.ciphers);
+                entry.server_order = secure.server_order;
             }
         }
     }

@@ -97,3 +97,77 @@ fn the_proxy_protocol_says_who_the_client_is() {
     assert_eq!(with(""), "", "a request without it is not answered");
     assert_eq!(pod.seen().len(), 1);
 }
+
+/// What a backend hears of the client, in `Forwarded` among others.
+fn by_rfc7239(data: &[(&str, &str)], sent: &[&str]) -> [Option<String>; 4] {
+    let pod = Pod::echo();
+    let site = configured(&[&[("use-forwarded-headers", "true")], data].concat(), &[], &pod);
+    let headers: Vec<_> = sent.iter().flat_map(|header| ["--header", header]).collect();
+    site.get("a.example", "/", &headers);
+    let seen = pod.seen().remove(0);
+    ["x-real-ip", "x-forwarded-proto", "x-forwarded-host", "forwarded"].map(|name| seen.header(name).map(str::to_owned))
+}
+
+#[test]
+fn proxies_are_believed_by_rfc_7239() {
+    let trusted = ("proxy-real-ip-cidr", "127.0.0.0/8, 10.0.0.0/8");
+    let named = ("forwarded-for-header", "Forwarded");
+    let add = ("add-forwarded-header", "true");
+    // The first element is the client's own, the second of the proxy next to it.
+    let list = "Forwarded: for=192.0.2.66;host=evil.example, for=\"192.0.2.1:4711\";host=public.example;proto=https, for=10.0.0.9";
+    let of = |texts: [&str; 4]| texts.map(|text| Some(text.to_owned()).filter(|text| !text.is_empty()));
+    let also = "X-Forwarded-For: 192.0.2.77";
+    assert_eq!(
+        by_rfc7239(&[trusted, named, add], &[list, also]),
+        of(["192.0.2.1", "https", "public.example", "for=192.0.2.1;host=\"public.example\";proto=https"])
+    );
+    let appended = by_rfc7239(&[trusted, named, add, ("compute-full-forwarded-for", "true")], &[list]);
+    let before = list.trim_start_matches("Forwarded: ");
+    assert_eq!(appended[3], Some(format!("{before}, for=127.0.0.1;host=\"public.example\";proto=https")));
+    assert_eq!(by_rfc7239(&[trusted, named], &[also]), of(["127.0.0.1", "http", "a.example", ""]));
+    let nobody = by_rfc7239(&[("proxy-real-ip-cidr", "192.0.2.0/24"), named, add], &[list]);
+    assert_eq!(nobody, of(["127.0.0.1", "http", "a.example", "for=127.0.0.1;host=\"a.example\";proto=http"]));
+}
+
+#[test]
+fn backends_hear_of_the_client_by_the_proxy_protocol() {
+    for (version, begins) in
+        [("v1", &b"PROXY TCP4 127.0.0.1 127.0.0.1 "[..]), ("v2", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x01")]
+    {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let pod = Pod::at(listener.local_addr().expect("bound"));
+        let heard = std::thread::spawn(move || {
+            use std::io::{BufRead, BufReader, Read, Write};
+            let mut headers = Vec::new();
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().expect("a connection");
+                let mut reader = BufReader::new(stream.try_clone().expect("a copy"));
+                let mut header = vec![0; 28];
+                if begins.starts_with(b"PROXY") {
+                    header.clear();
+                    reader.read_until(b'\n', &mut header).expect("a line");
+                } else {
+                    reader.read_exact(&mut header).expect("a header");
+                }
+                // Two requests of a client on one connection.
+                for _ in 0..2 {
+                    let mut line = String::new();
+                    while reader.read_line(&mut line).is_ok_and(|count| count > 2) {}
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").expect("answered");
+                }
+                headers.push(header);
+            }
+            headers
+        });
+        let site = configured(&[], &[("weir.io/proxy-protocol", version)], &pod);
+        assert!(site.problems.is_empty(), "{:?}", site.problems);
+        let twice = format!("http://127.0.0.1:{}/again", site.port());
+        for _ in 0..2 {
+            // The next client has a connection of its own.
+            assert_eq!(site.get("a.example", "/", &[&twice, "--header", "Host: a.example"]).status, 200);
+        }
+        let headers = heard.join().expect("both have come");
+        assert!(headers.iter().all(|header| header.starts_with(begins)), "{headers:?}");
+        assert_ne!(headers[0], headers[1], "the ports differ");
+    }
+}

@@ -40,7 +40,7 @@ pub(super) const KEYS: &[Key] = &[
     same("proxy-next-upstream-timeout", "seconds", "0", "How long endpoints are tried."),
     same("proxy-next-upstream-tries", "number", "3", "How many endpoints are tried."),
     same("proxy-redirect-from", "off, default or text", "off", "What is replaced in Location headers of backends."),
-    same("proxy-request-buffering", "on or off", "on", "Whether bodies of requests are read before they are sent on."),
+    same("proxy-request-buffering", "on or off", "off", "Whether bodies of requests are read before they are sent on."),
     same("proxy-buffering", "on or off", "off", "Whether answers are read faster than clients take them."),
     same("client-body-buffer-size", "size", "8k", "How much of a request's body is held in memory."),
     same("ssl-redirect", "flag", "true", "Redirects to HTTPS where the host has a certificate."),

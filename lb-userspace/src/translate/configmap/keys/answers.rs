@@ -32,6 +32,14 @@ pub(super) const KEYS: &[Key] = &[
         "Says weir, and never the version.",
         |settings, text| value::flag(text).map(|on| settings.answers.server = on),
     ),
+    applied(
+        "relative-redirects",
+        "flag",
+        "false",
+        "Whether redirects of the front name no host.",
+        "Those within a host never do, whatever is set; those to another host or scheme have to.",
+        |_, text| value::flag(text).map(drop),
+    ),
 ];
 
 fn names(text: &str) -> Parsed<Vec<String>> {

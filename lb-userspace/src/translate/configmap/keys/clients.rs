@@ -88,19 +88,13 @@ pub(super) const KEYS: &[Key] = &[
             |_, _| Ok(()),
         )
     },
-    applied("disable-access-log", "flag", "false", "Whether requests are not logged.", "", |settings, text| {
-        value::flag(text).map(|off| settings.log.off = off)
-    }),
     applied(
-        "skip-access-log-urls",
-        "paths",
-        "",
-        "Paths, with their query, whose requests are not logged.",
-        "",
-        |settings, text| {
-            settings.log.skip = value::list(text).map(str::to_owned).collect();
-            Ok(())
-        },
+        "worker-shutdown-timeout",
+        "time",
+        "30s",
+        "How long requests may still take when the front ends or is replaced.",
+        "The default there is 240s.",
+        |settings, text| value::duration(text).map(|time| settings.clients.shutdown = Some(time)),
     ),
 ];
 

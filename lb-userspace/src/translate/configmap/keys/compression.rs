@@ -1,8 +1,8 @@
 //! Keys about the coding of answers.
 
 use super::{Key, Support};
-use crate::model::settings::FrontSettings;
-use crate::translate::ingress::dialect::value::{self, Parsed};
+use crate::model::settings::{FrontSettings, TextMatch};
+use crate::translate::ingress::dialect::value::{self, Parsed, Wrong};
 
 const fn applied(
     name: &'static str,
@@ -30,6 +30,16 @@ pub(super) const KEYS: &[Key] = &[
         settings.compression.gzip.types = types(text);
         Ok(())
     }),
+    applied(
+        "gzip-disable",
+        "pattern",
+        "",
+        "User agents that get no gzip: a regular expression, whatever the case, or `msie6`.",
+        |settings, text| {
+            settings.compression.no_gzip = vec![user_agents(text.trim())?];
+            Ok(())
+        },
+    ),
     applied("enable-brotli", "flag", "false", "Whether answers are compressed with brotli.", |settings, text| {
         value::flag(text).map(|on| settings.compression.brotli.on = on)
     }),
@@ -73,4 +83,10 @@ pub(super) const KEYS: &[Key] = &[
 fn types(text: &str) -> Option<Vec<String>> {
     let types: Vec<_> = text.split_whitespace().map(str::to_ascii_lowercase).collect();
     (!types.is_empty()).then_some(types)
+}
+
+/// nginx has a name for those that say they can and cannot.
+fn user_agents(text: &str) -> Parsed<TextMatch> {
+    let pattern = TextMatch::AnyCase(if text == "msie6" { r"MSIE [4-6]\.".to_owned() } else { text.to_owned() });
+    if crate::l7::settings::compiles(&pattern) { Ok(pattern) } else { Err(Wrong::expected("a regular expression")) }
 }

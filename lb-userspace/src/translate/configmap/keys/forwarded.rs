@@ -2,7 +2,7 @@
 
 use super::{Key, applied};
 use crate::model::name;
-use crate::translate::ingress::dialect::value::{self, Wrong};
+use crate::translate::ingress::dialect::value::{self, Parsed, Wrong};
 
 pub(super) const KEYS: &[Key] = &[
     applied(
@@ -38,14 +38,21 @@ pub(super) const KEYS: &[Key] = &[
         "forwarded-for-header",
         "header",
         "X-Forwarded-For",
-        "The header with the addresses of client and proxies.",
+        "The header with the addresses of client and proxies; `Forwarded` is read as RFC 7239 has it, with its host and proto.",
         "",
         |settings, text| {
-            let header = text.trim().to_ascii_lowercase();
-            if !name::is_label(&header) {
-                return Err(Wrong::expected("a header such as X-Forwarded-For"));
-            }
-            settings.forwarded.header = header;
+            settings.forwarded.header = header(text)?;
+            Ok(())
+        },
+    ),
+    applied(
+        "forwarded-for-proxy-protocol-header",
+        "header",
+        "X-Forwarded-For-Proxy-Protocol",
+        "The header that tells backends of whom the PROXY protocol told, where it is spoken.",
+        "",
+        |settings, text| {
+            settings.forwarded.proxy_protocol_header = header(text)?;
             Ok(())
         },
     ),
@@ -56,6 +63,14 @@ pub(super) const KEYS: &[Key] = &[
         "Whether backends get the addresses that came, with the peer's added.",
         "Only of proxies that are believed.",
         |settings, text| value::flag(text).map(|on| settings.forwarded.append = on),
+    ),
+    applied(
+        "add-forwarded-header",
+        "flag",
+        "false",
+        "Whether backends get the header Forwarded (RFC 7239): behind what came, with compute-full-forwarded-for, else alone.",
+        "ingress-nginx does not have it.",
+        |settings, text| value::flag(text).map(|on| settings.forwarded.rfc7239 = on),
     ),
     applied(
         "proxy-add-original-uri-header",
@@ -83,3 +98,8 @@ pub(super) const KEYS: &[Key] = &[
         }
     }),
 ];
+
+fn header(text: &str) -> Parsed<String> {
+    let header = text.trim().to_ascii_lowercase();
+    if name::is_label(&header) { Ok(header) } else { Err(Wrong::expected("a header such as X-Forwarded-For")) }
+}

@@ -20,4 +20,12 @@ pub(super) const KEYS: &[Key] = &[
         "",
         |settings, text| value::flag(text).map(|on| settings.requests.id = on),
     ),
+    applied(
+        "generate-traceparent",
+        "flag",
+        "false",
+        "Whether requests without a valid traceparent (W3C trace context) get one; one that is there is passed on as it came.",
+        "ingress-nginx does not have it.",
+        |settings, text| value::flag(text).map(|on| settings.requests.trace = on),
+    ),
 ];

@@ -11,7 +11,16 @@ fn every_key_stands_in_the_table_once() {
     let twice: Vec<_> = unique.iter().filter(|name| names.iter().filter(|other| other == name).count() > 1).collect();
     assert!(twice.is_empty(), "{twice:?}");
     // Ours, and the old name that the seeds write.
-    let others = ["client-max-body-size", "host-policy", "enable-zstd", "zstd-level", "zstd-min-length", "zstd-types"];
+    let others = [
+        "client-max-body-size",
+        "host-policy",
+        "enable-zstd",
+        "zstd-level",
+        "zstd-min-length",
+        "zstd-types",
+        "generate-traceparent",
+        "add-forwarded-header",
+    ];
     assert!(others.iter().all(|other| unique.contains(other)));
     assert_eq!(unique.len() - others.len(), 192, "ingress-nginx 1.15 has 192");
 }
@@ -54,7 +63,6 @@ fn rows() -> String {
 fn here(difference: &str, support: Support) -> String {
     match support {
         Support::Applied(_) | Support::Guards(_) | Support::Headers(_) | Support::Own(_) => difference.to_owned(),
-        Support::Later => "Not yet.".to_owned(),
         Support::Refused { reason, instead } => format!("**Refused**: {reason}. Instead: {instead}."),
         Support::Moot(reason) => format!("Without effect: {reason}."),
         Support::Annotation(name) => {
@@ -63,7 +71,7 @@ fn here(difference: &str, support: Support) -> String {
                 Some(dialect::Support::Applied(_) | dialect::Support::Guards(_) | dialect::Support::Elsewhere) => {
                     format!("As annotation `{name}` of every Ingress that does not have it.")
                 }
-                _ => "Not yet.".to_owned(),
+                _ => "**Refused**, as that annotation is.".to_owned(),
             };
             format!("{state} {difference}").trim().to_owned()
         }

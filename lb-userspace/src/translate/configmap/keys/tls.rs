@@ -3,6 +3,7 @@
 use super::{Key, Support};
 use crate::l7::tls;
 use crate::model::settings::{FrontSettings, TlsVersion};
+use crate::translate::ingress::dialect::suites;
 use crate::translate::ingress::dialect::value::{self, Parsed, Wrong};
 
 const fn applied(
@@ -51,8 +52,9 @@ pub(super) const KEYS: &[Key] = &[
         if settings.tls.versions.is_empty() { Err(Wrong::expected("TLSv1.2 or TLSv1.3")) } else { Ok(()) }
     }),
     applied("ssl-ciphers", "suites", "", "Suites of TLS 1.2, with the names of OpenSSL.", |settings, text| {
-        settings.tls.ciphers = known(words(text, ':')?, |name| tls::suite(name).is_some(), SUITES)?;
-        Ok(())
+        let (suites, result) = suites::suites(text)?;
+        settings.tls.ciphers = suites;
+        result
     }),
     applied("ssl-ecdh-curve", "curves", "auto", "Groups for the key exchange.", |settings, text| {
         let named = if text.trim() == "auto" { Vec::new() } else { words(text, ':')? };
@@ -111,7 +113,6 @@ pub(super) const KEYS: &[Key] = &[
     ),
 ];
 
-const SUITES: &str = "ECDHE-ECDSA- or ECDHE-RSA- with AES128-GCM-SHA256, AES256-GCM-SHA384 or CHACHA20-POLY1305";
 const GROUPS: &str = "auto, X25519MLKEM768, X25519, prime256v1 or secp384r1";
 
 /// Those of the names that are known; lists for nginx have others beside them.

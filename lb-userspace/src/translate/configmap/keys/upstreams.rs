@@ -39,4 +39,12 @@ pub(super) const KEYS: &[Key] = &[
         "Only without a body; one with a body that is gone is never sent again.",
         |settings, text| value::flag(text).map(|on| settings.upstreams.retry_all = on),
     ),
+    applied(
+        "disable-ipv6-dns",
+        "flag",
+        "false",
+        "Whether names of ExternalName Services and authentication services have addresses of IPv4 only.",
+        "",
+        |settings, text| value::flag(text).map(|on| settings.upstreams.ipv4_names = on),
+    ),
 ];

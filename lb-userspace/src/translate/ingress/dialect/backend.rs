@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::value::{self, Wrong};
 use super::{Annotation, Context, annotation, guard};
+use crate::l7::proxy_protocol::Version;
 use crate::l7::secure::SUITES;
 use crate::model::filters::{Backend, BackendTls, TlsUse};
 use crate::x509;
@@ -20,13 +21,16 @@ pub(super) struct Speaking {
     tells_name: bool,
     versions: Option<(bool, bool)>,
     suites: Vec<String>,
+    proxy_protocol: Option<Version>,
 }
 
 impl Speaking {
     /// Where a backend is to be checked and cannot be, the routes are closed.
     pub(super) fn backend(self, context: &mut Context<'_>) -> Option<Box<Backend>> {
+        let (http2, proxy_protocol) = (self.http2, self.proxy_protocol);
         if self.secure == TlsUse::Never {
-            return self.http2.then(|| Box::new(Backend { http2: true, ..Backend::default() }));
+            let plain = Backend { http2, proxy_protocol, ..Backend::default() };
+            return (plain != Backend::default()).then(|| Box::new(plain));
         }
         let (v12, v13) = self.versions.unwrap_or((true, true));
         let mut tls = BackendTls {
@@ -49,9 +53,26 @@ impl Speaking {
             let expected = "proxy-ssl-secret with certificates of authorities in ca.crt";
             context.close("proxy-ssl-verify", "on", expected, "nobody is named who vouches for the backend");
         }
-        Some(Box::new(Backend { http2: self.http2, secure: self.secure, tls: Arc::new(tls) }))
+        Some(Box::new(Backend { http2, secure: self.secure, tls: Arc::new(tls), proxy_protocol }))
     }
 }
+
+/// Our own.
+pub(super) const OWN: &[Annotation] = &[annotation(
+    "proxy-protocol",
+    "v1 or v2",
+    "",
+    "Tells backends of the client by the PROXY protocol, at the beginning of each connection.",
+    "Connections are for the requests of one client then, and kept for those.",
+    |asked, text| {
+        asked.speaking.proxy_protocol = match text.trim() {
+            "v1" => Some(Version::V1),
+            "v2" => Some(Version::V2),
+            _ => return Err(Wrong::expected("v1 or v2")),
+        };
+        Ok(())
+    },
+)];
 
 pub(super) const ANNOTATIONS: &[Annotation] = &[
     annotation(

@@ -1,5 +1,5 @@
 //! Buffers of nginx. Bodies are streamed here, both ways: what is held of one is a part of some kilobytes, whatever the
-//! setting. Values are checked all the same, and what changes behaviour does.
+//! setting, unless `proxy-request-buffering` is on. Values are checked all the same, and what changes behaviour does.
 
 use super::value::{self, Wrong};
 use super::{Annotation, annotation};
@@ -31,8 +31,9 @@ pub(super) const ANNOTATIONS: &[Annotation] = &[
         "on or off",
         "off",
         "Whether the body of a request is read before it is sent on.",
-        "Bodies are sent on as they come, also where this is on (the default there): a slow client keeps its endpoint waiting.",
-        |_, text| value::switch(text).map(drop),
+        "Without it bodies are sent on as they come (the default there is on). What is read first is held in memory: of one \
+         body at most 16 MiB, of all 64 MiB for each core; the rest goes on as it comes. Not for gRPC.",
+        |asked, text| value::switch(text).map(|on| asked.proxying.gathers = on),
     ),
     annotation(
         "proxy-http-version",

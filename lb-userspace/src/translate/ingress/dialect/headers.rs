@@ -63,6 +63,14 @@ pub(in crate::translate) fn header(key: &str, text: &str) -> Parsed<(String, Tem
 
 pub(super) const ANNOTATIONS: &[Annotation] = &[
     annotation(
+        "http2-push-preload",
+        "flag",
+        "false",
+        "Turns Link headers into HTTP/2 pushes.",
+        "Nothing is pushed: browsers no longer take it (nor has nginx it since 1.25.1). Link headers reach clients, which load ahead by them.",
+        |_, text| value::flag(text).map(drop),
+    ),
+    annotation(
         "custom-headers",
         "namespace/name",
         "",

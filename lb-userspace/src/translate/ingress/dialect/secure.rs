@@ -15,17 +15,27 @@ pub(super) struct Redirect {
     force: bool,
     keeps_slash: bool,
     passthrough: bool,
+    ciphers: Vec<String>,
+    server_order: Option<bool>,
 }
 
 impl Redirect {
-    pub(super) fn secure(&self) -> Option<Box<Secure>> {
+    pub(super) fn set_ciphers(&mut self, ciphers: Vec<String>) {
+        self.ciphers = ciphers;
+    }
+
+    pub(super) fn set_server_order(&mut self, on: bool) {
+        self.server_order = Some(on);
+    }
+
+    pub(super) fn secure(self) -> Option<Box<Secure>> {
         let redirect = match (self.force, self.listed) {
             (true, _) => SecureRedirect::Always,
             (false, Some(false)) => SecureRedirect::Never,
             (false, _) => SecureRedirect::Listed,
         };
-        let Redirect { keeps_slash, passthrough, .. } = *self;
-        let secure = Secure { redirect, keeps_slash, passthrough };
+        let Redirect { keeps_slash, passthrough, ciphers, server_order, .. } = self;
+        let secure = Secure { redirect, keeps_slash, passthrough, ciphers, server_order };
         (secure != Secure::default()).then(|| Box::new(secure))
     }
 }

@@ -19,7 +19,6 @@ fn rows(prefix: &str) -> String {
         let here = match support {
             Support::Applied(_) | Support::Guards(_) | Support::Elsewhere => (*difference).to_owned(),
             Support::Refused { reason, instead } => format!("**Refused**: {reason}. Instead: {instead}."),
-            Support::Later => "Not yet.".to_owned(),
         };
         let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
         let _ = writeln!(rows, "| `{name}` | {kind} | {default} | {meaning} | {here} |");

@@ -8,13 +8,23 @@ use ipnet::IpNet;
 
 use crate::model::filters::Template;
 
-/// What would have been right, if a value is wrong.
+/// What would have been right, if a value is wrong, and whether the rest of it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::translate) struct Wrong(pub(in crate::translate) String);
+pub(in crate::translate) struct Wrong(pub(in crate::translate) String, bool);
 
 impl Wrong {
     pub(in crate::translate) fn expected(what: impl Into<String>) -> Self {
-        Wrong(what.into())
+        Wrong(what.into(), false)
+    }
+
+    /// A part of the value is wrong; the rest has been applied.
+    pub(in crate::translate) fn in_part(what: impl Into<String>) -> Self {
+        Wrong(what.into(), true)
+    }
+
+    /// What comes of it, where that is usually something else.
+    pub(in crate::translate) fn consequence(&self, usual: &'static str) -> &'static str {
+        if self.1 { "the rest of it holds" } else { usual }
     }
 }
 
