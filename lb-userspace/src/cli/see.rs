@@ -46,6 +46,7 @@ Examples:
   weir explain udp://192.0.2.1:53 --json | jq -r .explain.verdict
   weir explain http://shop.example/cart?id=1
   weir explain http://192.0.2.1/ --header 'Host: shop.example'
+  weir explain https://shop.example/cart --method POST --header 'Cookie: canary=always'
 
 Packets are run through the pipeline over the live maps: nothing is sent, nothing is written.
 Which backend a new flow gets depends on its client's address and port. Asks the agent at
@@ -62,6 +63,9 @@ pub struct ExplainArgs {
     /// The client: IP or IP:PORT [default: one that does not exist]
     #[arg(long, value_name = "CLIENT")]
     pub from: Option<String>,
+    /// The method of the request [default: GET]
+    #[arg(long, value_name = "METHOD")]
+    pub method: Option<String>,
     /// A header of the request, such as 'Host: shop.example'; repeatable
     #[arg(long, value_name = "NAME: VALUE")]
     pub header: Vec<String>,

@@ -55,8 +55,9 @@ impl TryFrom<&ExplainArgs> for ExplainCommand {
         let from = flags.maybe("--from", args.from.as_deref(), explain::client);
         let headers = flags.each("--header", &args.header, explain::header);
         let interface = flags.maybe("--interface", args.interface.as_deref(), flag::interface);
+        let method = flags.maybe("--method", args.method.as_deref(), explain::method).unwrap_or_default();
         let Some(target) = target else { return Err(flags.into_error()) };
-        let query = ExplainQuery { target, from, headers, interface };
+        let query = ExplainQuery { target, from, method, headers, interface };
         if let Err(error) = query.probe() {
             flags.mistake("--from", &error.from.to_string(), "an address of the target's family");
         }

@@ -217,7 +217,7 @@ fn note(rule: &Rule, head: &Parts, target: &Uri, record: &mut Record) {
 }
 
 /// The guard has seen to it that a target in absolute form names the same host.
-pub(super) fn host_of(head: &Parts) -> &str {
+pub fn host_of(head: &Parts) -> &str {
     let target = || head.uri.authority().map_or("", |authority| authority.as_str());
     head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_else(target)
 }

@@ -110,6 +110,8 @@ impl Filters {
         labels.extend(self.errors.as_ref().map(|_| "error-pages".to_owned()));
         labels.extend(self.headers.as_ref().map(|_| "headers".to_owned()));
         labels.extend(self.limits.as_ref().map(|_| "limits".to_owned()));
+        labels.extend(self.proxying.labels());
+        labels.extend(self.logs.no_access.then(|| "no-access-log".to_owned()));
         labels.extend(self.asset_fallback.then(|| "asset-fallback".to_owned()));
         labels.extend(self.service_upstream.then(|| "service-upstream".to_owned()));
         labels.extend(self.cors.as_ref().map(|_| "cors".to_owned()));

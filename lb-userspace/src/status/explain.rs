@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::view::View;
 use crate::dataplane::explain::Explanation;
 
-pub use http::explain_request;
-pub use question::{DEFAULT_CLIENT_PORT, ExplainQuery, ExplainTarget, Scheme, client, header};
+pub use http::{RequestRow, explain_request};
+pub use question::{DEFAULT_CLIENT_PORT, ExplainQuery, ExplainTarget, Scheme, client, header, method};
 
 /// What `weir explain` shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub struct ExplainRow {
     pub next_hop: Option<String>,
     /// The node of the backend.
     pub node: Option<String>,
+    /// More about a request; null for packets.
+    #[serde(default)]
+    pub request: Option<RequestRow>,
 }
 
 /// One step.
@@ -86,6 +89,7 @@ pub fn explain_packet(query: &ExplainQuery, explanation: &Explanation, view: &Vi
         backend: backend.map(|backend| backend.to_string()),
         next_hop: hop,
         node,
+        request: None,
     }
 }
 

@@ -16,7 +16,8 @@ pub(super) fn rows(table: &RouteTable) -> Vec<RouteRow> {
 }
 
 fn row(table: &RouteTable, host: &str, route: &RouteEntry) -> RouteRow {
-    let (path, path_type) = path(&route.path);
+    let (path, path_type) = path_of(&route.path);
+    let secured = table.tls.of_host(host);
     let endpoints = route.upstream.as_ref().and_then(|upstream| table.upstreams.get(upstream));
     RouteRow {
         host: host.to_owned(),
@@ -27,12 +28,14 @@ fn row(table: &RouteTable, host: &str, route: &RouteEntry) -> RouteRow {
         service_port: route.service_port.clone(),
         endpoints: endpoints.map_or(0, |endpoints| endpoints.len()),
         filters: route.rewrite.iter().map(filter).chain(route.filters.labels()).collect(),
-        tls: None,
+        tls: Some(!table.tls.off && secured.is_some_and(|host| host.listed && host.passthrough.is_none())),
+        certificate: secured.and_then(|host| host.certificate.clone()),
         problem: route.problem.clone(),
     }
 }
 
-fn path(path: &PathMatch) -> (&str, Option<&'static str>) {
+/// The text of a path, and how it matches; no type for a default backend.
+pub(super) fn path_of(path: &PathMatch) -> (&str, Option<&'static str>) {
     match path {
         PathMatch::Exact(path) => (path, Some("Exact")),
         PathMatch::Prefix(path) => (path, Some("Prefix")),

@@ -178,8 +178,11 @@ pub struct RouteRow {
     pub endpoints: usize,
     /// What happens to a request on the way, such as `rewrite-target /`.
     pub filters: Vec<String>,
-    /// Whether TLS ends here; null: not known.
+    /// Whether an Ingress lists the host under `spec.tls`, and TLS ends here; null: not known.
     pub tls: Option<bool>,
+    /// Secret with the certificate of the host, `namespace/name`; null: it has the default one.
+    #[serde(default)]
+    pub certificate: Option<String>,
     /// What is wrong with the route.
     pub problem: Option<String>,
 }

@@ -249,7 +249,7 @@ fn routes_as_json() {
     let row = |host, path, kind, endpoints, filters, problem| {
         json!({
             "host": host, "path": path, "pathType": kind, "ingress": "default/site", "service": "default/web",
-            "servicePort": "http", "endpoints": endpoints, "filters": filters, "tls": null, "problem": problem,
+            "servicePort": "http", "endpoints": endpoints, "filters": filters, "tls": false, "certificate": null, "problem": problem,
         })
     };
     let rewrite = json!(["rewrite-target /"]);

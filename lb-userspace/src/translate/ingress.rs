@@ -22,6 +22,8 @@ pub(in crate::translate) mod hosts;
 mod neighbours;
 mod path;
 mod rewrite;
+mod slashes;
+mod surprises;
 mod tls;
 
 use backend::Lookup;
@@ -66,7 +68,10 @@ pub(super) fn translate_all(
     }
     let mut mains = Mains::new(&mut table.routes, !canaries.is_empty());
     canaries.into_iter().for_each(|(draft, ingress)| mains.join(draft, ingress, problems));
-    aliases::add(&mut table.routes, ours.iter().map(|ingress| &***ingress), &hosts, problems);
+    let ingresses = ours.iter().map(|ingress| &***ingress);
+    surprises::note(&table.routes, ingresses.clone(), problems);
+    slashes::add(&mut table.routes, ingresses.clone());
+    aliases::add(&mut table.routes, ingresses, &hosts, problems);
     neighbours::note_literal(&table.routes, problems);
     neighbours::note_unused_fallbacks(&table.routes, problems);
     certificates.settle(&mut table.routes);

@@ -15,6 +15,7 @@ use lb_userspace::l7::supervisor::{Front, FrontConfig};
 use lb_userspace::l7::table::RouteTable;
 use lb_userspace::model::Problem;
 use lb_userspace::source::{Objects, SourceEvent, dir};
+use lb_userspace::status::View;
 use lb_userspace::translate::{Settings, translate};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
@@ -217,6 +218,12 @@ impl Site {
     /// What the front counts, as it told last.
     pub(crate) fn counters(&self) -> FrontCounters {
         self.front.as_ref().expect("it runs").status().counters
+    }
+
+    /// What the agent knows.
+    pub(crate) fn view(&self) -> View {
+        let (routes, problems) = table(&self.objects, &self.settings, &self.endpoints);
+        View { routes: Arc::new(routes), problems: Arc::new(problems), ..View::default() }
     }
 
     /// Where the front listens.

@@ -32,6 +32,16 @@ impl Proxying {
         }
     }
 
+    /// What is said, one short text each.
+    pub fn labels(&self) -> impl Iterator<Item = String> {
+        let time = |name: &str, time: Option<u64>| time.map(|time| format!("{name} {time} ms"));
+        let size = self.max_body.filter(|size| *size > 0).map(|size| format!("body-size {size}"));
+        let times =
+            [time("connect-timeout", self.connect), time("send-timeout", self.send), time("read-timeout", self.read)];
+        let old = self.old_http.then(|| "http 1.0".to_owned());
+        [size].into_iter().chain(times).chain([old]).flatten()
+    }
+
     /// A time, or the usual one.
     pub fn time(milliseconds: Option<u64>, usual: Duration) -> Duration {
         milliseconds.map_or(usual, Duration::from_millis)

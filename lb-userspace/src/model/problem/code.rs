@@ -88,6 +88,12 @@ pub const SERVICE_PORT_MISSING: &str = "service-port-missing";
 pub const REWRITE_INVALID: &str = "rewrite-invalid";
 /// A rewrite means one thing here and another for ingress-nginx since 0.22.
 pub const REWRITE_AMBIGUOUS: &str = "rewrite-ambiguous";
+/// Paths beside a rewrite target are taken as written; ingress-nginx takes them for regular expressions.
+pub const REGEX_NOT_IMPLIED: &str = "regex-not-implied";
+/// A path matches element by element; for ingress-nginx it matches by characters.
+pub const PREFIX_BY_ELEMENTS: &str = "prefix-by-elements";
+/// Requests without the slash at the end of a path are not redirected to it, as ingress-nginx does.
+pub const SLASH_NOT_REDIRECTED: &str = "slash-not-redirected";
 /// `weir.io/asset-fallback` on a host of which one rule takes every path.
 pub const ASSET_FALLBACK_UNUSED: &str = "asset-fallback-unused";
 /// A path is taken as written although its host has regular expressions; ingress-nginx takes it for one too.

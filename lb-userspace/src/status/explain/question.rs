@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
+use hyper::Method;
+
 use crate::dataplane::explain::{Probe, ProbeError};
 use crate::model::Protocol;
 use crate::status::query::{Arguments, BadArgument};
@@ -119,6 +121,8 @@ pub struct ExplainQuery {
     pub target: ExplainTarget,
     /// By whom.
     pub from: Option<SocketAddr>,
+    /// Method of the request.
+    pub method: Method,
     /// Headers of the request.
     pub headers: Vec<(String, String)>,
     /// The interface by which the packet comes in.
@@ -137,6 +141,7 @@ impl ExplainQuery {
         Ok(Self {
             target: arguments.parsed("target")?.ok_or_else(missing)?,
             from: arguments.one("from", client)?,
+            method: arguments.one("method", method)?.unwrap_or_default(),
             headers,
             interface: arguments.all("interface").last().map(str::to_owned),
         })
@@ -147,6 +152,7 @@ impl ExplainQuery {
         let mut arguments = Arguments::default();
         arguments.add("target", Some(&self.target));
         arguments.add("from", self.from.as_ref());
+        arguments.add("method", Some(&self.method).filter(|method| **method != Method::GET));
         for (name, value) in &self.headers {
             arguments.add("header", Some(&format!("{name}: {value}")));
         }
@@ -176,6 +182,11 @@ pub fn client(text: &str) -> Result<SocketAddr, String> {
     let expected = || "IP or IP:PORT, such as 192.0.2.7 or [2001:db8::7]:40000".to_owned();
     let bare = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DEFAULT_CLIENT_PORT));
     text.parse().or_else(|_| bare()).map_err(|_| expected())
+}
+
+/// A method; else what would be right.
+pub fn method(text: &str) -> Result<Method, String> {
+    text.parse().map_err(|_| "a method, such as GET or POST".to_owned())
 }
 
 /// `NAME: VALUE`; else what would be right.

@@ -85,7 +85,7 @@ fn a_new_flow_is_told_step_by_step() {
             {"step": "verdict", "result": "forward", "detail": "rewritten and sent to the next hop"},
         ],
         "verdict": "forward", "reason": null, "backend": "10.1.2.3:8080",
-        "nextHop": "02:00:00:00:00:1f dev eth1", "node": "node-1",
+        "nextHop": "02:00:00:00:00:1f dev eth1", "node": "node-1", "request": null,
     });
     assert_eq!(serde_json::to_value(&row).unwrap(), expected);
 }
@@ -109,6 +109,7 @@ fn requests_take_the_way_of_the_router() {
         ("host", "a.shop.example"),
         ("route", "Prefix /api"),
         ("filter", "rewrite-target /"),
+        ("not", "Prefix /down"),
         ("endpoints", "1"),
         ("verdict", "forward"),
     ];
