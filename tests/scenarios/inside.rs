@@ -2,21 +2,24 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use weir_lab::{Cluster, Netns, SOON, ask_tcp, ask_udp, eventually};
 
 use crate::common::{EXTERNAL, scenario};
-use crate::sockets::{CLUSTER_IP, in_pod, inside, service};
+use crate::ipv6::EXTERNAL6;
+use crate::sockets::{CLUSTER_IP, CLUSTER_IP6, dual_service, in_pod};
 
 /// Cluster IPs of Services whose only pod is on this node, and on the other one.
-const NEAR: Ipv4Addr = Ipv4Addr::new(10, 96, 7, 8);
-const FAR: Ipv4Addr = Ipv4Addr::new(10, 96, 7, 9);
+const NEAR: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(10, 96, 7, 8)), IpAddr::V6(Ipv6Addr::new(0xfd00, 0x96, 0, 0, 0, 0, 0, 8))];
+const FAR: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(10, 96, 7, 9)), IpAddr::V6(Ipv6Addr::new(0xfd00, 0x96, 0, 0, 0, 0, 0, 9))];
 
 /// Asks over and over by threads of this process, which are in no node's control group.
-fn seen_from(netns: &Netns, address: Ipv4Addr, tcp: u16, udp: u16) -> Result<BTreeSet<String>> {
+fn seen_from(netns: &Netns, address: IpAddr, tcp: u16, udp: u16) -> Result<BTreeSet<String>> {
     let mut pods = BTreeSet::new();
     for number in 0..24 {
         let to = SocketAddr::from((address, tcp));
@@ -38,7 +41,12 @@ fn pod<'a>(cluster: &'a Cluster, name: &str) -> Result<&'a Netns> {
 fn clients_that_no_hook_sees_are_caught_on_their_way_out() -> Result<()> {
     scenario(|cluster| {
         cluster.add_pod(0, "machine", "client")?;
-        inside(cluster)?;
+        cluster.add_pod(0, "near", "web")?;
+        cluster.add_pod(1, "far", "web")?;
+        cluster.write_pods()?;
+        cluster.write("inside.yaml", &dual_service("web"))?;
+        cluster.start_agents()?;
+        let vips = [IpAddr::V4(CLUSTER_IP), IpAddr::V4(EXTERNAL), IpAddr::V6(CLUSTER_IP6), IpAddr::V6(EXTERNAL6)];
         let both: BTreeSet<String> = ["near", "far"].map(str::to_owned).into();
         for rules in [false, true] {
             if rules {
@@ -49,7 +57,7 @@ fn clients_that_no_hook_sees_are_caught_on_their_way_out() -> Result<()> {
             for (name, netns) in
                 [("a virtual machine", pod(cluster, "machine")?), ("the host", &cluster.nodes[0].netns)]
             {
-                for address in [CLUSTER_IP, EXTERNAL] {
+                for address in vips {
                     let seen = seen_from(netns, address, 7070, 5353)
                         .with_context(|| format!("{name} to {address}, rules: {rules}"))?;
                     ensure!(seen == both, "{name} to {address}, rules: {rules}: {seen:?}");
@@ -69,21 +77,23 @@ fn clients_that_no_hook_sees_are_told_of_a_closed_port() -> Result<()> {
         cluster.add_pod(0, "near", "near")?;
         cluster.add_pod(1, "far", "far")?;
         cluster.write_pods()?;
-        for (name, address) in [("near", NEAR), ("far", FAR)] {
-            let service = service(name)
+        for (name, [four, six]) in [("near", NEAR), ("far", FAR)] {
+            let service = dual_service(name)
                 .replace("name: inside", &format!("name: {name}"))
-                .replace(&CLUSTER_IP.to_string(), &address.to_string())
-                .replace(&format!("  externalIPs: [{EXTERNAL}]\n"), "")
+                .replace(&CLUSTER_IP.to_string(), &four.to_string())
+                .replace(&CLUSTER_IP6.to_string(), &six.to_string())
+                .replace(&format!("  externalIPs: [{EXTERNAL}, \"{EXTERNAL6}\"]\n"), "")
                 .replace(", nodePort: 30070", "")
                 .replace(", nodePort: 30053", "")
                 .replace("port: 5353,", "port: 5353, targetPort: 5354,");
             cluster.write(&format!("{name}.yaml"), &service)?;
         }
         cluster.start_agents()?;
-        for address in [NEAR, FAR] {
+        for address in [NEAR, FAR].concat() {
+            let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
             eventually("the client to be told", SOON, || {
                 pod(cluster, "machine")?.run(|| {
-                    let socket = UdpSocket::bind("0.0.0.0:0")?;
+                    let socket = UdpSocket::bind(any)?;
                     socket.set_read_timeout(Some(Duration::from_secs(1)))?;
                     socket.connect((address, 5353))?;
                     socket.send(b"hello")?;
@@ -103,18 +113,26 @@ fn a_pod_reaches_itself_through_its_own_service() -> Result<()> {
     scenario(|cluster| {
         cluster.add_pod(0, "near", "web")?;
         cluster.write_pods()?;
-        cluster.write("inside.yaml", &service("web"))?;
+        cluster.write("inside.yaml", &dual_service("web"))?;
         cluster.start_agents()?;
         let only: BTreeSet<String> = ["near".to_owned()].into();
         let mut process = in_pod(cluster, "near")?;
-        process.connect("tcp", "c", (CLUSTER_IP, 7070).into())?;
-        ensure!(process.receive("c")?.starts_with("near "), "at its socket");
-        process.connect("udp", "u", (CLUSTER_IP, 5353).into())?;
-        process.send("u", "hello")?;
-        ensure!(process.receive("u")?.starts_with("near "), "at its socket, UDP");
+        for vip in [IpAddr::V4(CLUSTER_IP), IpAddr::V6(CLUSTER_IP6)] {
+            process.connect("tcp", "c", (vip, 7070).into())?;
+            ensure!(process.receive("c")?.starts_with("near "), "{vip}: at its socket");
+            process.connect("udp", "u", (vip, 5353).into())?;
+            process.send("u", "hello")?;
+            ensure!(process.receive("u")?.starts_with("near "), "{vip}: at its socket, UDP");
+        }
         // no hook sees these threads: by the cluster IP on the way out, and by the node port of the other node
         let netns = pod(cluster, "near")?;
-        for (address, tcp, udp) in [(CLUSTER_IP, 7070, 5353), (cluster.nodes[1].ip, 30070, 30053)] {
+        let other = &cluster.nodes[1];
+        for (address, tcp, udp) in [
+            (IpAddr::V4(CLUSTER_IP), 7070, 5353),
+            (IpAddr::V4(other.ip), 30070, 30053),
+            (IpAddr::V6(CLUSTER_IP6), 7070, 5353),
+            (IpAddr::V6(other.ip6), 30070, 30053),
+        ] {
             let seen = seen_from(netns, address, tcp, udp).with_context(|| address.to_string())?;
             ensure!(seen == only, "{address}: {seen:?}");
         }

@@ -9,9 +9,12 @@ use rustix::process::Signal;
 use weir_lab::{Cluster, ControlGroup, Node, Process, SOON, eventually};
 
 use crate::common::{EXTERNAL, metric, scenario};
+use crate::ipv6::EXTERNAL6;
 
 /// The cluster IP of [`inside`].
 pub(crate) const CLUSTER_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 7, 7);
+/// The same of IPv6.
+pub(crate) const CLUSTER_IP6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x96, 0, 0, 0, 0, 0, 7);
 /// The lab's program.
 const PROCESS: &str = env!("CARGO_BIN_EXE_weir-lab-process");
 
@@ -23,6 +26,15 @@ pub(crate) fn service(app: &str) -> String {
          - {{name: tcp, port: 7070, nodePort: 30070, protocol: TCP}}\n  \
          - {{name: udp, port: 5353, nodePort: 30053, protocol: UDP}}\n"
     )
+}
+
+/// The same with addresses of both families.
+pub(crate) fn dual_service(app: &str) -> String {
+    let addresses = format!("ipFamilies: [IPv4, IPv6]\n  clusterIPs: [{CLUSTER_IP}, \"{CLUSTER_IP6}\"]");
+    let external = format!("externalIPs: [{EXTERNAL}, \"{EXTERNAL6}\"]");
+    service(app)
+        .replace(&format!("clusterIP: {CLUSTER_IP}"), &addresses)
+        .replace(&format!("externalIPs: [{EXTERNAL}]"), &external)
 }
 
 /// A pod on each node and the Service; agents run.
@@ -273,16 +285,11 @@ fn ipv6_is_balanced_at_sockets_too() -> Result<()> {
         cluster.add_pod(0, "near", "web")?;
         cluster.add_pod(1, "far", "web")?;
         cluster.write_pods()?;
-        let address: Ipv6Addr = "fd00:96::7".parse()?;
-        let text = service("web").replace(
-            &format!("clusterIP: {CLUSTER_IP}"),
-            &format!("ipFamilies: [IPv4, IPv6]\n  clusterIPs: [{CLUSTER_IP}, \"{address}\"]"),
-        );
-        cluster.write("inside.yaml", &text)?;
+        cluster.write("inside.yaml", &dual_service("web"))?;
         cluster.start_agents()?;
         let node = &cluster.nodes[0];
         for (name, mut process) in [("host", on_host(cluster)?), ("pod", in_pod(cluster, "near")?)] {
-            let mut places = vec![(address, 7070, 5353), (node.ip6, 30070, 30053)];
+            let mut places = vec![(CLUSTER_IP6, 7070, 5353), (EXTERNAL6, 7070, 5353), (node.ip6, 30070, 30053)];
             if name == "host" {
                 places.push((Ipv6Addr::LOCALHOST, 30070, 30053));
             }

@@ -42,6 +42,8 @@ pub struct ServerOptions {
     pub tcp: Vec<u16>,
     /// UDP servers that answer with their name and the datagram.
     pub udp: Vec<u16>,
+    /// Addresses on which they answer; all if there are none.
+    pub at: Vec<IpAddr>,
     /// Status of every path but `/healthz`: 404 makes a default backend of it.
     pub status: u16,
 }
@@ -49,7 +51,7 @@ pub struct ServerOptions {
 impl Default for ServerOptions {
     /// The ports that the seeds and the examples use.
     fn default() -> Self {
-        Self { http: vec![80, 4040, 8080, 8443], tcp: vec![7070, 9000], udp: vec![5353], status: 200 }
+        Self { http: vec![80, 4040, 8080, 8443], tcp: vec![7070, 9000], udp: vec![5353], at: vec![], status: 200 }
     }
 }
 
@@ -75,16 +77,18 @@ impl Server {
         let stop = Arc::new(AtomicBool::new(false));
         let server = Self { stop: stop.clone() };
         let identity = Arc::new(Identity { pod: pod.to_owned(), node: node.to_owned(), status: options.status });
+        let all = [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()];
+        let addresses = if options.at.is_empty() { &all[..] } else { &options.at };
         netns.run(|| {
-            for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()] {
+            for &at in addresses {
                 for port in &options.http {
-                    listen((any, *port).into(), &stop, &identity, serve_http)?;
+                    listen((at, *port).into(), &stop, &identity, serve_http)?;
                 }
                 for port in &options.tcp {
-                    listen((any, *port).into(), &stop, &identity, serve_lines)?;
+                    listen((at, *port).into(), &stop, &identity, serve_lines)?;
                 }
                 for port in &options.udp {
-                    receive((any, *port).into(), &stop, &identity)?;
+                    receive((at, *port).into(), &stop, &identity)?;
                 }
             }
             Ok(())
