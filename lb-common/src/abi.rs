@@ -76,9 +76,10 @@ pub mod map {
     pub const REFUSALS: &str = "REFUSALS";
     /// SOCKMAP of the front's listeners.
     pub const LISTENERS: &str = "LISTENERS";
-    /// Ring buffer of samples: a [`super::SampleHead`], and behind it the beginning of the packet.
+    /// Ring buffer of samples, and of what is for the agent: a [`super::SampleHead`], and behind it the beginning of the packet.
     pub const SAMPLES: &str = "SAMPLES";
-    /// Per-CPU array of [`super::SampleBudget`] by [`crate::drop_reason::DropReason`]; 0 for packets that are forwarded.
+    /// Per-CPU array of [`super::SampleBudget`] by [`crate::drop_reason::DropReason`]; 0 for packets that are forwarded,
+    /// [`crate::sample::SHARED`] for ICMP errors that are given to the agent.
     pub const SAMPLE_BUDGETS: &str = "SAMPLE_BUDGETS";
     /// Per-CPU array of one [`super::SampleNote`].
     pub const SAMPLE_NOTES: &str = "SAMPLE_NOTES";
@@ -697,10 +698,10 @@ pub struct Note<A> {
     pub ttl: u32,
     /// Flags of TCP.
     pub tcp_flags: u32,
-    /// 1 if it is a later fragment.
+    /// 1 if it has no transport header of the flow: a later fragment, or an ICMP error about the flow.
     pub later: u32,
-    /// Not used; 0.
-    pub reserved: u32,
+    /// How an ICMP error came out of a tunnel: a [`crate::dsr::Arrival`] as a number; 0 if it did not.
+    pub error: u32,
 }
 
 /// What an address is among those of the cluster's nodes.
@@ -765,6 +766,8 @@ pub mod hook {
     pub const TC_INGRESS: u32 = 2;
     /// tc egress.
     pub const TC_EGRESS: u32 = 3;
+    /// tc ingress: an ICMP error about a flow that another node may know. It is for the agent, and no sample.
+    pub const SHARED: u32 = 4;
 }
 
 /// What a program leaves for the sampler, and where that puts the sample together.
@@ -829,6 +832,10 @@ pub enum Stat {
     FlowsKept = 19,
     /// First segments to clients in which the MSS was lowered.
     MssLowered = 20,
+    /// ICMP errors about flows that this node does not know, for the agent to send to all nodes.
+    ErrorsShared = 24,
+    /// ICMP errors about packets in a tunnel, translated for their senders.
+    TunnelErrors = 25,
 }
 
 /// How many words EVENT_STATS has.

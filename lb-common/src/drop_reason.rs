@@ -77,6 +77,9 @@ drop_reasons! {
     /// Another SCTP client sends to the same backend from the same port, which source NAT cannot change: it is in a checksum
     /// over the whole packet.
     SctpPortTaken = 28, "sctp_port_taken";
+    /// An ICMP error about a flow that this node does not know: it was sent to all nodes, of which one knows the flow, or to
+    /// the node of the backend in the ring.
+    ErrorUnknown = 30, "icmp_unknown_flow";
 }
 
 /// How many drop counters there are; number 0 is not used.

@@ -10,6 +10,7 @@
 mod choose;
 mod lookup;
 mod mss;
+mod narrow;
 mod open;
 mod room;
 mod send;
@@ -18,7 +19,7 @@ mod tests;
 mod too_big;
 mod tunnel;
 
-use crate::abi::Note;
+use crate::abi::{FlowKey, Note};
 use crate::addr::Address;
 use crate::conntrack::ticks;
 use crate::drop_reason::DropReason;
@@ -29,11 +30,12 @@ use crate::lookup::Lookup;
 use crate::packet::Packet;
 use crate::parse::Parsed;
 use crate::pipeline;
-use crate::transport::Transport;
+use crate::transport::{Transport, tcp_flag};
 use crate::verdict::Verdict;
 
 pub use lookup::Nodes;
 pub use mss::clamp;
+pub use narrow::icmp_of;
 pub use open::open;
 pub use room::Room;
 pub use tunnel::{Mark, Tunnel};
@@ -50,6 +52,8 @@ pub enum Arrival {
     Tunnel,
     /// From a node that got it in a tunnel itself.
     Again,
+    /// An ICMP error about a flow, from whoever sent it.
+    Error,
 }
 
 impl Arrival {
@@ -65,6 +69,7 @@ impl Arrival {
         match word {
             1 => Self::Tunnel,
             2 => Self::Again,
+            3 => Self::Error,
             _ => Self::Direct,
         }
     }
@@ -89,6 +94,21 @@ pub(crate) fn note<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>, se
     note.later = u32::from(parsed.ip.later);
 }
 
+/// Notes an ICMP error about such a flow: it goes where packets of the flow go.
+#[inline(always)]
+pub(crate) fn note_error<F: Ip, L: Lookup<F>>(lookup: &L, ip: &IpInfo<F::Addr>, flow: &FlowKey<F::Addr>, service: u32) {
+    let Some(mut note) = lookup.note() else { return };
+    note.key = *flow;
+    note.hash = flow_hash(flow);
+    note.arrival = Arrival::Error.word();
+    note.service = service;
+    note.header_length = ip.header_length as u32;
+    note.total_length = ip.total_length as u32;
+    note.ttl = u32::from(ip.ttl);
+    note.tcp_flags = u32::from(tcp_flag::ACK);
+    note.later = 1;
+}
+
 /// A packet to a frontend that forwards by DSR, of a flow that this node does not know, as the pipeline has noted it.
 /// [`Verdict::Dsr`]: a flow is to [`begin`] here.
 #[inline(always)]
@@ -111,7 +131,8 @@ fn balance<F: Tunnel, P: Room, L: Nodes<F>>(packet: &mut P, network: usize, look
     let (clock, arrival) = (lookup.clock(), Arrival::from_word(note.arrival));
     let now = ticks(clock);
     let Some(choice) = choose(lookup, &parsed, note.service, note.hash, arrival, now) else {
-        return Verdict::Drop(DropReason::NoBackend);
+        let is_error = arrival == Arrival::Error;
+        return Verdict::Drop(if is_error { DropReason::ErrorUnknown } else { DropReason::NoBackend });
     };
     match choice.node {
         Some(node) => send::to_node(packet, &parsed, lookup, note.service, &choice, (node, note.hash), arrival, clock),
@@ -120,7 +141,7 @@ fn balance<F: Tunnel, P: Room, L: Nodes<F>>(packet: &mut P, network: usize, look
             if let Some(mut note) = lookup.note() {
                 note.chosen = choice.id;
             }
-            Verdict::Dsr(choice.id)
+            Verdict::Dsr(0)
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::abi::{BackendEntry, FlowEntry, FlowKey, ReplyEntry, Stat, Task, backe
 use crate::addr::Address;
 use crate::csum::Delta;
 use crate::drop_reason::DropReason;
+use crate::dsr;
 use crate::ethernet::{self, Addresses, Ethernet};
 use crate::hash::flow_hash;
 use crate::ip::{Ip, IpInfo, address_delta};
@@ -16,9 +17,11 @@ use crate::rewrite::Translation;
 use crate::snat;
 use crate::verdict::Verdict;
 
+mod partial;
 mod quote;
 mod refuse;
 
+pub(crate) use partial::{Left, left};
 use quote::Quote;
 pub use refuse::refuse;
 
@@ -35,6 +38,7 @@ pub(crate) fn ingress<F: Ip, P: Packet, L: Lookup<F>>(
     ip: &IpInfo<F::Addr>,
     lookup: &L,
 ) -> Verdict {
+    let shared = lookup.resolves() && is_shared(lookup);
     let kind = kind(packet, frame, ip);
     if kind == Some(F::ICMP.echo_request) {
         return answer(packet, frame, ip, lookup);
@@ -45,23 +49,33 @@ pub(crate) fn ingress<F: Ip, P: Packet, L: Lookup<F>>(
         let is_error = kind.is_some_and(|kind| F::ICMP.is_error(kind));
         return if is_error { Verdict::HandOver(Task::Forward) } else { Verdict::Pass };
     }
-    error(packet, frame, ip, lookup)
+    error(packet, frame, ip, lookup, shared)
 }
 
-/// An ICMP error that came in, about a packet that was sent on from here.
+/// Another node sent the packet here in a tunnel, since it does not know the flow. The note says so once.
+#[inline(always)]
+fn is_shared<F: Ip, L: Lookup<F>>(lookup: &L) -> bool {
+    let Some(mut note) = lookup.note() else { return false };
+    let shared = note.error != 0;
+    note.error = 0;
+    shared
+}
+
+/// An ICMP error that came in, about a packet that was sent on from here. `shared`: it came from another node, and goes to none.
 #[inline(always)]
 pub(crate) fn error<F: Ip, P: Packet, L: Lookup<F>>(
     packet: &mut P,
     frame: &Ethernet,
     ip: &IpInfo<F::Addr>,
     lookup: &L,
+    shared: bool,
 ) -> Verdict {
     let Some(error) = Error::parse::<F, P>(packet, frame, ip) else { return Verdict::Pass };
     if error.quote.key.source != ip.destination {
         return Verdict::Pass; // an error goes to the source of what it is about (RFC 1122, section 3.2.2)
     }
     let flow = error.quote.reversed();
-    let (view, local) = match receiver(packet, lookup, &error, &flow) {
+    let (view, local) = match receiver(packet, lookup, &error, &flow, shared) {
         Ok(found) => found,
         Err(verdict) => return verdict,
     };
@@ -76,6 +90,7 @@ fn receiver<F: Ip, P: Packet, L: Lookup<F>>(
     lookup: &L,
     error: &Error<'_, F::Addr>,
     flow: &FlowKey<F::Addr>,
+    shared: bool,
 ) -> Result<(View<F::Addr>, bool), Verdict> {
     if snat::may_be_reply(lookup, flow.protocol as u8, flow.destination_port)
         && let Some(reply) = reply(lookup, flow)
@@ -86,35 +101,51 @@ fn receiver<F: Ip, P: Packet, L: Lookup<F>>(
     }
     let (entry, backend) = match backend_of(lookup, flow) {
         Some(found) => found,
-        None => backend_by_ring(packet, lookup, flow)?,
+        None => backend_by_ring(packet, lookup, error.ip, flow, shared)?,
     };
     Ok(error.about_reply(&entry, &backend))
 }
 
 /// The backend of a flow that only another node knows, as a flow that has no state here would get it, with the client's own
-/// address.
+/// address. With DSR that backend's node knows it. Otherwise any node may, so all are asked; the backend is told besides, as
+/// that needs no agent.
 #[inline(always)]
 fn backend_by_ring<F: Ip, P: Packet, L: Lookup<F>>(
     packet: &P,
     lookup: &L,
+    ip: &IpInfo<F::Addr>,
     flow: &FlowKey<F::Addr>,
+    shared: bool,
 ) -> Result<Found<F::Addr>, Verdict> {
     let frontend = find_frontend(lookup, flow.destination, flow.destination_port, flow.protocol as u8);
     let Some(frontend) = frontend else { return Err(Verdict::Pass) };
-    if frontend.flags & frontend_flag::FRONT != 0 {
-        return Err(Verdict::Front); // the sockets of the node's own front find it by the quote
-    }
     if !lookup.resolves() {
         return Err(Verdict::HandOver(Task::Forward)); // rare enough
     }
-    let is_for_us = Addresses::of(packet).is_some_and(|frame| lookup.is_for_us(frame.destination()));
+    let is_front = frontend.flags & frontend_flag::FRONT != 0;
+    if shared {
+        // the sockets of the node's own front find it by the quote
+        return Err(if is_front { Verdict::Front } else { Verdict::Drop(DropReason::ErrorUnknown) });
+    }
+    if !Addresses::of(packet).is_some_and(|frame| lookup.is_for_us(frame.destination())) {
+        return Err(Verdict::Pass);
+    }
+    if frontend.flags & frontend_flag::DSR != 0 {
+        dsr::note_error(lookup, ip, flow, frontend.service);
+        return Err(Verdict::Dsr(0));
+    }
+    lookup.count(Stat::ErrorsShared);
+    lookup.share();
+    if is_front {
+        return Err(Verdict::Front);
+    }
     match pick(lookup, frontend.service, flow_hash(flow)) {
-        Some((_, backend)) if is_for_us => {
+        Some((_, backend)) => {
             lookup.count(Stat::ErrorsByRing);
             let (snat_address, snat_port) = (flow.source, flow.source_port);
             Ok((FlowEntry { snat_address, snat_port, flags: flow_flag::LOCAL, ..FlowEntry::default() }, backend))
         }
-        _ => Err(Verdict::Pass),
+        None => Err(Verdict::Pass),
     }
 }
 

@@ -43,5 +43,7 @@ pub const SAMPLE_BYTES: u32 = 512 << 10;
 pub const SNAP_MAX: u32 = 4_096;
 /// Bytes of a dropped packet that are sampled without being asked for: its headers.
 pub const DROP_SNAP: u32 = 128;
+/// ICMP errors about flows of other nodes that each CPU gives to the agent in each tick of about a second.
+pub const SHARED_ERRORS: u32 = 32;
 /// Dropped packets of each reason that are sampled on each CPU in each tick of about a second.
 pub const DROP_SAMPLES: u32 = 4;

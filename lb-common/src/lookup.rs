@@ -142,6 +142,10 @@ pub trait Lookup<F: Ip> {
     /// The device is no external interface, but replies of backends come in by it ([`crate::pipeline::tunnel_of`]).
     fn is_tunnel(&self, device: u32) -> bool;
 
+    /// Gives the packet as it is to the agent, which sends it to all other nodes: an ICMP error about a flow that one of them
+    /// may know. So many a second ([`crate::limits::SHARED_ERRORS`]); further ones are not shared.
+    fn share(&self) {}
+
     /// What one program says of its packet to the next one.
     fn note(&self) -> Option<Self::Ref<'_, Note<F::Addr>>>;
 

@@ -44,10 +44,10 @@ pub use tunnel::{tunnel, tunnel_of};
 /// In the kernel the parts of DSR are programs of their own, which go on where [`ingress_of`] ends; here is what they make
 /// together.
 pub fn ingress<F: Tunnel, P: Room, L: Nodes<F>>(packet: &mut P, lookup: &L) -> Verdict {
-    let mut verdict = ingress_of(packet, Ethernet::parse(packet), lookup);
+    let mut verdict = once(packet, lookup);
     if verdict == Verdict::Tunnel {
         verdict = match dsr::open(packet, Ethernet::parse(packet), lookup) {
-            Ok(()) => ingress_of(packet, Ethernet::parse(packet), lookup),
+            Ok(()) => once(packet, lookup),
             Err(verdict) => return verdict,
         };
     }
@@ -56,12 +56,21 @@ pub fn ingress<F: Tunnel, P: Room, L: Nodes<F>>(packet: &mut P, lookup: &L) -> V
     }
     match verdict {
         Verdict::Dsr(_) => match dsr::begin(packet, Ethernet::parse(packet), lookup) {
-            Ok(()) => ingress_of(packet, Ethernet::parse(packet), lookup),
+            Ok(()) => once(packet, lookup),
             Err(verdict) => verdict,
         },
         // what comes out of a tunnel is for a frontend; a tunnel in a tunnel is not ours
         Verdict::Tunnel => Verdict::Pass,
         verdict => verdict,
+    }
+}
+
+/// The pipeline from its beginning to where it ends in the kernel, too.
+fn once<F: Tunnel, P: Room, L: Nodes<F>>(packet: &mut P, lookup: &L) -> Verdict {
+    let frame = Ethernet::parse(packet);
+    match flows_of(packet, frame, lookup) {
+        Some(verdict) => verdict,
+        None => dsr::icmp_of(packet, frame, lookup),
     }
 }
 

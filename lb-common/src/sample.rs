@@ -1,5 +1,12 @@
 //! What is sampled of the packets: the settings word that asks for more than a few drops.
 
+use crate::drop_reason::DROP_REASONS;
+
+/// The budget of ICMP errors for other nodes, behind those of drops.
+pub const SHARED: u32 = DROP_REASONS;
+/// How many budgets there are.
+pub const BUDGETS: u32 = DROP_REASONS + 1;
+
 /// A capture in force. It packs into one word of the settings, so that it changes by one store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capture {

@@ -19,10 +19,10 @@ pub enum Verdict {
     Front,
     /// Ours, untouched: the tc companion finishes it.
     HandOver(Task),
-    /// Ours, untouched: the flow is not known here, and the service forwards by DSR. The pipeline gives 0
-    /// ([`crate::dsr::forward`] goes on), that gives the backend with which a flow begins here ([`crate::dsr::begin`]).
-    /// An argument in any case: where verdicts with and without one are joined, LLVM may copy that of one that has none from
-    /// a register that nothing has written, which the verifier refuses.
+    /// Ours, untouched: the flow is not known here, and the service forwards by DSR. The pipeline ends so
+    /// ([`crate::dsr::forward`] goes on), and that ends so where a flow begins here ([`crate::dsr::begin`]). Always with 0:
+    /// where verdicts are joined, LLVM may copy the argument of one that has none, or a variable of another, from a register
+    /// that nothing has written, which the verifier refuses.
     Dsr(u32),
     /// In a tunnel of the family, untouched: perhaps ours ([`crate::dsr::open`]).
     Tunnel,

@@ -15,7 +15,7 @@ use crate::maps::{TC_PROGRAMS, XDP_PROGRAMS};
 use crate::skb_packet::SkbPacket;
 use crate::tables::{Kernel, Routed};
 use crate::xdp_packet::XdpPacket;
-use crate::{act_at_tc, act_at_xdp, sample};
+use crate::{act_at_tc, act_at_xdp, handover, sample};
 
 /// Forwards by DSR a packet of no flow that this node knows.
 #[xdp(frags)]
@@ -140,6 +140,7 @@ fn open_at_xdp<F: DsrMaps + Called>(ctx: &XdpContext) -> u32 {
             xdp_action::XDP_DROP
         }
         Err(Verdict::Drop(reason)) => sample::dropped_by_xdp(ctx, kernel.ingress, reason),
+        Err(Verdict::HandOver(task)) => handover::pass_with(ctx, task),
         Err(_) => xdp_action::XDP_PASS,
     }
 }

@@ -14,7 +14,6 @@ mod maps;
 mod refuse;
 mod room;
 mod sample;
-mod since;
 mod skb_packet;
 mod sockets;
 mod tables;
@@ -30,12 +29,13 @@ use aya_ebpf::programs::{SkLookupContext, TcContext, XdpContext};
 use lb_common::abi::{Task, device_flag, hook, setting, tc_slot, xdp_slot};
 use lb_common::addr::{Family, V4, V6};
 use lb_common::drop_reason::DropReason;
+use lb_common::dsr::icmp_of;
 use lb_common::ethernet::{self, Ethernet};
 use lb_common::lookup::{Lookup, Route};
 use lb_common::pipeline;
 use lb_common::verdict::Verdict;
 
-use crate::dsr::Called;
+use crate::dsr::{Called, DsrMaps};
 use crate::maps::{DEVICES, TC_PROGRAMS, XDP_PROGRAMS};
 use crate::skb_packet::SkbPacket;
 use crate::tables::{Kernel, Routed, word_of_settings};
@@ -56,9 +56,8 @@ pub fn weir_xdp(ctx: XdpContext) -> u32 {
     at_xdp::<V4>(&ctx, frame)
 }
 
-/// IPv6 of [`weir_xdp`]. Inlined into its entry point, whose frame would count for 32 bytes of the stack before 6.8.
+/// IPv6 of [`weir_xdp`].
 #[xdp(frags)]
-#[inline(always)]
 pub fn weir_xdp6(ctx: XdpContext) -> u32 {
     at_xdp::<V6>(&ctx, Ethernet::parse(&XdpPacket(&ctx)))
 }
@@ -225,10 +224,10 @@ fn at_tc_ingress<F: Called>(ctx: &TcContext, frame: Result<Ethernet, DropReason>
 }
 
 #[inline(always)]
-fn icmp_at_tc_ingress<F: Called>(ctx: &TcContext) -> i32 {
+fn icmp_at_tc_ingress<F: Called + DsrMaps>(ctx: &TcContext) -> i32 {
     let (kernel, packet) = (kernel_at_tc(ctx), &mut SkbPacket(ctx.skb.skb));
     let frame = Ethernet::parse(packet);
-    let verdict = pipeline::icmp_of::<F, _, _>(packet, frame, &kernel);
+    let verdict = icmp_of::<F, _, _>(packet, frame, &kernel);
     done_at_tc_ingress::<F>(ctx, &kernel, verdict)
 }
 

@@ -56,12 +56,15 @@ impl Room for XdpPacket<'_> {
     }
 
     #[inline(always)]
-    fn recast(&mut self, length: usize, header: usize) -> Option<()> {
+    fn cut(&mut self, length: usize) -> Option<()> {
         let by = length as i32 - self.len() as i32;
         // SAFETY: as in `move_head`.
-        if by < 0 && unsafe { bpf_xdp_adjust_tail(self.0.ctx, by) } != 0 {
-            return None;
-        }
+        (by >= 0 || unsafe { bpf_xdp_adjust_tail(self.0.ctx, by) } == 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn recast(&mut self, length: usize, header: usize) -> Option<()> {
+        self.cut(length)?;
         self.insert(header)
     }
 
@@ -112,11 +115,14 @@ impl Room for SkbPacket {
     }
 
     #[inline(always)]
-    fn recast(&mut self, length: usize, header: usize) -> Option<()> {
+    fn cut(&mut self, length: usize) -> Option<()> {
         // SAFETY: the helper checks the length; no pointer into the packet is kept.
-        if length < self.len() && unsafe { bpf_skb_change_tail(self.0, length as u32, 0) } != 0 {
-            return None;
-        }
+        (length >= self.len() || unsafe { bpf_skb_change_tail(self.0, length as u32, 0) } == 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn recast(&mut self, length: usize, header: usize) -> Option<()> {
+        self.cut(length)?;
         self.adjust(header as i32, 0)
     }
 

@@ -5,9 +5,10 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR};
 use aya_ebpf::helpers::generated::{
-    bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes,
-    bpf_skb_store_bytes,
+    bpf_csum_update, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_change_head, bpf_skb_change_tail,
+    bpf_skb_load_bytes, bpf_skb_store_bytes,
 };
+use lb_common::addr::{Family, V6};
 use lb_common::csum::Delta;
 use lb_common::packet::Packet;
 
@@ -34,6 +35,13 @@ impl SkbPacket {
         // SAFETY: the helper reads `size_of::<T>()` bytes of `value` and checks the bounds of the packet.
         let result = unsafe { bpf_skb_store_bytes(self.0, offset as u32, from, size_of::<T>() as u32, 0) };
         (result == 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn is_ipv6(&self) -> bool {
+        // SAFETY: the context is valid while the program runs.
+        let protocol = unsafe { (*self.0).protocol as u16 };
+        u16::from_be(protocol) == V6::ETHER_TYPE
     }
 
     /// `from` 0 and a field size of 0 tell the helper that `to` is a difference.
@@ -114,6 +122,14 @@ impl Packet for SkbPacket {
     fn update_transport_checksum(&mut self, offset: usize, addresses: Delta, ports: Delta, udp: bool) -> Option<()> {
         let zero = if udp { BPF_F_MARK_MANGLED_0 } else { 0 };
         self.replace_transport(offset, addresses, BPF_F_PSEUDO_HDR | zero)?;
-        self.replace_transport(offset, ports, zero)
+        self.replace_transport(offset, ports, zero)?;
+        if !addresses.is_none() && self.is_ipv6() {
+            // Where the device gave a sum over the packet (CHECKSUM_COMPLETE) the helper takes the addresses' change off it.
+            // That is right for IPv4, whose header has a checksum that changes as well. BPF_F_IPV6 tells it apart, but since
+            // 6.16 only (ead7f9b8de65); so it is put back here, and ignored where there is no such sum.
+            // SAFETY: the helper takes a number.
+            unsafe { bpf_csum_update(self.0, addresses.to_partial()) };
+        }
+        Some(())
     }
 }

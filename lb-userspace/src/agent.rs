@@ -80,7 +80,9 @@ async fn serve(config: Config, level: LevelHandle) -> Result<(), AgentError> {
     sinks.extend(events.map(|events| Box::new(events) as Box<dyn Sink>));
     let sinks = Sinks::new(sinks);
     let state = Arc::new(State::new(&config, &facts, level, problems, metrics, dataplane, front.watch_status()));
-    state.samples.follow(state.dataplane().samples()?).map_err(AgentError::Runtime)?;
+    let samples = state.dataplane().samples()?; // each holds the data plane for its own statement
+    let errors = state.dataplane().shared_errors()?;
+    state.samples.follow(samples, errors).map_err(AgentError::Runtime)?;
     tokio::spawn(admin::serve(listener, Arc::clone(&state) as Arc<dyn admin::Agent>));
 
     let events = sources::start(&config, &facts, api.as_ref());

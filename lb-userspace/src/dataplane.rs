@@ -47,6 +47,7 @@ mod report;
 mod ring_area;
 mod route;
 mod samples;
+mod shared_errors;
 mod slices;
 mod sock_diag;
 mod socket_level;
@@ -105,6 +106,7 @@ pub use placement::XdpPolicy;
 pub use probe::{Conntrack, conntrack};
 pub use report::{Feature, InterfaceMode, InterfaceStatus, Note, ProgramStatus, StartReport};
 pub use samples::{SampleReader, interface_names, split as split_sample};
+pub use shared_errors::SharedErrors;
 pub use socket_level::SocketLevel;
 pub use stats::{CounterSnapshot, MapStatus};
 pub use sys::monotonic_ns;
@@ -150,7 +152,7 @@ impl Dataplane {
         let places = survey::places(&netlink, &pins, config, &uplinks, &Refusals::new())?;
         let mut report =
             StartReport { kernel: probe::kernel_release(), features: probe::features(), ..StartReport::default() };
-        report.notes = probe::warnings(&report.features);
+        report.notes = probe::warnings();
         if let Some(path) = bpffs::ensure(&config.pin_path)? {
             report.notes.push(Note::info("bpffs-mounted", format!("bpffs was mounted at {}", path.display())));
         }
@@ -312,6 +314,11 @@ impl Dataplane {
     /// The reading end of the samples. There should be one.
     pub fn samples(&self) -> Result<SampleReader, DataplaneError> {
         SampleReader::open(&self.maps)
+    }
+
+    /// What sends ICMP errors that come with the samples to the other nodes.
+    pub fn shared_errors(&self) -> Result<SharedErrors, DataplaneError> {
+        SharedErrors::open(&self.maps)
     }
 
     /// Has packets sampled for some seconds from now; nothing but a few drops if it is `None`.

@@ -10,7 +10,7 @@ use crate::packet::{ACK, Builder, ROUTER, SYN, SYN_ACK, UPLINK, tcp, udp};
 use crate::world::{CLIENT, FAR_POD, LOCAL_POD, NEXT_NODE, NODE, NODE_2, NODE_3, SNAT_FIRST, SNAT_LAST, VIP, host};
 
 /// The frame with an outer header: addresses, identification, class, time to live.
-fn tunnel(inner: &Builder, from: &str, to: &str, id: u8, class: u8, ttl: u8) -> Vec<u8> {
+pub(crate) fn tunnel(inner: &Builder, from: &str, to: &str, id: u8, class: u8, ttl: u8) -> Vec<u8> {
     let frame = inner.bytes();
     let total = (frame.len() - 14 + 20) as u16;
     let mut outer = vec![0x45, class, 0, 0, 0, id, 0x40, 0, ttl, 4, 0, 0];

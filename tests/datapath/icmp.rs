@@ -137,7 +137,9 @@ fn half_a_quoted_checksum_stays() {
 fn an_error_about_what_the_front_sent_goes_to_the_front() {
     let mut bench = Bench::new();
     let error = icmp(HOP, FRONT, TOO_BIG, &tcp((FRONT, 80), (CLIENT, 40_000), ACK).quoted(28));
-    bench.ingress(&error, Verdict::Front, &error);
+    bench.ingress(&error, Verdict::HandOver(lb_common::abi::Task::Forward), &error);
+    let (verdict, bytes) = bench.run(Hook::Companion, &error.bytes());
+    assert_eq!((verdict, bytes), (Verdict::Front, error.bytes()), "and another node's front is asked, too");
 }
 
 #[test]

@@ -9,7 +9,6 @@ use aya::EbpfLoader;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::{Program, ProgramError, SchedClassifier, SkLookup, TestRun as _, TestRunOptions, Xdp, XdpMode};
 use aya::test_helpers::NetNsGuard;
-use aya::util::KernelVersion;
 use lb_common::abi::{
     self, BackendEntry4, BackendEntry6, CALLED, Called, DeviceEntry, DropCounters, FlowEntry4, FlowKey4, FormerRing,
     FrontendEntry, FrontendKey4, FrontendKey6, HANDOVER_MAGIC, Refusals, ReplyEntry4, RingLine, SampleHead,
@@ -20,7 +19,6 @@ use lb_common::be::Be32;
 use lb_common::drop_reason::{DROP_REASONS, DropReason};
 use lb_common::host::Maps;
 use lb_common::limits::RING_LINE_SLOTS;
-use lb_userspace::dataplane::object;
 
 use crate::fixture::{Outcome, hex};
 use crate::packet::UPLINK;
@@ -48,18 +46,13 @@ pub(crate) fn cpus() -> u32 {
     aya::util::nr_cpus().unwrap() as u32
 }
 
-/// True if this process may load programs and run them on packets of its own; says so if not.
+/// True if this process may load programs; says so if not.
 pub(crate) fn available() -> bool {
-    if !weir_lab::is_root() {
+    let root = weir_lab::is_root();
+    if !root {
         eprintln!("skipped: the kernel half of this test needs root");
-        return false;
     }
-    // net/bpf/test_run.c, `bpf_prog_test_run_xdp`: before, nobody says by which device a packet came in
-    let takes_contexts = KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(5, 15, 0));
-    if !takes_contexts {
-        eprintln!("skipped: the kernel half of fixtures needs test runs of XDP with a context (Linux 5.15)");
-    }
-    takes_contexts
+    root
 }
 
 impl Kernel {
@@ -79,8 +72,7 @@ impl Kernel {
         for name in others.into_iter().chain(backends) {
             loader.map_max_entries(name, 64);
         }
-        object::tell(&mut loader);
-        let mut ebpf = loader.load(&object::for_this_kernel()).unwrap();
+        let mut ebpf = loader.load(lb_userspace::dataplane::object::OBJECT).unwrap();
         call(&mut ebpf);
         let xdp: &mut Xdp = ebpf.program_mut(program::XDP).unwrap().try_into().unwrap();
         for device in ["up0", "up1"] {
@@ -145,6 +137,14 @@ impl Kernel {
         for (&index, &address6) in &maps.uplink_addresses {
             let entry = DeviceEntry { address6, ..devices.get(&index, 0).unwrap() };
             devices.insert(index, entry, 0).unwrap();
+        }
+        let mut nodes: HashMap<_, Addr6, u32> = self.hash(map::NODES6);
+        for (address, flags) in &maps.nodes {
+            nodes.insert(address, flags, 0).unwrap();
+        }
+        let mut backends: HashMap<_, u32, Addr6> = self.hash(map::BACKEND_NODES6);
+        for (id, node) in &maps.backend_nodes {
+            backends.insert(id, node, 0).unwrap();
         }
         self.fill_shared(&maps.services, &maps.rings, &maps.settings);
     }
@@ -434,16 +434,11 @@ fn call(ebpf: &mut Ebpf) {
 }
 
 /// Loads a program; the verifier gives up with EAGAIN when its thread gets a signal, and wants to be called again.
-fn load(program: impl FnMut() -> Result<(), ProgramError>) {
-    try_load(program).unwrap();
-}
-
-/// The same, for whom a refusal is an answer.
-pub(crate) fn try_load(mut program: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+fn load(mut program: impl FnMut() -> Result<(), ProgramError>) {
     for _ in 0..20 {
         match program() {
             Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == std::io::ErrorKind::WouldBlock => {}
-            other => return other,
+            other => return other.unwrap(),
         }
     }
     panic!("the verifier was interrupted twenty times");

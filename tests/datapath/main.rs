@@ -5,6 +5,7 @@
 mod bond;
 mod dsr;
 mod egress;
+mod errors;
 mod explain;
 mod fixture;
 mod forward;

@@ -141,3 +141,28 @@ fn their_rate_is_limited() {
     assert_eq!((0..200).filter(|_| tell()).count(), 50, "what was not used does not add up beyond that");
     assert_eq!(host.stats.borrow()[Stat::ErrorsLimited as usize], 490);
 }
+
+/// A checksum that is left to the device: the field holds the sum of the pseudo header, and is completed when the error
+/// that quotes the packet has been sent. That of ICMP must be right then.
+#[test]
+fn a_partial_checksum_in_the_quote_is_foreseen() {
+    for (packet, field) in [
+        (tcp((CLIENT, 40_000), (VIP, 80), SYN).ttl(1).payload(&[7; 80]), 50),
+        (udp((CLIENT, 5_000), (VIP, 5353)).ttl(1).payload(&[7; 1_001]), 40),
+        (udp((CLIENT, 5_000), (VIP, 5300)).payload(&[7; 1_461]), 40),
+    ] {
+        let mut bench = Bench::new();
+        let mut bytes = packet.bytes();
+        let length = (bytes.len() - 34) as u64;
+        let words =
+            |bytes: &[u8]| bytes.chunks(2).map(|pair| u64::from(u16::from_be_bytes([pair[0], pair[1]]))).sum::<u64>();
+        let partial = fold(words(&bytes[26..34]) + u64::from(bytes[23]) + length);
+        bytes[field..field + 2].copy_from_slice(&partial.to_be_bytes());
+        let (verdict, mut sent) = bench.run(Hook::Companion, &bytes);
+        assert_eq!(verdict, Verdict::Answer);
+        // as `skb_checksum_help` does it, from the quoted transport header to the end
+        let sum = checksum(&sent[28 + 34..]);
+        sent[28 + field..28 + field + 2].copy_from_slice(&sum);
+        assert_eq!(checksum(&sent[34..]), [0, 0], "{packet:?}");
+    }
+}

@@ -11,6 +11,8 @@ use crate::packet6::{Builder6, Carries, packet6};
 use crate::world::{NEXT_NODE, ROUTER2, UPLINK2};
 use crate::world6::{Bench6, CLIENT, FAR_POD, LOCAL_POD, NODE, NODE2, REMOTE_POD, VIP};
 
+mod dsr;
+mod errors;
 mod headers;
 mod icmp;
 pub(crate) mod random;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
 use lb_common::abi::{BackendEntry6, FlowEntry6, FlowKey6, FrontendEntry, FrontendKey6, ReplyEntry6};
-use lb_common::abi::{backend_flag, frontend_flag, map, program, setting};
+use lb_common::abi::{backend_flag, frontend_flag, map, node_flag, program, setting};
 use lb_common::addr::{Addr6, V4, V6};
 use lb_common::be::Be16;
 use lb_common::conntrack::ticks;
@@ -29,6 +29,8 @@ pub(crate) const NODE: &str = "fd00:10::11";
 pub(crate) const NODE2: &str = "fd00:20::11";
 pub(crate) const LOCAL_POD: &str = "fd00:244:1::10";
 pub(crate) const REMOTE_POD: &str = "fd00:244:2::20";
+/// Another node, behind the router of the first uplink.
+pub(crate) const NODE_3: &str = "2001:db8:40::13";
 /// Behind the second uplink, whose router has an address of its network; that of the first is link-local.
 pub(crate) const FAR_POD: &str = "fd00:30::5";
 
@@ -42,6 +44,10 @@ const FRONTENDS: &[(&str, u16, u16, u32, u32)] = &[
     (VIP, 5353, 17, 6, 0),
     ("::", 30_088, 6, 1, 0),
     (FRONT, 80, 6, 7, frontend_flag::FRONT_HTTPS),
+    // forwarded by DSR: to another node, and on this one
+    (VIP, 90, 6, 8, frontend_flag::DSR),
+    (VIP, 5300, 17, 9, frontend_flag::DSR),
+    (VIP, 91, 6, 10, frontend_flag::DSR),
 ];
 
 /// Backends by id: address, port, protocol, on this node. Service n has backend n.
@@ -72,6 +78,16 @@ pub(crate) fn host(devices: Devices) -> Maps<V6> {
         let ring = maps.add_ring(&[id; 3]);
         maps.services.insert(id, ring);
     }
+    for (service, backend) in [(8, 2), (9, 6), (10, 1)] {
+        let ring = maps.add_ring(&[backend; 3]);
+        maps.services.insert(service, ring);
+    }
+    maps.nodes.extend([(address(NODE), node_flag::OWN), (address(NODE_3), node_flag::PEER)]);
+    maps.backend_nodes.extend([(2, address(NODE_3)), (6, address(NODE_3))]);
+    let [high, low] = address(NODE).raw();
+    maps.settings[setting::NODE_ADDRESS6 as usize] = high;
+    maps.settings[setting::NODE_ADDRESS6_LOW as usize] = low;
+    maps.settings[setting::TUNNEL_MTU as usize] = 1_500;
     maps.node_addresses.push(address(NODE));
     maps.vips.extend([VIP, FRONT].map(address));
     maps.mac = Some(mac(UPLINK));
@@ -187,7 +203,7 @@ impl Bench6 {
             let there: BTreeMap<FlowKey6, ReplyEntry6> = kernel.entries(replies);
             assert!(there.into_iter().map(timeless).eq(self.replies(table).into_iter().map(timeless)), "{replies}");
         }
-        for id in 1..=7 {
+        for id in 1..=10 {
             let host = self.host.service_stats.borrow().get(&id).copied().unwrap_or_default();
             assert_eq!(kernel.service_counters(id), host, "counters of service {id}");
         }

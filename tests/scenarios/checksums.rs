@@ -1,9 +1,13 @@
 //! Checksums on the wire, with transmit offload of the pods on and off: nobody else verifies them on a veth.
 
-use anyhow::{Result, ensure};
-use weir_lab::{CLIENT, Capture, ClusterOptions, Request, ask_udp};
+use std::net::{IpAddr, SocketAddr};
 
-use crate::common::{EXTERNAL, options, scenario_with, web};
+use anyhow::{Context, Result, ensure};
+use socket2::{Domain, SockAddr, Socket, Type};
+use weir_lab::{CLIENT, Capture, ClusterOptions, Netns, Request, SOON, ask_udp, eventually};
+
+use crate::common::{EXTERNAL, metric, options, scenario, scenario_with, web};
+use crate::ipv6::{EXTERNAL6, dual};
 
 fn checksums_are_right(pod_offload: bool) -> Result<()> {
     scenario_with(&ClusterOptions { pod_offload, ..options()? }, |cluster| {
@@ -44,4 +48,56 @@ fn right_with_transmit_offload_on() -> Result<()> {
 #[ignore = "needs root"]
 fn right_with_transmit_offload_off() -> Result<()> {
     checksums_are_right(false)
+}
+
+/// Sends a packet that no router passes on: a datagram, or the first segment of a connection.
+fn send_with_no_hops_left(from: &Netns, to: SocketAddr, kind: Type) -> Result<()> {
+    from.run(|| {
+        let socket = Socket::new(Domain::for_address(to), kind, None)?;
+        match to {
+            SocketAddr::V4(_) => socket.set_ttl_v4(1)?,
+            SocketAddr::V6(_) => socket.set_unicast_hops_v6(1)?,
+        }
+        socket.set_nonblocking(true)?;
+        let _ = socket.connect(&SockAddr::from(to)); // a connection is not made at once, and this one never
+        if kind == Type::DGRAM {
+            socket.send(b"who is there? nobody on this side of the router")?;
+        }
+        Ok(())
+    })
+}
+
+/// The client leaves checksums to its device, so the node's program sees partial ones. What the node sends is completed in
+/// software, as a device would do it.
+#[test]
+#[ignore = "needs root"]
+fn own_errors_are_right_about_packets_with_partial_checksums() -> Result<()> {
+    scenario(|cluster| {
+        dual(cluster)?;
+        cluster.nodes[0].agent_options().xdp = "off".to_owned();
+        cluster.start_agents()?;
+        cluster.client.shell("ethtool -K eth0 tx on")?;
+        cluster.nodes[0].netns.shell("ethtool -K eth0 tx off")?;
+        for (vip, filter) in [(IpAddr::V4(EXTERNAL), "icmp"), (IpAddr::V6(EXTERNAL6), "icmp6 and ip6[40] == 3")] {
+            for (port, kind) in [(5353, Type::DGRAM), (7070, Type::STREAM)] {
+                let sent = || metric(&cluster.nodes[0], "weir_packet_events_total{event=\"icmp_errors_sent\"}");
+                let (capture, before) = (Capture::start(&cluster.client, "eth0", filter)?, sent()?);
+                // the ring has a backend on each node, and the node's kernel answers for its own
+                eventually("errors of ours", SOON, || {
+                    for _ in 0..8 {
+                        send_with_no_hops_left(&cluster.client, (vip, port).into(), kind)?;
+                    }
+                    let now = sent()?;
+                    ensure!(now >= before + 4.0, "{now} after {before}");
+                    Ok(())
+                })
+                .with_context(|| format!("{vip}, {kind:?}"))?;
+                let packets = capture.stop()?;
+                ensure!(packets.len() >= 4, "{vip}, {kind:?}: {packets:?}");
+                let wrong: Vec<_> = packets.iter().filter(|p| !p.checksum_ok || !p.header_checksum_ok).collect();
+                ensure!(wrong.is_empty(), "{vip}, {kind:?}: wrong checksums: {wrong:?}");
+            }
+        }
+        Ok(())
+    })
 }

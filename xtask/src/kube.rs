@@ -7,6 +7,7 @@
 
 mod build;
 
+use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -36,8 +37,11 @@ pub(crate) fn ensure() -> Result<PathBuf, String> {
     if is_complete(&folder) { Ok(folder) } else { Err(format!("the build left no {}", PROGRAMS.join(", "))) }
 }
 
+/// Outside of the checkout, so that a fresh clone does not build it again.
 fn folder() -> Option<PathBuf> {
-    host::cache().map(|cache| cache.join(format!("kubernetes-{VERSION}")))
+    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute()).or_else(home)?;
+    Some(base.join("weir").join(format!("kubernetes-{VERSION}")))
 }
 
 fn is_complete(folder: &Path) -> bool {

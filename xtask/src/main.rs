@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-mod apt;
 mod bench;
 mod build_ebpf;
 mod ci;
@@ -12,7 +11,6 @@ mod demo;
 mod exit;
 mod fuzz;
 mod host;
-mod kernels;
 mod kube;
 mod lint;
 mod setup;
@@ -41,8 +39,6 @@ enum Task {
     Test(test::Args),
     /// Throw inputs at the parsers and the packet pipeline, guided by what they cover
     Fuzz(fuzz::Args),
-    /// Boot other kernels under qemu, try the programs there, and write docs/kernels.md
-    Kernels(kernels::Args),
     /// Measure
     Bench(bench::Args),
     /// Everything that CI runs, in its order
@@ -61,7 +57,6 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
-        Task::Kernels(args) => kernels::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Ci => ci::run(),
         Task::Lint => lint::run(),

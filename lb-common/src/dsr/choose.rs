@@ -63,6 +63,9 @@ pub(super) fn choose<F: Tunnel, L: Nodes<F>>(
             return Some(Choice { id, node: None, track: false });
         }
     }
+    if node.is_none() && arrival == Arrival::Error {
+        return None; // a backend on this node would have had the flow, which this node does not know
+    }
     Some(Choice { id, node, track: before != 0 && before != current })
 }
 
@@ -71,7 +74,8 @@ pub(super) fn choose<F: Tunnel, L: Nodes<F>>(
 fn tracked<F: Tunnel, L: Nodes<F>>(lookup: &L, parsed: &Parsed<F::Addr>, first: bool, now: u32) -> u32 {
     let Some(mut kept) = lookup.tracked(&parsed.key) else { return 0 };
     let over = first || flow::is_expired(FlowState::PROVEN.number(), parsed.key.protocol, kept.last_seen, now);
-    if !over && idle_ticks(now, kept.last_seen) > 0 {
+    // nor does an ICMP error keep a flow alive, and later fragments have their first
+    if !over && !parsed.ip.later && idle_ticks(now, kept.last_seen) > 0 {
         kept.last_seen = now;
     }
     let (id, generation) = (kept.backend, kept.generation);

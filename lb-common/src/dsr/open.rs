@@ -1,6 +1,6 @@
 //! At the second node: the outer header comes off, if a node of the cluster sent it and what is inside is for a frontend.
 
-use crate::abi::{FrontendEntry, Stat, frontend_flag, node_flag};
+use crate::abi::{FrontendEntry, Stat, Task, frontend_flag, node_flag};
 use crate::drop_reason::DropReason;
 use crate::ethernet::Ethernet;
 use crate::hash::flow_hash;
@@ -19,11 +19,7 @@ pub fn open<F: Tunnel, P: Room, L: Nodes<F>>(
     frame: Result<Ethernet, DropReason>,
     lookup: &L,
 ) -> Result<(), Verdict> {
-    let result = opened(packet, frame, lookup);
-    if let Err(Verdict::Drop(reason)) = result {
-        lookup.count_drop(reason, packet.len());
-    }
-    result
+    opened(packet, frame, lookup).map_err(|verdict| pipeline::counted::<F, P, L>(packet, lookup, verdict))
 }
 
 #[inline(always)]
@@ -40,12 +36,18 @@ fn opened<F: Tunnel, P: Room, L: Nodes<F>>(
         return Err(Verdict::Pass);
     }
     let inside = frame.network + F::HEADER;
-    let hash = is_ours::<F, P, L>(packet, inside, lookup)?;
+    let inner = is_ours::<F, P, L>(packet, inside, lookup)?;
     if lookup.node(outer.source) & node_flag::PEER == 0 {
         return Err(Verdict::Drop(DropReason::TunnelSource));
     }
     if !F::checksum_is_right(packet, frame.network, F::HEADER) {
         return Err(Verdict::Drop(DropReason::BadIpChecksum));
+    }
+    if let Inside::Icmp = inner
+        && !lookup.resolves()
+    {
+        // XDP leaves most of ICMP to tc, and between the two the note may become another packet's
+        return Err(Verdict::HandOver(Task::Forward));
     }
     let mark = F::mark(packet, frame.network).ok_or(Verdict::Pass)?;
     let refused = Verdict::Drop(DropReason::KernelRefused);
@@ -54,18 +56,29 @@ fn opened<F: Tunnel, P: Room, L: Nodes<F>>(
     lookup.count(Stat::Untunnelled);
     let arrival = if mark.again { Arrival::Again } else { Arrival::Tunnel };
     if let Some(mut note) = lookup.note() {
-        (note.hash, note.arrival) = (hash, arrival.word());
+        match inner {
+            Inside::Flow(hash) => (note.hash, note.arrival) = (hash, arrival.word()),
+            Inside::Icmp => note.error = arrival.word(),
+        }
     }
     Ok(())
 }
 
-/// What is inside is for a frontend, or an error about what left from one. Gives the hash of the flow, if it has one.
+/// What is inside.
+enum Inside {
+    /// A packet of a flow with this hash; 0 for a later fragment.
+    Flow(u32),
+    /// ICMP.
+    Icmp,
+}
+
+/// What is inside is for a frontend, or an error about what left from one.
 #[inline(always)]
-fn is_ours<F: Tunnel, P: Room, L: Nodes<F>>(packet: &P, inside: usize, lookup: &L) -> Result<u32, Verdict> {
+fn is_ours<F: Tunnel, P: Room, L: Nodes<F>>(packet: &P, inside: usize, lookup: &L) -> Result<Inside, Verdict> {
     let malformed = |reason| Verdict::Drop(reason);
     let (key, frontend) = match parse::<F, P>(packet, inside).map_err(malformed)? {
         Kind::Flow(parsed) if parsed.ip.later => {
-            return if lookup.is_vip(parsed.key.destination) { Ok(0) } else { Err(Verdict::Pass) };
+            return if lookup.is_vip(parsed.key.destination) { Ok(Inside::Flow(0)) } else { Err(Verdict::Pass) };
         }
         Kind::Flow(parsed) => {
             let key = parsed.key;
@@ -73,13 +86,13 @@ fn is_ours<F: Tunnel, P: Room, L: Nodes<F>>(packet: &P, inside: usize, lookup: &
             (key, found)
         }
         Kind::Icmp(ip) => {
-            return if lookup.is_vip(ip.destination) { Ok(0) } else { Err(Verdict::Pass) };
+            return if lookup.is_vip(ip.destination) { Ok(Inside::Icmp) } else { Err(Verdict::Pass) };
         }
         Kind::Refused(destination, reason) if lookup.is_vip(destination) => return Err(Verdict::Drop(reason)),
         Kind::Refused(..) | Kind::Fragment | Kind::Other(_) => return Err(Verdict::Pass),
     };
     match frontend {
-        Some(FrontendEntry { flags, .. }) if flags & frontend_flag::FRONT == 0 => Ok(flow_hash(&key)),
+        Some(FrontendEntry { flags, .. }) if flags & frontend_flag::FRONT == 0 => Ok(Inside::Flow(flow_hash(&key))),
         None if !lookup.is_vip(key.destination) => Err(Verdict::Pass),
         Some(_) | None => Err(Verdict::Drop(DropReason::TunnelFrontend)),
     }

@@ -11,6 +11,9 @@ pub trait Room: Packet {
     /// Takes away the `length` bytes of an outer header at `network`.
     fn unwrap(&mut self, network: usize, length: usize) -> Option<()>;
 
+    /// Cuts the packet to `length` bytes.
+    fn cut(&mut self, length: usize) -> Option<()>;
+
     /// Cuts the packet to `length` bytes and makes room for `header` bytes behind the Ethernet header.
     fn recast(&mut self, length: usize, header: usize) -> Option<()>;
 

@@ -56,11 +56,13 @@ pub(super) fn to_node<F: Tunnel, P: Room, L: Nodes<F>>(
         }
         Err(verdict) => return verdict,
     };
-    lookup.count_packet(service, choice.id, parsed.ip.total_length);
+    if arrival != Arrival::Error {
+        lookup.count_packet(service, choice.id, parsed.ip.total_length);
+    }
     if flow::is_first(parsed.key.protocol, parsed.transport.tcp_flags) && arrival == Arrival::Direct {
         lookup.count_flow(service, choice.id);
     }
-    if choice.track {
+    if choice.track && arrival != Arrival::Error {
         track(lookup, parsed, choice.id, ticks(clock));
     }
     lookup.count(Stat::Tunnelled);
@@ -79,9 +81,13 @@ fn wrap<F: Tunnel, P: Room>(
     hash: u32,
     arrival: Arrival,
 ) -> Option<()> {
-    let key = &parsed.key;
-    let inner = parsed.ip.with(key.source, key.destination);
-    F::rewrite(packet, parsed.network, &inner, key.source, key.destination, inner.ttl - 1)?;
+    // read anew: an ICMP error about a flow has other addresses than the flow
+    let (source, destination) = F::addresses(packet, parsed.network)?;
+    let mut inner = parsed.ip.with(source, destination);
+    if arrival == Arrival::Error {
+        inner.protocol = F::ICMP.protocol;
+    }
+    F::rewrite(packet, parsed.network, &inner, source, destination, inner.ttl - 1)?;
     let mark = Mark { again: arrival != Arrival::Direct, class: F::class(packet, parsed.network)? };
     packet.wrap::<F>()?;
     F::put_outer(packet, HEADER, ends, parsed.ip.total_length, mark, hash)

@@ -3,6 +3,7 @@
 
 use crate::drop_reason::DropReason;
 use crate::ethernet::{Addresses, HEADER};
+use crate::icmp::{Left, left};
 use crate::packet::Packet;
 use crate::parse::Parsed;
 use crate::verdict::Verdict;
@@ -27,19 +28,35 @@ pub(super) fn too_big<F: Tunnel, P: Room, L: Nodes<F>>(
     if parsed.ip.later || parsed.is_tagged() {
         return Verdict::Drop(DropReason::TooBig);
     }
+    let left = match lookup.resolves() {
+        true => {
+            let ends = (parsed.key.source, parsed.key.destination);
+            let transport = parsed.network + parsed.ip.header_length;
+            left(packet, transport, ends, parsed.ip.protocol, parsed.ip.total_length - parsed.ip.header_length)
+        }
+        false => Left::AsIs, // XDP sees what came over a wire
+    };
+    if left == Left::Unforeseen {
+        return Verdict::Drop(DropReason::TooBig);
+    }
     lookup.count_drop(DropReason::TooBig, packet.len());
-    match answer::<F, P>(packet, parsed, mtu) {
+    match answer::<F, P>(packet, parsed, left, mtu) {
         Some(()) => Verdict::Answer,
         None => Verdict::Drop(DropReason::KernelRefused),
     }
 }
 
 #[inline(always)]
-fn answer<F: Tunnel, P: Room>(packet: &mut P, parsed: &Parsed<F::Addr>, mtu: usize) -> Option<()> {
+fn answer<F: Tunnel, P: Room>(packet: &mut P, parsed: &Parsed<F::Addr>, left: Left, mtu: usize) -> Option<()> {
     let quote = if parsed.ip.total_length < QUOTE { parsed.ip.total_length & !3 } else { QUOTE };
     Addresses::of(packet)?.reversed().write(packet)?;
     packet.recast(HEADER + quote, F::HEADER + ICMP_HEADER)?;
-    F::put_too_big(packet, HEADER, (parsed.key.destination, parsed.key.source), mtu as u16, quote)
+    let at = HEADER + F::HEADER + ICMP_HEADER;
+    let covered = match left {
+        Left::Partial(field) => sum(packet, at, parsed.ip.header_length)? + u64::from(!field),
+        Left::AsIs | Left::Unforeseen => sum(packet, at, quote)?,
+    };
+    F::put_too_big(packet, HEADER, (parsed.key.destination, parsed.key.source), mtu as u16, (quote, covered))
 }
 
 /// The sum over the `length` bytes at `offset`, whole words and no more than a quote has.

@@ -7,7 +7,7 @@ use crate::csum::{Delta, fold};
 use crate::ip::Ip;
 use crate::packet::Packet;
 
-use super::too_big::{ICMP_HEADER, sum};
+use super::too_big::ICMP_HEADER;
 
 /// Time to live of the outer header (RFC 1700); the inner one counts the node as the router that it is.
 const TTL: u8 = 64;
@@ -35,6 +35,9 @@ pub trait Tunnel: Ip {
     /// Bytes of the outer header.
     const HEADER: usize;
 
+    /// The least MTU that a host believes: RFC 791, section 3.2; RFC 8201, section 4.
+    const LEAST_MTU: u32;
+
     /// Writes an outer header at `offset`, in front of a packet of `length` bytes. `hash` is the flow's.
     fn put_outer<P: Packet>(
         packet: &mut P,
@@ -54,13 +57,14 @@ pub trait Tunnel: Ip {
     /// Replaces the traffic class and keeps the header's checksum right.
     fn set_class<P: Packet>(packet: &mut P, offset: usize, class: u8) -> Option<()>;
 
-    /// Writes a whole ICMP error at `offset`, in front of the `quote` bytes that it quotes: the packet is larger than `mtu`.
+    /// Writes a whole ICMP error at `offset`, in front of the bytes that it quotes, whose number and sum are given: the packet
+    /// is larger than `mtu`.
     fn put_too_big<P: Packet>(
         packet: &mut P,
         offset: usize,
         ends: (Self::Addr, Self::Addr),
         mtu: u16,
-        quote: usize,
+        quoted: (usize, u64),
     ) -> Option<()>;
 
     /// The address of this node among those that other nodes know ([`crate::abi::setting::NODE_ADDRESS4`] and the like).
@@ -80,6 +84,7 @@ pub(super) fn keep_congestion<F: Tunnel, P: Packet>(packet: &mut P, offset: usiz
 
 impl Tunnel for V4 {
     const HEADER: usize = 20;
+    const LEAST_MTU: u32 = 68;
 
     #[inline(always)]
     fn put_outer<P: Packet>(
@@ -116,11 +121,16 @@ impl Tunnel for V4 {
     }
 
     #[inline(always)]
-    fn put_too_big<P: Packet>(packet: &mut P, offset: usize, ends: (Be32, Be32), mtu: u16, quote: usize) -> Option<()> {
+    fn put_too_big<P: Packet>(
+        packet: &mut P,
+        offset: usize,
+        ends: (Be32, Be32),
+        mtu: u16,
+        (quote, covered): (usize, u64),
+    ) -> Option<()> {
         let [high, low] = mtu.to_be_bytes();
         let ip_header = header4(CONTROL, 0, V4::ICMP.protocol, Self::HEADER + ICMP_HEADER + quote, ends);
         let message = [u32::from_ne_bytes([3, 4, 0, 0]), u32::from_ne_bytes([0, 0, high, low])];
-        let covered = sum(packet, offset + Self::HEADER + ICMP_HEADER, quote)?;
         packet.set_words(offset, ip_header)?;
         packet.set_words(offset + Self::HEADER, with_checksum(message, covered))
     }
@@ -153,6 +163,7 @@ fn header4(first: u32, id: u32, ip_protocol: u8, total: usize, (source, destinat
 
 impl Tunnel for V6 {
     const HEADER: usize = 40;
+    const LEAST_MTU: u32 = 1_280;
 
     /// The flow label spreads flows over the paths between two nodes (RFC 6438); its lowest bit says "again".
     #[inline(always)]
@@ -197,13 +208,13 @@ impl Tunnel for V6 {
         offset: usize,
         (source, destination): (Addr6, Addr6),
         mtu: u16,
-        quote: usize,
+        (quote, covered): (usize, u64),
     ) -> Option<()> {
         let length = (ICMP_HEADER + quote) as u16;
         let ([a, b], [c, d]) = (source.raw(), destination.raw());
         let ([high, low], [mtu_high, mtu_low]) = (length.to_be_bytes(), mtu.to_be_bytes());
         let message = [u32::from_ne_bytes([2, 0, 0, 0]), u32::from_ne_bytes([0, 0, mtu_high, mtu_low])];
-        let mut covered = sum(packet, offset + Self::HEADER + ICMP_HEADER, quote)?;
+        let mut covered = covered;
         // RFC 8200, section 8.1: the pseudo header
         covered += u64::from(u32::from_ne_bytes([0, 0, high, low]))
             + u64::from(u32::from_ne_bytes([0, 0, 0, V6::ICMP.protocol]));

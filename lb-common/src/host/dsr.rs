@@ -17,8 +17,13 @@ impl Room for Bytes {
         Some(())
     }
 
-    fn recast(&mut self, length: usize, header: usize) -> Option<()> {
+    fn cut(&mut self, length: usize) -> Option<()> {
         self.0.truncate(length);
+        Some(())
+    }
+
+    fn recast(&mut self, length: usize, header: usize) -> Option<()> {
+        self.cut(length)?;
         self.insert(header)
     }
 

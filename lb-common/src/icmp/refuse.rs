@@ -1,10 +1,7 @@
 //! Our own ICMP errors, where a router would send one: the time to live of a packet ran out on its way through us, or it is
 //! too big for the way that it has to go.
 
-use core::hint::black_box;
-
 use crate::abi::Stat;
-use crate::addr::Address;
 use crate::csum::fold;
 use crate::drop_reason::DropReason;
 use crate::ethernet::{Addresses, Ethernet};
@@ -14,6 +11,7 @@ use crate::packet::Packet;
 use crate::verdict::{Verdict, refused};
 
 use super::HEADER;
+use super::partial::{Left, left, pseudo_header};
 
 /// Each CPU sends one error in so many nanoseconds, in the long run,
 const INTERVAL: u64 = 1_000_000;
@@ -28,6 +26,16 @@ pub fn refuse<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, 
     let Ok(ip) = F::parse(packet, frame.network) else { return Verdict::Drop(reason) };
     let Some(addresses) = told_to::<F, P, L>(packet, &ip, lookup) else { return Verdict::Drop(reason) };
     let Some(own) = lookup.uplink_address(lookup.ingress()) else { return Verdict::Drop(reason) };
+    let left = match lookup.resolves() {
+        true => {
+            let transport = frame.network + ip.header_length;
+            left(packet, transport, (ip.source, ip.destination), ip.protocol, ip.total_length - ip.header_length)
+        }
+        false => Left::AsIs, // XDP sees what came over a wire
+    };
+    if left == Left::Unforeseen {
+        return Verdict::Drop(reason);
+    }
     if !may_send(lookup) {
         lookup.count(Stat::ErrorsLimited);
         return Verdict::Drop(reason);
@@ -36,7 +44,7 @@ pub fn refuse<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, 
     let (kind, word) =
         if matches!(reason, DropReason::TooBig) { (F::ICMP.too_big, mtu) } else { (F::ICMP.time_exceeded, 0) };
     let sent = (own, ip.source);
-    match make_error::<F, P>(packet, frame, &ip.with((), ()), sent, addresses, (kind, word)) {
+    match make_error::<F, P>(packet, frame, &ip.with((), ()), left, sent, addresses, (kind, word)) {
         Some(()) => {
             lookup.count(Stat::ErrorsSent);
             Verdict::Answer
@@ -82,6 +90,7 @@ fn make_error<F: Ip, P: Packet>(
     packet: &mut P,
     frame: &Ethernet,
     ip: &IpInfo<()>,
+    left: Left,
     (source, destination): (F::Addr, F::Addr),
     addresses: Addresses,
     ([kind, code], word): ([u8; 2], u32),
@@ -100,7 +109,13 @@ fn make_error<F: Ip, P: Packet>(
     F::write_icmp_header(packet, frame.network, source, destination, HEADER + quote)?;
     let message = frame.network + F::ICMP.ip_header;
     packet.set_words(message, [u32::from_ne_bytes([kind, code, 0, 0]), word.to_be()])?;
-    let mut sum = sum_of(packet, message, HEADER + quote)?;
+    // LLVM knows that it is small, and would leave out the bound of the loops, which the verifier does not
+    let quoted = if let Left::Partial(_) = left { ip.header_length } else { quote };
+    let summed = packet.forget((HEADER + quoted) as u64) as usize & 0x7ff;
+    let mut sum = sum_of(packet, message, summed)?;
+    if let Left::Partial(field) = left {
+        sum += u64::from(!field);
+    }
     if F::ICMP.covers_addresses {
         sum += pseudo_header(source, destination, (HEADER + quote) as u32, F::ICMP.protocol);
     }
@@ -113,10 +128,6 @@ const STEP: usize = 8;
 const STEPS: usize = 1_280 / (4 * STEP);
 
 /// The sum over `length` bytes, a multiple of four.
-///
-/// The steps are counted where LLVM does not see it. It knows that there are few, and would leave out the bound, which the
-/// verifier does not know; and it would count up to zero, from pointers in front of the packet, which the verifier refuses
-/// since 7.0.
 #[inline(always)]
 fn sum_of<P: Packet>(packet: &P, offset: usize, length: usize) -> Option<u64> {
     let (mut sum, mut at, end) = (0, offset, offset + length);
@@ -129,27 +140,14 @@ fn sum_of<P: Packet>(packet: &P, offset: usize, length: usize) -> Option<u64> {
             word += 1;
         }
         at += 4 * STEP;
-        step = black_box(step + 1);
+        step += 1;
     }
     let mut rest = 0;
     while rest < STEP && at < end {
         let [word] = packet.words::<1>(at)?;
         sum += u64::from(word);
         at += 4;
-        rest = black_box(rest + 1);
+        rest += 1;
     }
     Some(sum)
-}
-
-/// What the checksum covers beside the message (RFC 8200, section 8.1).
-#[inline(always)]
-fn pseudo_header<A: Address>(source: A, destination: A, length: u32, protocol: u8) -> u64 {
-    let words = [source.words(), destination.words()];
-    let mut sum = u64::from(length.to_be()) + u64::from(u32::from(protocol).to_be());
-    let mut at = 0;
-    while at < 4 {
-        sum += u64::from(words[0][at]) + u64::from(words[1][at]);
-        at += 1;
-    }
-    sum
 }

@@ -10,7 +10,7 @@ use lb_common::drop_reason::DropReason;
 use lb_common::sample::Capture;
 
 use crate::clock;
-use crate::dataplane::{SampleReader, monotonic_ns};
+use crate::dataplane::{SampleReader, SharedErrors, monotonic_ns};
 use crate::status::capture::CapturedRow;
 use crate::status::drops::{Headers, SampleRow};
 use crate::status::time::rfc3339;
@@ -77,11 +77,15 @@ impl Capturing {
 }
 
 impl Samples {
-    /// Reads for ever, on a thread of its own: it waits in a system call.
-    pub(super) fn follow(&self, mut reader: SampleReader) -> std::io::Result<()> {
+    /// Reads for ever, on a thread of its own: it waits in a system call. What is for other nodes is sent to them.
+    pub(super) fn follow(&self, mut reader: SampleReader, errors: SharedErrors) -> std::io::Result<()> {
         let samples = self.clone();
+        let take = move |head: SampleHead, bytes: Vec<u8>| match head.hook {
+            hook::SHARED => share(&errors, &bytes),
+            _ => samples.take(head, bytes),
+        };
         let read = move || loop {
-            if let Err(error) = reader.wait(|head, bytes| samples.take(head, bytes)) {
+            if let Err(error) = reader.wait(&take) {
                 tracing::warn!(%error, "samples of dropped packets cannot be read");
                 thread::sleep(PAUSE);
             }
@@ -135,6 +139,12 @@ impl Samples {
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn share(errors: &SharedErrors, frame: &[u8]) {
+    if let Err(error) = errors.send(frame) {
+        tracing::debug!(%error, "an ICMP error was not passed on to other nodes");
     }
 }
 

@@ -19,6 +19,7 @@ use lb_common::abi::{
 use lb_common::addr::{Addr4, Addr6};
 use lb_common::drop_reason::DROP_REASONS;
 use lb_common::limits;
+use lb_common::sample;
 
 use super::config::MapSizes;
 
@@ -119,7 +120,7 @@ pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 50] {
         MapSpec::new::<u32, Refusals>(map::REFUSALS, PerCpuArray, 1),
         MapSpec::new::<u32, u32>(map::LISTENERS, SockMap, limits::LISTENERS),
         MapSpec::new::<(), ()>(map::SAMPLES, RingBuf, limits::SAMPLE_BYTES),
-        MapSpec::new::<u32, SampleBudget>(map::SAMPLE_BUDGETS, PerCpuArray, DROP_REASONS),
+        MapSpec::new::<u32, SampleBudget>(map::SAMPLE_BUDGETS, PerCpuArray, sample::BUDGETS),
         MapSpec::new::<u32, SampleNote>(map::SAMPLE_NOTES, PerCpuArray, 1),
         MapSpec::new::<u32, Note4>(map::NOTES4, PerCpuArray, 1),
         MapSpec::new::<u32, Note6>(map::NOTES6, PerCpuArray, 1),

@@ -131,7 +131,7 @@ fn events(registry: &mut Registry, counts: &CounterSnapshot) {
 }
 
 /// Labels of what is counted beside services, backends and drops.
-const EVENTS: [(Stat, &str); 12] = [
+const EVENTS: [(Stat, &str); 18] = [
     (Stat::FragmentsPassed, "fragments_passed"),
     (Stat::HandedOver, "handed_over"),
     (Stat::FlowTableFull, "flow_table_full"),
@@ -144,6 +144,12 @@ const EVENTS: [(Stat, &str); 12] = [
     (Stat::ErrorsSent, "icmp_errors_sent"),
     (Stat::ErrorsLimited, "icmp_errors_limited"),
     (Stat::ErrorsByRing, "icmp_errors_by_ring"),
+    (Stat::Tunnelled, "tunnelled"),
+    (Stat::Untunnelled, "untunnelled"),
+    (Stat::FlowsKept, "flows_kept"),
+    (Stat::MssLowered, "mss_lowered"),
+    (Stat::ErrorsShared, "icmp_errors_shared"),
+    (Stat::TunnelErrors, "icmp_errors_of_tunnels"),
 ];
 
 fn front(registry: &mut Registry, front: &FrontRow) {
