@@ -68,6 +68,7 @@ async fn serve(config: Config, level: LevelHandle) -> Result<(), AgentError> {
         tls: config.manifests.https_port != 0,
         name_servers: config.name_servers.clone(),
         local_names: config.local_names,
+        in_detail: config.nginx_metrics,
         ..FrontConfig::new(dataplane.run_dir())
     };
     let front = Front::start(front).await?;

@@ -66,6 +66,8 @@ pub struct Config {
     pub name_servers: Vec<SocketAddr>,
     /// Such names may stand for addresses of the node itself.
     pub local_names: bool,
+    /// The metrics of ingress-nginx are there as well.
+    pub nginx_metrics: bool,
     /// Print the Plan, touch nothing.
     pub dry_run: bool,
     /// Form of the log.
@@ -101,6 +103,7 @@ impl TryFrom<&AgentArgs> for Config {
             admin: admin(&mut flags, &args.admin),
             name_servers: flags.each("--name-server", &args.name_server, flag::socket),
             local_names: args.local_names,
+            nginx_metrics: args.nginx_metrics,
             dry_run: args.dry_run,
             log_format: flags.one("--log-format", &args.log_format, flag::parsed).unwrap_or_default(),
             log_level: flags.one("--log-level", &args.log_level, flag::parsed).unwrap_or_default(),

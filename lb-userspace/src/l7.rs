@@ -55,6 +55,7 @@ pub mod table;
 pub(crate) mod testing;
 pub mod tls;
 pub mod trace;
+pub mod traffic;
 pub mod tunnel;
 pub mod verdicts;
 pub mod verifier;

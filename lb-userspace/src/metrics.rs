@@ -1,5 +1,6 @@
 //! Every metric: name, labels and help text.
 
+mod ingress_nginx;
 mod labels;
 mod scrape;
 
@@ -81,6 +82,9 @@ impl Metrics {
         // Writing to a String cannot fail.
         let _ = encode_registry(&mut text, &self.registry);
         let _ = encode_registry(&mut text, &scrape.registry());
+        if scrape.as_ingress_nginx {
+            let _ = ingress_nginx::write(&mut text, scrape);
+        }
         let _ = encode_eof(&mut text);
         text
     }

@@ -63,10 +63,10 @@ impl Agent for Fake {
         Some("node-1".into())
     }
     fn top(&self) -> TopReading {
-        TopReading { view: self.view(), front: None, asked: crate::clock::now() }
+        TopReading { view: self.view(), front: None, traffic: Default::default(), asked: crate::clock::now() }
     }
     fn metrics(&self) -> String {
-        self.metrics.render(&Scrape { view: self.view(), front: None, conntrack: None })
+        self.metrics.render(&Scrape { view: self.view(), ..Scrape::default() })
     }
     fn log_level(&self) -> &LevelHandle {
         &self.level

@@ -51,6 +51,7 @@ pub(super) struct State {
     picture: ArcSwap<Picture>,
     reading: Mutex<Option<Arc<Reading>>>,
     beat: Mutex<Instant>,
+    as_ingress_nginx: bool,
     front: watch::Receiver<FrontStatus>,
 }
 
@@ -99,6 +100,7 @@ impl State {
             picture: ArcSwap::default(),
             reading: Mutex::default(),
             beat: Mutex::new(clock::now()),
+            as_ingress_nginx: config.nginx_metrics,
             front,
         }
     }
@@ -250,12 +252,19 @@ impl admin::Agent for State {
     }
 
     fn top(&self) -> TopReading {
-        TopReading { view: self.view(), front: Some(self.front().counters), asked: clock::now() }
+        let front = self.front();
+        TopReading { view: self.view(), front: Some(front.counters), traffic: front.traffic, asked: clock::now() }
     }
 
     fn metrics(&self) -> String {
-        let front = Some(self.front().counters);
-        self.metrics.render(&Scrape { view: self.view(), front, conntrack: dataplane::conntrack() })
+        let front = self.front();
+        self.metrics.render(&Scrape {
+            view: self.view(),
+            front: Some(front.counters),
+            traffic: front.traffic,
+            as_ingress_nginx: self.as_ingress_nginx,
+            conntrack: dataplane::conntrack(),
+        })
     }
 
     fn log_level(&self) -> &LevelHandle {

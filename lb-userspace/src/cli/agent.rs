@@ -62,6 +62,9 @@ pub struct AgentArgs {
     /// Such names may stand for loopback and link-local addresses of the node
     #[arg(long)]
     pub local_names: bool,
+    /// /metrics has those of ingress-nginx as well, by their names
+    #[arg(long)]
+    pub nginx_metrics: bool,
     /// Print the Plan, touch nothing
     #[arg(long)]
     pub dry_run: bool,

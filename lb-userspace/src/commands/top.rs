@@ -1,6 +1,7 @@
 //! `weir top`: what happens now.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::thread;
 
 use super::read::{self, show};
@@ -61,7 +62,7 @@ fn from_pins(reader: &Reader, query: &TopQuery, unasked: &AskError, said: &mut b
         let now = clock::now();
         let mut view = read::view(found);
         view.counted_at = Some(now);
-        Ok(TopReading { view, front: None, asked: now })
+        Ok(TopReading { view, front: None, traffic: Arc::default(), asked: now })
     };
     let before = reading()?;
     if !*said {

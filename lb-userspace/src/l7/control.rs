@@ -21,6 +21,7 @@ use super::counters::FrontCounters;
 use super::delta::TableDelta;
 use super::names::NameError;
 use super::table::RouteTable;
+use super::traffic::{TrafficCounts, TrafficKey};
 
 /// Raised with every change of the messages. Agent and front are the same binary, so it differs only by mistake.
 pub const PROTOCOL: u32 = 1;
@@ -45,6 +46,9 @@ pub struct Hello {
     pub tls_listeners: usize,
     /// Write the access log to stdout.
     pub access_log: bool,
+    /// Count times and sizes of requests by route.
+    #[serde(default)]
+    pub in_detail: bool,
 }
 
 /// Longest frame from the front, which may be in the hands of an attacker.
@@ -94,6 +98,8 @@ pub enum FromFront {
     Unresolved(BTreeMap<String, NameError>),
     /// The counters; at least once a second.
     Counters(FrontCounters),
+    /// What was counted of routes since the last time, or a part of it.
+    Traffic(Vec<(TrafficKey, TrafficCounts)>),
 }
 
 /// What goes wrong on the control socket.
@@ -139,9 +145,14 @@ pub struct Listeners {
 }
 
 /// Sends the first message. The socket blocks.
-pub fn send_hello(socket: &UnixStream, access_log: bool, listeners: &Listeners) -> Result<(), ControlError> {
+pub fn send_hello(
+    socket: &UnixStream,
+    access_log: bool,
+    in_detail: bool,
+    listeners: &Listeners,
+) -> Result<(), ControlError> {
     let Listeners { http, https } = listeners;
-    let hello = Hello { protocol: PROTOCOL, listeners: http.len(), tls_listeners: https.len(), access_log };
+    let hello = Hello { protocol: PROTOCOL, listeners: http.len(), tls_listeners: https.len(), access_log, in_detail };
     send_with(socket, &frame(&hello)?, http)?;
     if https.is_empty() { Ok(()) } else { send_with(socket, &[0], https) }
 }
@@ -258,10 +269,10 @@ mod tests {
         let (agent, front) = UnixStream::pair().expect("a pair");
         let open = |count| (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
         let listeners = Listeners { http: open(2 * MAX_LISTENERS), https: open(3) };
-        send_hello(&agent, true, &listeners).expect("sent");
+        send_hello(&agent, true, true, &listeners).expect("sent");
         (&agent).write_all(b"next").expect("sent");
         let (hello, received) = receive_hello(&front).expect("received");
-        assert!(hello.access_log);
+        assert!(hello.access_log && hello.in_detail);
         let ports = |listeners: &[TcpListener]| {
             listeners.iter().map(|one| one.local_addr().expect("bound")).collect::<Vec<_>>()
         };

@@ -27,6 +27,7 @@ use super::names::NameError;
 use super::router::Router;
 use super::table::RouteTable;
 use super::tls;
+use super::traffic::Traffic;
 use super::worker::Limits;
 use workers::Workers;
 
@@ -118,7 +119,7 @@ async fn run(control: UnixStream, hello: &Hello, listeners: Listeners) -> Result
     let listeners = workers::per_worker(listeners);
     let clients = descriptors::clients_per_worker(descriptors, listeners.len());
     let (name_servers, local_names) = name_settings(std::env::var(NAME_SERVERS).ok().as_deref());
-    let limits = Limits { clients, name_servers, local_names, ..Limits::default() };
+    let limits = Limits { clients, name_servers, local_names, in_detail: hello.in_detail, ..Limits::default() };
     let (workers, log_written) = Workers::start(listeners, hello.access_log, limits)?;
     let mut front = Front {
         to_agent: Some(to_agent),
@@ -253,6 +254,13 @@ impl Front {
             sum += worker.counters.read();
         }
         self.tell(&FromFront::Counters(sum)).await;
+        let mut traffic = Traffic::default();
+        for worker in &self.workers.shared {
+            worker.take_traffic().iter().for_each(|(key, counts)| traffic.add(key.clone(), counts));
+        }
+        for portion in traffic.into_portions() {
+            self.tell(&FromFront::Traffic(portion)).await;
+        }
         let unresolved: BTreeMap<_, _> =
             self.workers.shared.iter().flat_map(|worker| worker.unresolved()).take(MAX_NAMED).collect();
         if unresolved != self.unresolved {

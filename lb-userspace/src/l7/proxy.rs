@@ -63,7 +63,7 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Inc
     let refusal = client.guard.refusal().or_else(|| request.extensions().get::<Refusal>().copied());
     let (mut head, body) = request.into_parts();
     settings.prepare(&mut head);
-    let mut record = Record::new(&worker, settings, &head, &asker.ends);
+    let mut record = Record::new(&worker, &view, &head, &asker.ends);
     let id = head.headers.get(X_REQUEST_ID).cloned();
     let mut after = After::new(settings, &head, &asker.ends);
     let accepts = settings.accepts(&head);
@@ -171,7 +171,7 @@ async fn send(
     let Some(Destination { upstream, turn, balance, affinity }) = destination else {
         return Err(Answer::unavailable(&rule.entry, host_of(&head), head.uri.path()));
     };
-    record.upstream(&upstream.name);
+    record.upstream(&upstream.name, rule);
     let named;
     let addresses = match &upstream.external {
         None => &*upstream.endpoints,

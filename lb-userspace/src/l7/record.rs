@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use hyper::Method;
 use hyper::header::{HOST, HeaderMap, REFERER, USER_AGENT};
 use hyper::http::request::Parts;
 use tokio::time::Instant;
@@ -15,7 +16,8 @@ use super::forward::Ends;
 use super::limiter::Flight;
 use super::rules::Rule;
 use super::settings::Settings;
-use super::worker::Worker;
+use super::traffic::Done;
+use super::worker::{View, Worker};
 use crate::clock;
 
 /// One request. Dropping it writes its line.
@@ -29,13 +31,22 @@ pub struct Record {
     started: Instant,
     line: Option<Box<Line>>,
     flight: Option<Flight>,
+    view: Rc<View>,
+    /// Number of its rule.
+    rule: Option<usize>,
+    method: Method,
+    status: u16,
+    /// The canary that takes it.
+    canary: Option<Arc<str>>,
+    tries: Tries,
     /// How much of the request's body has gone by.
     progress: Option<Rc<Progress>>,
 }
 
 impl Record {
     /// Begins with the head of a request.
-    pub fn new(worker: &Rc<Worker>, settings: &Settings, head: &Parts, ends: &Ends) -> Self {
+    pub fn new(worker: &Rc<Worker>, view: &Rc<View>, head: &Parts, ends: &Ends) -> Self {
+        let settings = &view.router.settings;
         let target = head.uri.path_and_query().map_or("", |target| target.as_str());
         let wanted = worker.log.borrow().is_on() && settings.asked.log.wants(target);
         let line = wanted.then(|| line(settings, head, ends));
@@ -46,6 +57,12 @@ impl Record {
             started: Instant::now(),
             line,
             flight: None,
+            view: Rc::clone(view),
+            rule: None,
+            method: head.method.clone(),
+            status: 0,
+            canary: None,
+            tries: Tries::default(),
             progress: None,
         }
     }
@@ -71,6 +88,7 @@ impl Record {
 
     /// The rule that it has.
     pub fn route(&mut self, rule: &Rule) {
+        self.rule = rule.number;
         if let Some(form) = self.form() {
             form.route(&rule.entry);
         }
@@ -78,13 +96,14 @@ impl Record {
 
     /// Its body, as it goes by.
     pub fn body(&mut self, progress: &Rc<Progress>) {
-        if self.line.is_some() {
-            self.progress = Some(Rc::clone(progress));
-        }
+        self.progress = Some(Rc::clone(progress));
     }
 
-    /// The upstream that it goes to.
-    pub fn upstream(&mut self, name: &Arc<str>) {
+    /// The upstream that it goes to; another than that of its rule is a canary, or stands in.
+    pub fn upstream(&mut self, name: &Arc<str>, rule: &Rule) {
+        if rule.canary.is_some() && rule.entry.upstream.as_deref() != Some(name) {
+            self.canary = Some(Arc::clone(name));
+        }
         if let Some(line) = &mut self.line {
             line.upstream = Some(Arc::clone(name));
         }
@@ -92,28 +111,23 @@ impl Record {
 
     /// The endpoint that is tried now.
     pub fn endpoint(&mut self, endpoint: SocketAddr) {
-        if let Some(line) = &mut self.line {
-            line.tries.begin(endpoint);
-        }
+        self.tries.begin(endpoint);
     }
 
     /// There is a connection to it.
     pub fn connected(&mut self) {
-        if let Some(line) = &mut self.line {
-            line.tries.connected();
-        }
+        self.tries.connected();
     }
 
     /// It answers.
     pub fn upstream_answered(&mut self, status: u16) {
-        if let Some(line) = &mut self.line {
-            line.tries.answered(status);
-        }
+        self.tries.answered(status);
     }
 
     /// The answer's head is on its way.
     pub fn answered(&mut self, status: u16) {
         self.worker.counters.count_status(status);
+        self.status = status;
         if let Some(line) = &mut self.line {
             line.status = status;
         }
@@ -169,14 +183,30 @@ fn head_bytes(head: &Parts) -> u64 {
     (line + headers + 2) as u64
 }
 
+/// The client left before there was an answer, as nginx counts it.
+const LEFT: u16 = 499;
+
 impl Drop for Record {
     fn drop(&mut self) {
+        self.tries.end();
+        let time = self.started.elapsed();
+        let received = self.progress.as_ref().map_or(0, |progress| progress.bytes());
+        let done = Done {
+            method: &self.method,
+            status: if self.status == 0 { LEFT } else { self.status },
+            canary: self.canary.as_ref(),
+            received,
+            sent: self.bytes,
+            time,
+            tries: &self.tries,
+        };
+        self.worker.tally.count(&self.view, self.rule, &done);
         let Some(mut line) = self.line.take() else { return };
         line.bytes = self.bytes;
         line.received = self.received;
-        line.request_bytes += self.progress.as_ref().map_or(0, |progress| progress.bytes());
-        line.duration = self.started.elapsed();
-        line.tries.end();
+        line.request_bytes += received;
+        line.duration = time;
+        line.tries = std::mem::take(&mut self.tries);
         let lost = self.worker.log.borrow_mut().add(&line, clock::wall());
         self.worker.counters.log_lines_lost.add(lost);
     }

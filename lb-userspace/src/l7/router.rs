@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::path::{CanonicalPath, PathError};
 use super::rules::{HostRules, Rule};
 use super::settings::Settings;
-use super::table::{External, RouteTable, Stream};
+use super::table::{External, RouteEntry, RouteTable, Stream};
 use super::tls;
 use crate::model::{Authorities, ServiceKey, Users};
 
@@ -40,6 +40,8 @@ pub struct Router {
     /// By what follows the first label, without its dot.
     wildcard: HashMap<Box<str>, HostRules>,
     any: Option<HostRules>,
+    /// Host and entry of each rule, by its number.
+    numbered: Vec<(Arc<str>, Arc<RouteEntry>)>,
     default: Option<Rule>,
 }
 
@@ -102,9 +104,14 @@ impl Router {
         router.streams = table.streams.clone();
         router.authorities = table.tls.authorities.clone();
         router.default = table.default.as_ref().map(|entry| Rule::new(entry, &indexes));
+        if let Some(rule) = &mut router.default {
+            rule.number = Some(router.numbered.len());
+            router.numbered.push(("*".into(), Arc::clone(&rule.entry)));
+        }
         for (host, entries) in &table.hosts {
             let listed = table.tls.of_host(host).is_some_and(|host| host.listed);
-            let rules = HostRules::new(entries, &indexes, listed);
+            let mut rules = HostRules::new(entries, &indexes, listed);
+            rules.number(host, &mut router.numbered);
             match host.strip_prefix("*.") {
                 _ if host == "*" => router.any = Some(rules),
                 Some(suffix) => drop(router.wildcard.insert(suffix.into(), rules)),
@@ -112,6 +119,11 @@ impl Router {
             }
         }
         router
+    }
+
+    /// Host and entry of a rule, by its number.
+    pub fn rule(&self, number: usize) -> Option<&(Arc<str>, Arc<RouteEntry>)> {
+        self.numbered.get(number)
     }
 
     /// Decides about a request. The host is in the form of [`super::host::normalise`], the path as sent, without the query.

@@ -24,6 +24,8 @@ pub struct Rule {
     pub canary: Option<CanaryRule>,
     /// The host is listed under `spec.tls` of an Ingress.
     pub listed: bool,
+    /// Its number in the table; `None`: it is in none.
+    pub number: Option<usize>,
     /// What the subject of a client's certificate has to match.
     pub subject: Option<SubjectPattern>,
     /// Stands for the rule in a cookie, if it takes what its pages ask for.
@@ -48,7 +50,17 @@ impl Rule {
         // The agent has closed routes with one that is no pattern.
         let subject = subject.and_then(SubjectPattern::new);
         let token = fallback::token(entry);
-        Rule { entry: Arc::new(entry.clone()), upstream, canary, listed: false, subject, token, pattern, rewrite }
+        Rule {
+            entry: Arc::new(entry.clone()),
+            upstream,
+            canary,
+            listed: false,
+            number: None,
+            subject,
+            token,
+            pattern,
+            rewrite,
+        }
     }
 
     /// The rule of nobody: it has no Ingress and no backend.
@@ -143,6 +155,15 @@ impl HostRules {
         let mut before = self.patterns.iter().copied().take_while(|&position| literal.is_none_or(|at| position < at));
         let matches = |&position: &usize| self.rules[position].pattern.as_ref().is_some_and(|p| p.is_match(path));
         before.find(matches).or(literal)
+    }
+
+    /// Gives each rule its number: its position among all.
+    pub fn number(&mut self, host: &str, all: &mut Vec<(Arc<str>, Arc<RouteEntry>)>) {
+        let host: Arc<str> = host.into();
+        for rule in &mut self.rules {
+            rule.number = Some(all.len());
+            all.push((Arc::clone(&host), Arc::clone(&rule.entry)));
+        }
     }
 
     /// Number of rules.

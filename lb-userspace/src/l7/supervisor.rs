@@ -23,6 +23,7 @@ use super::control::{ControlError, Listeners};
 use super::counters::FrontCounters;
 use super::names::NameError;
 use super::table::RouteTable;
+use super::traffic::Traffic;
 use pid_file::PidFile;
 use session::{DRAIN, Published, Supervisor};
 
@@ -43,6 +44,8 @@ pub struct FrontConfig {
     pub name_servers: Vec<SocketAddr>,
     /// Such names may stand for addresses of the node itself.
     pub local_names: bool,
+    /// Times and sizes of requests are counted by route.
+    pub in_detail: bool,
 }
 
 impl FrontConfig {
@@ -57,6 +60,7 @@ impl FrontConfig {
             tls: true,
             name_servers: Vec::new(),
             local_names: false,
+            in_detail: false,
         }
     }
 }
@@ -82,6 +86,8 @@ pub struct FrontStatus {
     pub routes: usize,
     /// What all processes since the start of the agent have counted.
     pub counters: FrontCounters,
+    /// What they have counted of routes.
+    pub traffic: Arc<Traffic>,
     /// Why VIPs that are on no interface are not answered, if so.
     pub not_transparent: Option<String>,
     /// Names that routes lead to and that have no address, and why.

@@ -33,6 +33,7 @@ use super::pool::Pool;
 use super::retry::Budget;
 use super::router::Router;
 use super::subrequest::Asker;
+use super::traffic::{Tally, Traffic};
 use super::verdicts::Verdicts;
 use super::verifier::Verifier;
 use crate::siphash::UNKEYED;
@@ -48,12 +49,19 @@ pub struct Shared {
     version: AtomicU64,
     /// Names that upstreams stand for and that have no address, and why; locked only when that changes.
     unresolved: Mutex<BTreeMap<String, NameError>>,
+    /// What was counted of routes and not taken yet; touched once a second.
+    traffic: Mutex<Traffic>,
 }
 
 impl Shared {
     /// Names that upstreams stand for and that have no address, and why.
     pub fn unresolved(&self) -> BTreeMap<String, NameError> {
         self.unresolved.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes what was counted of routes since the last time.
+    pub fn take_traffic(&self) -> Traffic {
+        std::mem::take(&mut self.traffic.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Version of the table that it serves from.
@@ -125,6 +133,8 @@ pub struct Worker {
     pub copies: Rc<()>,
     /// Its end of the access log.
     pub log: RefCell<Log>,
+    /// What it counts of routes.
+    pub tally: Tally,
     /// What it counts.
     pub counters: SharedCounters,
     /// How far it is on its way out.
@@ -162,6 +172,7 @@ impl Worker {
             copies: Rc::default(),
             names: Rc::new(Names::new(limits.name_servers.into_iter().flatten().collect())),
             log: RefCell::new(log),
+            tally: Tally::new(limits.in_detail),
             counters: SharedCounters(shared),
             stage: watch::Sender::new(Stage::Serving),
             view: RefCell::new(Rc::new(View::new(Arc::default()))),
@@ -245,6 +256,10 @@ impl Worker {
         self.pool.sweep(|endpoint| wanted.contains(&endpoint));
     }
 
+    fn hand_over(&self) {
+        self.tally.hand_over(&mut self.counters.0.traffic.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     fn flush_log(&self) {
         let lost = self.log.borrow_mut().flush();
         self.counters.log_lines_lost.add(lost);
@@ -279,6 +294,7 @@ async fn serve(start: Start) -> io::Result<()> {
     // Whatever is still open after that is cut off.
     let _ = timeout(asked.map_or(limits.finish, Duration::from_millis), open.wait_for(|open| *open == 0)).await;
     worker.flush_log();
+    worker.hand_over();
     Ok(())
 }
 
@@ -308,6 +324,9 @@ async fn keep_house(worker: Rc<Worker>) {
     for tick in 0u64.. {
         ticks.tick().await;
         worker.flush_log();
+        if tick.is_multiple_of(5) {
+            worker.hand_over();
+        }
         if tick.is_multiple_of(25) {
             worker.sweep();
         }

@@ -2,6 +2,7 @@
 
 use prometheus_client::encoding::EncodeLabelSet;
 
+use crate::l7::traffic::TrafficKey;
 use crate::model::{Problem, ServiceKey, Severity};
 use crate::tables::BackendKey;
 
@@ -86,4 +87,27 @@ pub(super) struct MapLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ClassLabels {
     pub(super) class: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RouteLabels {
+    host: String,
+    path: String,
+    ingress: String,
+    service: String,
+    class: &'static str,
+}
+
+impl RouteLabels {
+    pub(super) fn of(key: &TrafficKey) -> Self {
+        let class = match key.status / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        };
+        let TrafficKey { host, path, ingress, service, .. } = key.clone();
+        RouteLabels { host, path, ingress, service, class }
+    }
 }

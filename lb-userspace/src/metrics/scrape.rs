@@ -1,5 +1,8 @@
 //! Metrics that are read from the maps and the front at the moment somebody asks.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use lb_common::abi::{self, Stat};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -7,10 +10,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use super::labels::{BackendLabels, ClassLabels, DropLabels, EventLabels, MapLabels, SecretLabels, ServiceLabels};
+use super::labels::{
+    BackendLabels, ClassLabels, DropLabels, EventLabels, MapLabels, RouteLabels, SecretLabels, ServiceLabels,
+};
 use super::{counter_at, weir};
 use crate::dataplane::{Conntrack, CounterSnapshot};
 use crate::l7::counters::FrontCounters;
+use crate::l7::traffic::Traffic;
 use crate::model::Tls;
 use crate::status::View;
 use crate::status::row::FrontRow;
@@ -26,6 +32,10 @@ pub struct Scrape {
     pub view: View,
     /// What the front counts.
     pub front: Option<FrontCounters>,
+    /// What it counts of routes.
+    pub traffic: Arc<Traffic>,
+    /// The names of ingress-nginx are there as well.
+    pub as_ingress_nginx: bool,
     /// The kernel's connection tracking.
     pub conntrack: Option<Conntrack>,
 }
@@ -48,6 +58,7 @@ impl Scrape {
         if let Some(counters) = &self.front {
             requests(&mut registry, counters);
         }
+        routes(&mut registry, &self.traffic);
         registry
     }
 
@@ -189,6 +200,23 @@ fn requests(registry: &mut Registry, front: &FrontCounters) {
     for (name, help, value) in counters {
         registry.register(name, help, counter_at(value));
     }
+}
+
+/// By route and class of the status.
+fn routes(registry: &mut Registry, traffic: &Traffic) {
+    let [requests, received, sent] = [(); 3].map(|()| Counters::<RouteLabels>::default());
+    let seconds = Family::<RouteLabels, Counter<f64, AtomicU64>>::default();
+    for (key, counts) in traffic.iter() {
+        let labels = RouteLabels::of(key);
+        requests.get_or_create(&labels).inc_by(counts.requests);
+        received.get_or_create(&labels).inc_by(counts.received);
+        sent.get_or_create(&labels).inc_by(counts.sent);
+        seconds.get_or_create(&labels).inc_by(counts.time as f64 / 1e6);
+    }
+    registry.register("front_route_requests", "Requests of a route", requests);
+    registry.register("front_route_received_bytes", "Bytes of bodies of its requests", received);
+    registry.register("front_route_sent_bytes", "Bytes of bodies of its answers", sent);
+    registry.register("front_route_seconds", "Seconds that its requests took, together", seconds);
 }
 
 fn gauge(registry: &mut Registry, name: &'static str, help: &str, value: u64) {

@@ -6,6 +6,7 @@ use lb_common::drop_reason::DropReason;
 use super::*;
 use crate::dataplane::{Conntrack, CounterSnapshot};
 use crate::l7::counters::FrontCounters;
+use crate::l7::traffic::{Buckets, Detail, Traffic, TrafficCounts, TrafficKey};
 use crate::model::{ObjectRef, Problem, Protocol, ServiceKey, Severity, TrafficPolicy};
 use crate::sink::Sinks;
 use crate::status::View;
@@ -39,7 +40,23 @@ fn scrape() -> Scrape {
         ..View::default()
     };
     let front = FrontCounters { requests: [0, 7, 0, 1, 0], ..FrontCounters::default() };
-    Scrape { view, front: Some(front), conntrack: Some(Conntrack { entries: 11, capacity: 12 }) }
+    let mut traffic = Traffic::default();
+    let key = |status, ingress: &str| TrafficKey {
+        host: "a.example".into(),
+        path: "/x\"".into(),
+        ingress: ingress.into(),
+        service: "default/web".into(),
+        method: "GET".into(),
+        status,
+        ..TrafficKey::default()
+    };
+    let buckets = |counts: &[u64], sum| Buckets { counts: counts.into(), sum };
+    let detail = Detail { request_time: buckets(&[1, 0, 2], 40_000), ..Detail::default() };
+    let counts = TrafficCounts { requests: 3, received: 4, sent: 5, time: 1_500_000, detail: Some(Box::new(detail)) };
+    traffic.add(key(200, "default/web"), &counts);
+    traffic.add(key(204, "default/web"), &counts);
+    let conntrack = Some(Conntrack { entries: 11, capacity: 12 });
+    Scrape { view, front: Some(front), conntrack, traffic: Arc::new(traffic), as_ingress_nginx: false }
 }
 
 #[test]
@@ -116,4 +133,34 @@ fn passes_are_counted() {
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
+}
+
+#[test]
+fn routes_have_the_names_of_ingress_nginx_where_that_is_asked_for() {
+    let ours = lines(&scrape());
+    let route = r#"host="a.example",path="/x\"",ingress="default/web",service="default/web",class="2xx""#;
+    for expected in [
+        format!("weir_front_route_requests_total{{{route}}} 6"),
+        format!("weir_front_route_sent_bytes_total{{{route}}} 10"),
+        format!("weir_front_route_seconds_total{{{route}}} 3.0"),
+    ] {
+        assert!(ours.contains(&expected), "{expected}: {ours:#?}");
+    }
+    assert!(!ours.iter().any(|line| line.contains("nginx_ingress_controller")));
+    let theirs = lines(&Scrape { as_ingress_nginx: true, ..scrape() });
+    let own = r#"controller_class="k8s.io/ingress-nginx",controller_namespace="",controller_pod="""#;
+    let route = r#"host="a.example",namespace="default",ingress="web",service="web",path="/x\"",canary="",method="GET",status="204""#;
+    let named = "nginx_ingress_controller";
+    for expected in [
+        format!("{named}_requests{{{own},{route}}} 3"),
+        format!("{named}_request_duration_seconds_bucket{{{own},{route},le=\"0.005\"}} 1"),
+        format!("{named}_request_duration_seconds_bucket{{{own},{route},le=\"0.025\"}} 3"),
+        format!("{named}_request_duration_seconds_bucket{{{own},{route},le=\"+Inf\"}} 3"),
+        format!("{named}_request_duration_seconds_sum{{{own},{route}}} 0.04"),
+        format!("{named}_request_duration_seconds_count{{{own},{route}}} 3"),
+        format!("{named}_nginx_process_requests_total{{{own}}} 8"),
+    ] {
+        assert!(theirs.contains(&expected), "{expected}: {theirs:#?}");
+    }
+    assert_eq!(theirs.last().map(String::as_str), Some("# EOF"));
 }

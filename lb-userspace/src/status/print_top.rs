@@ -16,24 +16,27 @@ pub fn print_top(listing: &TopListing, width: usize, height: usize) -> String {
         out += &(cut(&front, width) + "\n");
         left = left.saturating_sub(1);
     }
-    let sizes = shares(left, [top.services.len(), top.backends.len(), top.drops.len()]);
-    for table in [services(top, sizes[0]), backends(top, sizes[1]), drops(top, sizes[2])].into_iter().flatten() {
+    let sizes = shares(left, [top.services.len(), top.backends.len(), top.drops.len(), top.hosts.len()]);
+    let tables = [services(top, sizes[0]), backends(top, sizes[1]), hosts(top, sizes[3]), drops(top, sizes[2])];
+    for table in tables.into_iter().flatten() {
         out.push('\n');
         out += &table.render(width);
     }
     out
 }
 
-/// How many rows each table gets: drops, which are few, up to a quarter; services half of the rest, backends what is left,
-/// and services also what backends do not need.
-fn shares(lines: usize, [services, backends, drops]: [usize; 3]) -> [usize; 3] {
-    let tables = [services, backends, drops].into_iter().filter(|rows| *rows > 0).count();
+/// How many rows each table gets: drops, which are few, up to a quarter; hosts up to a third of the rest; services half of
+/// what is left then, backends the other half, and services also what backends do not need.
+fn shares(lines: usize, [services, backends, drops, hosts]: [usize; 4]) -> [usize; 4] {
+    let tables = [services, backends, drops, hosts].into_iter().filter(|rows| *rows > 0).count();
     let rows = lines.saturating_sub(tables * AROUND);
     let of_drops = drops.min((rows / 4).max(1));
     let rest = rows.saturating_sub(of_drops);
+    let of_hosts = hosts.min((rest / 3).max(1));
+    let rest = rest.saturating_sub(of_hosts);
     let of_backends = backends.min((rest / 2).max(rest.saturating_sub(services)).max(1));
     let of_services = services.min(rest.saturating_sub(of_backends).max(1));
-    [of_services, of_backends, of_drops]
+    [of_services, of_backends, of_drops, of_hosts]
 }
 
 fn title(top: &Top) -> String {
@@ -85,6 +88,29 @@ fn backends(top: &Top, rows: usize) -> Option<Table> {
         table.row([cells, rates(&row.rates)].concat());
     }
     (!top.backends.is_empty()).then_some(table)
+}
+
+fn hosts(top: &Top, rows: usize) -> Option<Table> {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[
+        ("HOST", Left),
+        ("REQUESTS/S", Right),
+        ("4XX/S", Right),
+        ("5XX/S", Right),
+        ("BYTES/S", Right),
+        ("MS", Right),
+    ]);
+    for row in top.hosts.iter().take(rows) {
+        table.row(vec![
+            row.host.clone().unwrap_or_else(|| UNKNOWN.to_owned()),
+            rate(row.requests_per_second),
+            rate(row.client_errors_per_second),
+            rate(row.server_errors_per_second),
+            bytes(row.bytes_per_second as u64),
+            format!("{:.1}", row.milliseconds),
+        ]);
+    }
+    (!top.hosts.is_empty()).then_some(table)
 }
 
 fn drops(top: &Top, rows: usize) -> Option<Table> {

@@ -5,6 +5,7 @@ mod query;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lb_common::abi;
@@ -15,6 +16,7 @@ use super::row::{BackendRow, Counters, ServiceRow};
 use super::view::View;
 use super::{backends, services};
 use crate::l7::counters::FrontCounters;
+use crate::l7::traffic::Traffic;
 use crate::model::{IpFamily, Protocol};
 
 pub use query::{TopQuery, TopSort, limit, seconds};
@@ -26,6 +28,8 @@ pub struct TopReading {
     pub view: View,
     /// What the front counted; `None` if nobody can be asked.
     pub front: Option<FrontCounters>,
+    /// What it counted of routes.
+    pub traffic: Arc<Traffic>,
     /// When the front was asked.
     pub asked: Instant,
 }
@@ -106,6 +110,24 @@ pub struct TopFront {
     pub active_connections: u64,
 }
 
+/// A host that the front serves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TopHost {
+    /// The host of its rules; `*`: any. Null: requests that no rule was for.
+    pub host: Option<String>,
+    /// Requests answered.
+    pub requests_per_second: f64,
+    /// Of those, with a status from 400 to 499.
+    pub client_errors_per_second: f64,
+    /// Of those, with a status from 500 on.
+    pub server_errors_per_second: f64,
+    /// Bytes of the bodies of answers.
+    pub bytes_per_second: f64,
+    /// How long a request took, in the mean.
+    pub milliseconds: f64,
+}
+
 /// What `weir top` shows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -126,6 +148,9 @@ pub struct Top {
     pub drops: Vec<TopDrop>,
     /// The front; null where only the maps were read.
     pub front: Option<TopFront>,
+    /// Its hosts, the most requests first.
+    #[serde(default)]
+    pub hosts: Vec<TopHost>,
 }
 
 /// The same as JSON: one object whose only key is the command's name.
@@ -155,6 +180,7 @@ pub fn top(query: &TopQuery, before: &TopReading, after: &TopReading) -> TopList
         truncated,
         drops: drop_rows(&before.view, &after.view, elapsed),
         front: front(before, after),
+        hosts: host_rows(before, after, query.limit),
     };
     TopListing { top }
 }
@@ -246,6 +272,47 @@ fn front(before: &TopReading, after: &TopReading) -> Option<TopFront> {
         connections_per_second: rate(then.connections, now.connections, elapsed),
         active_connections: now.active_connections,
     })
+}
+
+/// Sums of a host: requests, those with 4xx and 5xx, bytes, microseconds.
+type HostSums = [u64; 5];
+
+fn host_rows(before: &TopReading, after: &TopReading, limit: usize) -> Vec<TopHost> {
+    let elapsed = after.asked.saturating_duration_since(before.asked);
+    let (then, now) = (host_sums(&before.traffic), host_sums(&after.traffic));
+    let row = |(host, now): (&str, HostSums)| {
+        let then = then.get(host).copied().unwrap_or_default();
+        let more = now.iter().zip(then).map(|(now, then)| now.saturating_sub(then)).collect::<Vec<_>>();
+        let [requests, client_errors, server_errors, bytes, time] = more[..] else { return None };
+        (requests > 0).then(|| TopHost {
+            host: (!host.is_empty()).then(|| host.to_owned()),
+            requests_per_second: rate(0, requests, elapsed),
+            client_errors_per_second: rate(0, client_errors, elapsed),
+            server_errors_per_second: rate(0, server_errors, elapsed),
+            bytes_per_second: rate(0, bytes, elapsed),
+            milliseconds: tenths(time as f64 / 1000.0 / requests as f64),
+        })
+    };
+    let mut rows: Vec<_> = now.into_iter().filter_map(row).collect();
+    rows.sort_by(|a, b| b.requests_per_second.total_cmp(&a.requests_per_second).then_with(|| a.host.cmp(&b.host)));
+    rows.truncate(limit);
+    rows
+}
+
+fn host_sums(traffic: &Traffic) -> HashMap<&str, HostSums> {
+    let mut sums = HashMap::<_, HostSums>::new();
+    for (key, counts) in traffic.iter() {
+        let sum = sums.entry(key.host.as_str()).or_default();
+        sum[0] += counts.requests;
+        match key.status {
+            400..500 => sum[1] += counts.requests,
+            500.. => sum[2] += counts.requests,
+            _ => {}
+        }
+        sum[3] += counts.sent;
+        sum[4] += counts.time;
+    }
+    sums
 }
 
 /// How much more in a second. A counter that began anew meanwhile counts from nothing.

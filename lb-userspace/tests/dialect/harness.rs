@@ -13,6 +13,7 @@ use lb_userspace::compile::route_table;
 use lb_userspace::l7::counters::FrontCounters;
 use lb_userspace::l7::supervisor::{Front, FrontConfig};
 use lb_userspace::l7::table::RouteTable;
+use lb_userspace::l7::traffic::Traffic;
 use lb_userspace::model::Problem;
 use lb_userspace::source::{Objects, SourceEvent, dir};
 use lb_userspace::status::View;
@@ -125,6 +126,7 @@ impl Site {
             access_log: false,
             name_servers: name_servers.to_vec(),
             local_names: true,
+            in_detail: true,
             ..FrontConfig::new(run.path())
         };
         let front = runtime.block_on(Front::start(change(config))).expect("the front starts");
@@ -224,6 +226,11 @@ impl Site {
     pub(crate) fn view(&self) -> View {
         let (routes, problems) = table(&self.objects, &self.settings, &self.endpoints);
         View { routes: Arc::new(routes), problems: Arc::new(problems), ..View::default() }
+    }
+
+    /// What it counts of routes, as it told last.
+    pub(crate) fn traffic(&self) -> Arc<Traffic> {
+        self.front.as_ref().expect("it runs").status().traffic
     }
 
     /// Where the front listens.

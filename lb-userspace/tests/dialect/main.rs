@@ -40,3 +40,4 @@ mod slashes;
 mod streams;
 mod suites;
 mod tls;
+mod traffic;

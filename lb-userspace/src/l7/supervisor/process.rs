@@ -44,7 +44,7 @@ pub(super) fn spawn(
         command.uid(NOBODY).gid(NOBODY);
     }
     let child = tokio::process::Command::from(command).spawn().map_err(error)?;
-    control::send_hello(&ours, config.access_log, listeners)?;
+    control::send_hello(&ours, config.access_log, config.in_detail, listeners)?;
     ours.set_nonblocking(true).map_err(error)?;
     Ok((child, tokio::net::UnixStream::from_std(ours).map_err(error)?))
 }

@@ -211,6 +211,10 @@ impl Supervisor {
                 sum += counters;
                 self.status.send_if_modified(|status| std::mem::replace(&mut status.counters, sum) != sum);
             }
+            FromFront::Traffic(portion) => self.status.send_modify(|status| {
+                let traffic = Arc::make_mut(&mut status.traffic);
+                portion.into_iter().for_each(|(key, counts)| traffic.add(key, &counts));
+            }),
             FromFront::Unresolved(names) => {
                 self.status
                     .send_if_modified(|status| std::mem::replace(&mut status.unresolved, names.clone()) != names);

@@ -24,6 +24,8 @@ pub struct Limits {
     pub name_servers: [Option<SocketAddr>; 3],
     /// Such names may stand for addresses of the node itself.
     pub local_names: bool,
+    /// Times and sizes of requests are counted by route.
+    pub in_detail: bool,
     /// A draining worker accepts for at least so long: its successor takes over meanwhile.
     pub hand_over: Duration,
     /// Requests in flight may take so long after that.
@@ -42,6 +44,7 @@ impl Default for Limits {
             avoid: seconds(2),
             name_servers: [None; 3],
             local_names: false,
+            in_detail: false,
             hand_over: seconds(3),
             finish: seconds(30),
         }

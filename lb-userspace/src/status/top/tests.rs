@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::clock;
 use crate::dataplane::CounterSnapshot;
+use crate::l7::traffic::{TrafficCounts, TrafficKey};
 use crate::model::{DesiredState, ServiceKey};
 use crate::status::print_top;
 use crate::status::query::Arguments;
@@ -49,7 +50,14 @@ fn reading(at: Instant, services: &[(u32, u64)], backends: &[(u32, u32, u64)], d
     let view =
         View { tables: Arc::new(tables), counts: Some(Arc::new(counts)), counted_at: Some(at), ..View::default() };
     let front = FrontCounters { requests: [0, drops, 0, 7, 1], active_connections: 3, ..FrontCounters::default() };
-    TopReading { view, front: Some(front), asked: at }
+    let mut traffic = Traffic::default();
+    for (host, status, times) in [("a.example", 200, 2), ("a.example", 404, 1), ("b.example", 502, 1), ("", 404, 1)] {
+        let key = TrafficKey { host: host.into(), status, ..TrafficKey::default() };
+        let requests = drops * times;
+        traffic
+            .add(key, &TrafficCounts { requests, sent: requests * 100, time: requests * 1500, ..Default::default() });
+    }
+    TopReading { view, front: Some(front), traffic: Arc::new(traffic), asked: at }
 }
 
 fn measured(sort: TopSort, limit: usize) -> Top {
@@ -107,6 +115,28 @@ fn the_names_of_a_dual_stack_service_are_kept_and_its_families_added() {
     let top = top(&TopQuery::default(), &before, &after).top;
     assert_eq!((top.services.len(), top.services[0].rates.packets_per_second), (1, 3_000.0));
     assert_eq!((top.services[0].name.as_deref(), top.services[0].id), (Some("web"), Some(1)));
+}
+
+#[test]
+fn hosts_have_their_requests_errors_and_times() {
+    let hosts = measured(TopSort::Packets, 10).hosts;
+    let row = |host: Option<&str>, rates: [f64; 4]| TopHost {
+        host: host.map(str::to_owned),
+        requests_per_second: rates[0],
+        client_errors_per_second: rates[1],
+        server_errors_per_second: rates[2],
+        bytes_per_second: rates[3],
+        milliseconds: 1.5,
+    };
+    let expected = [
+        row(Some("a.example"), [7.5, 2.5, 0.0, 750.0]),
+        row(None, [2.5, 2.5, 0.0, 250.0]),
+        row(Some("b.example"), [2.5, 0.0, 2.5, 250.0]),
+    ];
+    assert_eq!(hosts, expected);
+    assert_eq!(measured(TopSort::Packets, 1).hosts, expected[..1]);
+    let text = print_top(&TopListing { top: measured(TopSort::Packets, 10) }, 80, 40);
+    assert!(text.contains("HOST") && text.contains("a.example"), "{text}");
 }
 
 #[test]
