@@ -68,8 +68,9 @@ pub trait Agent: Send + Sync + 'static {
 
 /// The API could not listen.
 #[derive(Debug, thiserror::Error)]
-#[error("--admin {address}: cannot listen: {source}{held}")]
+#[error("{flag} {address}: cannot listen: {source}{held}")]
 pub struct BindError {
+    flag: &'static str,
     address: SocketAddr,
     held: String,
     /// Why.
@@ -77,8 +78,8 @@ pub struct BindError {
 }
 
 /// Listens; says who is there already if it can be seen.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| BindError { address, held: held(address, &source), source })
+pub async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| BindError { flag, address, held: held(address, &source), source })
 }
 
 fn held(address: SocketAddr, error: &std::io::Error) -> String {
@@ -89,13 +90,22 @@ fn held(address: SocketAddr, error: &std::io::Error) -> String {
     holder.map(|holder| format!("; {holder} listens there")).unwrap_or_default()
 }
 
+/// What an address answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    All,
+    /// `/metrics`, which may be reached by others.
+    Metrics,
+}
+
 /// Serves for ever.
-pub async fn serve(listener: TcpListener, agent: Arc<dyn Agent>) {
+pub async fn serve(listener: TcpListener, agent: Arc<dyn Agent>, scope: Scope) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     // The semaphore is never closed.
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
         match listener.accept().await {
-            Ok((stream, peer)) => drop(tokio::spawn(connection(stream, peer, Arc::clone(&agent), slot))),
+            Ok((stream, peer)) => drop(tokio::spawn(connection(stream, peer, Arc::clone(&agent), scope, slot))),
             Err(error) => {
                 tracing::warn!(%error, "admin API: accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -104,10 +114,16 @@ pub async fn serve(listener: TcpListener, agent: Arc<dyn Agent>) {
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, agent: Arc<dyn Agent>, slot: OwnedSemaphorePermit) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    agent: Arc<dyn Agent>,
+    scope: Scope,
+    slot: OwnedSemaphorePermit,
+) {
     let service = service_fn(move |request| {
         let agent = Arc::clone(&agent);
-        async move { Ok::<_, Infallible>(route::answer(agent, peer, request).await) }
+        async move { Ok::<_, Infallible>(route::answer(agent, scope, peer, request).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -26,7 +26,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use error::AgentError;
 
-use crate::admin;
+use crate::admin::{self, Scope};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::dataplane::Dataplane;
@@ -61,7 +61,11 @@ async fn serve(config: Config, level: LevelHandle) -> Result<(), AgentError> {
     let mut stop = Stop::new()?;
     let facts = Facts::find(&config)?;
     let api = sources::connect(&config.sources).await?;
-    let listener = admin::bind(config.admin).await?;
+    let listener = admin::bind("--admin", config.admin).await?;
+    let metrics_listener = match config.metrics {
+        Some(address) => Some(admin::bind("--metrics", address).await?),
+        None => None,
+    };
     let dataplane = Dataplane::start(&facts.dataplane_config(&config)).await?;
     tokio::spawn(dataplane.follow_next_hops()?.run());
     let front = FrontConfig {
@@ -84,7 +88,10 @@ async fn serve(config: Config, level: LevelHandle) -> Result<(), AgentError> {
     let samples = state.dataplane().samples()?; // each holds the data plane for its own statement
     let errors = state.dataplane().shared_errors()?;
     state.samples.follow(samples, errors).map_err(AgentError::Runtime)?;
-    tokio::spawn(admin::serve(listener, Arc::clone(&state) as Arc<dyn admin::Agent>));
+    tokio::spawn(admin::serve(listener, Arc::clone(&state) as Arc<dyn admin::Agent>, Scope::All));
+    if let Some(listener) = metrics_listener {
+        tokio::spawn(admin::serve(listener, Arc::clone(&state) as Arc<dyn admin::Agent>, Scope::Metrics));
+    }
 
     let events = sources::start(&config, &facts, api.as_ref());
     let mut control = Control::new(config, facts, sinks, Arc::clone(&state), front, cluster)?;

@@ -5,6 +5,7 @@ mod exit;
 mod manifests;
 mod see;
 mod top;
+mod webhook;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,8 @@ use see::{CAPTURE_EXAMPLES, DROPS_EXAMPLES, EXPLAIN_EXAMPLES, FLOWS_EXAMPLES};
 pub use see::{CaptureArgs, DropsArgs, ExplainArgs, FlowsArgs};
 use top::TOP_EXAMPLES;
 pub use top::TopArgs;
+use webhook::WEBHOOK_EXAMPLES;
+pub use webhook::WebhookArgs;
 
 /// Where an agent answers unless told otherwise.
 pub const DEFAULT_ADMIN: &str = "127.0.0.1:10254";
@@ -119,6 +122,9 @@ pub enum Command {
     /// What would become of a packet or request, step by step
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
+    /// Tell the API server what is wrong with objects that somebody applies
+    #[command(after_help = WEBHOOK_EXAMPLES)]
+    Webhook(Box<WebhookArgs>),
     /// Detach and unpin everything; refuses while an agent runs
     Unload(UnloadArgs),
     /// Print completions for a shell
@@ -173,6 +179,9 @@ pub struct UnloadArgs {
     /// Unload even while an agent runs
     #[arg(long)]
     pub force: bool,
+    /// Remove the rules that a kube-proxy which runs no more has left on this node, and nothing of weir: agents go on
+    #[arg(long, conflicts_with = "force")]
+    pub kube_proxy: bool,
     /// Where the maps are pinned
     #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_PATH)]
     pub pin_path: PathBuf,

@@ -10,6 +10,7 @@ mod pcapng;
 mod read;
 mod top;
 mod unload;
+mod webhook;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Drops(args) => drops::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Capture(args) => capture::run(&args),
+        Command::Webhook(args) => webhook::run(&args),
         Command::Unload(args) => unload::run(&args),
         Command::Completions(args) => completions(&args),
     };

@@ -6,6 +6,7 @@ mod not_yet;
 mod see;
 mod source;
 mod top;
+mod webhook;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use manifests::Manifests;
 pub use see::{CaptureCommand, ExplainCommand, FlowsCommand};
 pub use source::SourceChoice;
 pub use top::TopCommand;
+pub use webhook::WebhookCommand;
 
 use flag::Flags;
 
@@ -62,6 +64,8 @@ pub struct Config {
     pub sizes: MapSizes,
     /// Where the admin API answers.
     pub admin: SocketAddr,
+    /// Where only the metrics answer.
+    pub metrics: Option<SocketAddr>,
     /// Servers to ask for names outside of the cluster; empty: the system's.
     pub name_servers: Vec<SocketAddr>,
     /// Such names may stand for addresses of the node itself.
@@ -101,6 +105,7 @@ impl TryFrom<&AgentArgs> for Config {
             pin_path: pin_path(&mut flags, &args.pin_path),
             sizes: sizes(&mut flags, &args.sizes),
             admin: admin(&mut flags, &args.admin),
+            metrics: flags.maybe("--metrics", args.metrics.as_deref(), flag::socket),
             name_servers: flags.each("--name-server", &args.name_server, flag::socket),
             local_names: args.local_names,
             nginx_metrics: args.nginx_metrics,

@@ -28,6 +28,7 @@ mod inspect;
 mod ipv6;
 #[cfg(feature = "bpf-log")]
 mod kernel_log;
+pub mod kube_proxy;
 mod link;
 mod listeners;
 mod loader;

@@ -27,6 +27,8 @@ pub mod migrate;
 pub mod model;
 pub mod plan;
 pub mod reconcile;
+#[cfg(test)]
+mod reference;
 pub mod sink;
 pub mod siphash;
 pub mod sockets;
@@ -35,4 +37,5 @@ pub mod status;
 pub mod tables;
 pub mod telemetry;
 pub mod translate;
+pub mod webhook;
 pub mod x509;

@@ -10,9 +10,9 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::task::JoinError;
 
-use super::Agent;
 use super::answer::{self, Answer};
 use super::host;
+use super::{Agent, Scope};
 use crate::metrics;
 use crate::status::capture::CaptureQuery;
 use crate::status::drops::DropsQuery;
@@ -25,6 +25,8 @@ use crate::telemetry::LogLevel;
 
 const PATHS: &str = "/healthz /readyz /metrics /api/v1/status /api/v1/services /api/v1/backends /api/v1/routes \
                      /api/v1/flows /api/v1/drops /api/v1/top /api/v1/capture /api/v1/explain /api/v1/log-level";
+/// Where the metrics are.
+const METRICS: &str = "/metrics";
 /// Where packets are captured.
 const CAPTURE: &str = "/api/v1/capture";
 /// Where an answer takes as long as what it tells of.
@@ -33,7 +35,7 @@ const TOP: &str = "/api/v1/top";
 const LARGEST_BODY: usize = 64;
 
 /// Answers one request.
-pub(super) async fn answer<B>(agent: Arc<dyn Agent>, peer: SocketAddr, request: Request<B>) -> Answer
+pub(super) async fn answer<B>(agent: Arc<dyn Agent>, scope: Scope, peer: SocketAddr, request: Request<B>) -> Answer
 where
     B: hyper::body::Body + Send,
     B::Data: Send,
@@ -44,6 +46,9 @@ where
         return answer::text(StatusCode::MISDIRECTED_REQUEST, expected);
     }
     let path = request.uri().path().to_owned();
+    if scope == Scope::Metrics && path != METRICS {
+        return answer::text(StatusCode::NOT_FOUND, format!("expected {METRICS}; the rest is at --admin\n"));
+    }
     let arguments = Arguments::parse(request.uri().query().unwrap_or_default());
     let fresh = request.headers().get_all(CACHE_CONTROL).iter().any(|value| value == "no-cache");
     if path == "/api/v1/log-level" && request.method() != Method::GET {
@@ -92,7 +97,7 @@ fn read(agent: &dyn Agent, path: &str, arguments: &Arguments) -> Answer {
     match path {
         "/healthz" => health(agent),
         "/readyz" => readiness(agent),
-        "/metrics" => answer::typed(StatusCode::OK, metrics::CONTENT_TYPE, agent.metrics()),
+        METRICS => answer::typed(StatusCode::OK, metrics::CONTENT_TYPE, agent.metrics()),
         "/api/v1/log-level" => answer::json(&json!({"logLevel": agent.log_level().get().to_string()})),
         "/api/v1/flows" => asked(FlowQuery::read(arguments), |query| agent.flows(query)),
         "/api/v1/drops" => asked(DropsQuery::read(arguments), |query| agent.drops(query)),

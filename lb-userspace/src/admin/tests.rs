@@ -75,10 +75,14 @@ impl Agent for Fake {
 
 /// Serves the agent on a loopback port while `test` asks.
 fn with_server(agent: Arc<Fake>, test: impl FnOnce(SocketAddr)) {
+    with_server_of(Scope::All, agent, test);
+}
+
+fn with_server_of(scope: Scope, agent: Arc<Fake>, test: impl FnOnce(SocketAddr)) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let listener = runtime.block_on(bind("127.0.0.1:0".parse().unwrap())).unwrap();
+    let listener = runtime.block_on(bind("--admin", "127.0.0.1:0".parse().unwrap())).unwrap();
     let address = listener.local_addr().unwrap();
-    runtime.spawn(serve(listener, agent));
+    runtime.spawn(serve(listener, agent, scope));
     test(address);
     runtime.shutdown_background();
 }
@@ -118,6 +122,18 @@ fn readiness_lists_what_is_missing() {
         assert_eq!(get(address, "/healthz"), (200, "ok\n".into()));
         agent.missing.lock().unwrap().clear();
         assert_eq!(get(address, "/readyz"), (200, "ready\n".into()));
+    });
+}
+
+#[test]
+fn the_address_of_the_metrics_answers_nothing_else() {
+    with_server_of(Scope::Metrics, Fake::new(), |address| {
+        let (status, text) = get(address, "/metrics");
+        assert!(status == 200 && text.ends_with("# EOF\n"), "{status} {text}");
+        for path in ["/api/v1/status", "/healthz", "/api/v1/log-level", "/"] {
+            assert_eq!(get(address, path).0, 404, "{path}");
+        }
+        assert_eq!(request(address, "PUT", "/api/v1/log-level", "", "debug").0, 404);
     });
 }
 
@@ -262,7 +278,7 @@ fn an_address_in_use_names_its_holder() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let error = runtime.block_on(bind(address)).unwrap_err().to_string();
+    let error = runtime.block_on(bind("--admin", address)).unwrap_err().to_string();
     assert!(error.starts_with(&format!("--admin {address}: cannot listen")), "{error}");
     assert!(error.contains(&format!("; process {} (", std::process::id())), "{error}");
 }

@@ -21,7 +21,7 @@ use crate::admin;
 use crate::clock;
 use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::dataplane::AddressWatch;
+use crate::dataplane::{AddressWatch, kube_proxy};
 use crate::expiry;
 use crate::l7::supervisor::Front;
 use crate::model::{DesiredState, Problem};
@@ -38,6 +38,9 @@ const GARBAGE_INTERVAL: Duration = Duration::from_secs(5);
 const BEAT: Duration = Duration::from_secs(1);
 /// How often it looks who else listens on the front's port: nobody tells, and the kernel's list is long on a busy node.
 const OTHERS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often it looks for kube-proxy: all processes are looked at, and nothing waits for the answer.
+const KUBE_PROXY_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The main loop with everything it owns.
 pub(super) struct Control {
@@ -122,6 +125,7 @@ impl Control {
         let mut garbage = ticks(GARBAGE_INTERVAL);
         let mut beat = ticks(BEAT);
         let mut others = ticks(OTHERS_INTERVAL);
+        let mut kube_proxy = ticks(KUBE_PROXY_INTERVAL);
         let mut front = self.front.watch_status();
         let mut watchdog = ticks(service_manager::watchdog_interval().unwrap_or(BEAT));
         loop {
@@ -139,6 +143,7 @@ impl Control {
                     self.follow_health_checks();
                     self.look_at_certificates();
                 }
+                _ = kube_proxy.tick() => self.look_for_kube_proxy(),
                 _ = beat.tick() => {
                     self.state.beat();
                     if addresses.is_none() {
@@ -194,6 +199,13 @@ impl Control {
         let taken = tokio::task::block_in_place(taken);
         if taken != self.taken {
             self.taken = taken;
+            self.schedule.changed(clock::now());
+        }
+    }
+
+    fn look_for_kube_proxy(&mut self) {
+        let found = tokio::task::block_in_place(kube_proxy::find);
+        if self.state.set_kube_proxy(found) {
             self.schedule.changed(clock::now());
         }
     }

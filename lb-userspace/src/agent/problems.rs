@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::dataplane::kube_proxy::KubeProxy;
 use crate::l7::supervisor::FrontStatus;
 use crate::model::problem::code;
 use crate::model::{ObjectRef, Problem};
@@ -57,6 +58,22 @@ pub(super) fn front(status: &FrontStatus) -> Vec<Problem> {
     transparent.chain(failed).chain(unresolved).collect()
 }
 
+/// kube-proxy runs beside weir, or has left rules.
+pub(super) fn kube_proxy(found: &KubeProxy) -> Option<Problem> {
+    let object = ObjectRef::default();
+    let rules: Vec<_> = found.rules.iter().map(ToString::to_string).collect();
+    if found.running {
+        let what = "kube-proxy runs on this node: what weir balances it does not see, and needs it not";
+        return Some(Problem::info(code::KUBE_PROXY_RUNS, &object, what));
+    }
+    let what = format!(
+        "kube-proxy is gone, and its rules are still there ({}): packets of Services that have changed since go astray \
+         where weir does not take them first; `weir unload --kube-proxy` removes the rules",
+        rules.join(", ")
+    );
+    (!rules.is_empty()).then(|| Problem::warning(code::KUBE_PROXY_RULES_LEFT, &object, what))
+}
+
 /// Programs could not be attached to an interface that appeared.
 pub(super) fn follow_failed(error: &dyn std::error::Error) -> Problem {
     let what = format!("cannot follow the change of interfaces or addresses: {error}");
@@ -66,6 +83,18 @@ pub(super) fn follow_failed(error: &dyn std::error::Error) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataplane::kube_proxy::{Family, Rules};
+
+    #[test]
+    fn rules_are_leftovers_only_without_their_kube_proxy() {
+        let rules = vec![Rules::Iptables(Family::V4), Rules::Nftables(Family::V6)];
+        assert_eq!(kube_proxy(&KubeProxy::default()), None);
+        let running = kube_proxy(&KubeProxy { running: true, rules: rules.clone() }).expect("a Problem");
+        assert_eq!(running.code, code::KUBE_PROXY_RUNS);
+        let left = kube_proxy(&KubeProxy { running: false, rules }).expect("a Problem");
+        assert_eq!(left.code, code::KUBE_PROXY_RULES_LEFT);
+        assert!(left.message.contains("(iptables, nftables table ip6 kube-proxy)"), "{}", left.message);
+    }
 
     #[test]
     fn what_is_kept_names_the_files_that_hold_it_up() {

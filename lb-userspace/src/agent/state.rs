@@ -17,6 +17,7 @@ use crate::admin;
 use crate::clock;
 use crate::compile::{Compiled, Owner};
 use crate::config::Config;
+use crate::dataplane::kube_proxy::KubeProxy;
 use crate::dataplane::{self, CounterSnapshot, Dataplane, Endpoint};
 use crate::l7::supervisor::FrontStatus;
 use crate::l7::table::RouteTable;
@@ -28,7 +29,7 @@ use crate::status::capture::{CaptureListing, CaptureQuery};
 use crate::status::drops::{DropListing, DropsQuery};
 use crate::status::explain::{ExplainListing, ExplainQuery};
 use crate::status::flows::{FlowListing, FlowQuery};
-use crate::status::row::{FrontRow, InterfaceRow, MapRow, SocketLevelRow, SourceRow, WayRow};
+use crate::status::row::{FrontRow, InterfaceRow, KubeProxyRow, MapRow, SocketLevelRow, SourceRow, WayRow};
 use crate::status::top::TopReading;
 use crate::tables::{BackendId, BackendKey, IpFamily, ServiceId, Tables};
 use crate::telemetry::LevelHandle;
@@ -52,6 +53,7 @@ pub(super) struct State {
     reading: Mutex<Option<Arc<Reading>>>,
     beat: Mutex<Instant>,
     as_ingress_nginx: bool,
+    kube_proxy: Mutex<Option<KubeProxy>>,
     front: watch::Receiver<FrontStatus>,
 }
 
@@ -101,6 +103,7 @@ impl State {
             reading: Mutex::default(),
             beat: Mutex::new(clock::now()),
             as_ingress_nginx: config.nginx_metrics,
+            kube_proxy: Mutex::default(),
             front,
         }
     }
@@ -143,6 +146,19 @@ impl State {
     /// The main loop turned.
     pub(super) fn beat(&self) {
         *lock(&self.beat) = clock::now();
+    }
+
+    /// What there is of kube-proxy; true if that is news.
+    pub(super) fn set_kube_proxy(&self, found: KubeProxy) -> bool {
+        let mut known = lock(&self.kube_proxy);
+        let is_news = known.as_ref() != Some(&found);
+        *known = Some(found);
+        is_news
+    }
+
+    /// What the last look found of kube-proxy.
+    pub(super) fn kube_proxy(&self) -> Option<KubeProxy> {
+        lock(&self.kube_proxy).clone()
     }
 
     /// How the front is.
@@ -217,6 +233,7 @@ impl admin::Agent for State {
             sources: self.sources(),
             interfaces: reading.interfaces.clone(),
             socket_level: Some(reading.socket_level.clone()),
+            kube_proxy: self.kube_proxy().as_ref().map(KubeProxyRow::from),
             ways: reading.ways.clone(),
             maps: reading.maps.clone(),
             front: Some(front_row(&self.front())),

@@ -56,6 +56,9 @@ pub struct AgentArgs {
     /// Where /healthz /readyz /metrics /api/v1 answer
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_ADMIN)]
     pub admin: String,
+    /// Where /metrics answers too, and nothing else does: an address that others may reach
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<String>,
     /// Server to ask for the names of ExternalName Services, repeatable [default: those of /etc/resolv.conf]
     #[arg(long, value_name = "ADDR:PORT")]
     pub name_server: Vec<String>,

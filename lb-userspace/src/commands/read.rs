@@ -8,9 +8,9 @@ use serde::de::DeserializeOwned;
 use super::{chain, failed, print, say, width};
 use crate::cli::{Exit, ReadArgs};
 use crate::config::Reader;
-use crate::dataplane::{self, DataplaneError};
+use crate::dataplane::{self, DataplaneError, kube_proxy};
 use crate::status::ask::{self, AskError};
-use crate::status::row::{InterfaceRow, MapRow, SocketLevelRow};
+use crate::status::row::{InterfaceRow, KubeProxyRow, MapRow, SocketLevelRow};
 use crate::status::{self, Listing, Name, View};
 
 pub(super) fn run(name: Name, args: &ReadArgs) -> Exit {
@@ -102,6 +102,7 @@ pub(super) fn view(inspection: dataplane::Inspection) -> View {
         missing: vec!["agent: none answers".to_owned()],
         interfaces: inspection.interfaces.iter().map(InterfaceRow::from).collect(),
         socket_level: Some(SocketLevelRow::from(&inspection.socket_level)),
+        kube_proxy: Some(KubeProxyRow::from(&kube_proxy::find())),
         maps: inspection.maps.iter().map(MapRow::from).collect(),
         tables: Arc::new(inspection.tables),
         counts: Some(Arc::new(inspection.counters)),

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use rustix::fs::{StatVfsMountFlags, statvfs};
+
 use super::ports::{PortSet, PortSetError};
 
 const RESERVED_PORTS: &str = "net/ipv4/ip_local_reserved_ports";
@@ -31,16 +33,30 @@ pub enum SysctlError {
     },
 }
 
+/// Where those of the host are mounted in a container, whose own are read-only unless it is privileged.
+const OF_HOST: &str = "/run/host/proc/sys";
+
 /// The sysctls of the network namespace that the calling thread is in.
 #[derive(Clone, Debug)]
 pub(crate) struct Sysctls {
     root: PathBuf,
+    /// Where they are written. Which network namespace is meant depends on who writes, and not on the mount.
+    written_at: PathBuf,
 }
 
 impl Default for Sysctls {
     fn default() -> Self {
-        Self { root: "/proc/sys".into() }
+        let root = Path::new("/proc/sys");
+        let written_at = writable(&[root, Path::new(OF_HOST)]).unwrap_or(root);
+        Self { root: root.to_owned(), written_at: written_at.to_owned() }
     }
+}
+
+/// The first of these places below which the network's can be written.
+fn writable<'a>(places: &[&'a Path]) -> Option<&'a Path> {
+    let is_writable =
+        |place: &Path| statvfs(place.join("net")).is_ok_and(|found| !found.f_flag.contains(StatVfsMountFlags::RDONLY));
+    places.iter().copied().find(|place| is_writable(place))
 }
 
 impl Sysctls {
@@ -116,7 +132,7 @@ impl Sysctls {
     /// An empty value needs its line end: writing nothing is no write.
     fn write(&self, name: &str, value: &str) -> Result<(), SysctlError> {
         let failed = |source| SysctlError::File { operation: "write", name: name.to_owned(), source };
-        fs::write(self.path(name), format!("{value}\n")).map_err(failed)
+        fs::write(self.written_at.join(name), format!("{value}\n")).map_err(failed)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -137,7 +153,15 @@ pub(super) mod tests {
             fs::write(path, value).unwrap();
         }
         let root = dir.path().to_owned();
-        (dir, Sysctls { root })
+        (dir, Sysctls { root: root.clone(), written_at: root })
+    }
+
+    #[test]
+    fn the_first_place_that_can_be_written_to_counts() {
+        let (dir, _) = sysctls(&[("net/a", "1")]);
+        let empty = tempfile::tempdir().unwrap();
+        assert_eq!(writable(&[empty.path(), dir.path()]), Some(dir.path()));
+        assert_eq!(writable(&[empty.path()]), None);
     }
 
     #[test]

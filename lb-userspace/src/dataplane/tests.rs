@@ -2,6 +2,7 @@
 //! it every test says that it did not run.
 
 mod hop_watch;
+mod kube_proxy;
 mod lifecycle;
 mod maps;
 mod neighbours;

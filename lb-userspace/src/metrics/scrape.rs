@@ -142,7 +142,7 @@ fn events(registry: &mut Registry, counts: &CounterSnapshot) {
 }
 
 /// Labels of what is counted beside services, backends and drops.
-const EVENTS: [(Stat, &str); 18] = [
+pub(super) const EVENTS: [(Stat, &str); 18] = [
     (Stat::FragmentsPassed, "fragments_passed"),
     (Stat::HandedOver, "handed_over"),
     (Stat::FlowTableFull, "flow_table_full"),

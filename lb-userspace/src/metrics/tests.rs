@@ -11,7 +11,7 @@ use crate::model::{ObjectRef, Problem, Protocol, ServiceKey, Severity, TrafficPo
 use crate::sink::Sinks;
 use crate::status::View;
 use crate::status::row::{FrontRow, MapRow};
-use crate::tables::{IpFamily, ServiceId};
+use crate::tables::{BackendId, BackendKey, IpFamily, ServiceId};
 
 fn lines(scrape: &Scrape) -> Vec<String> {
     Metrics::default().render(scrape).lines().map(str::to_owned).collect()
@@ -163,4 +163,85 @@ fn routes_have_the_names_of_ingress_nginx_where_that_is_asked_for() {
         assert!(theirs.contains(&expected), "{expected}: {theirs:#?}");
     }
     assert_eq!(theirs.last().map(String::as_str), Some("# EOF"));
+}
+
+/// A scrape in which every metric has a value.
+fn everything() -> Vec<String> {
+    let mut scrape = scrape();
+    let backend = BackendKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp, local: true };
+    scrape.view.backend_ids = Arc::new([((IpFamily::V4, backend), BackendId(5))].into());
+    let certificate = crate::model::Certificate {
+        chain: String::new(),
+        key: String::new().into(),
+        staple: None,
+        names: Vec::new(),
+        not_before: 0,
+        not_after: 1,
+    };
+    let mut routes = crate::l7::table::RouteTable::default();
+    routes.tls.certificates.insert("a/b".to_owned(), Arc::new(certificate));
+    scrape.view.routes = Arc::new(routes);
+    let metrics = Metrics::default();
+    let mut sinks = Sinks::new(vec![Box::new(metrics.problem_sink())]);
+    sinks.publish(vec![Problem::error("map-full", &ObjectRef::default(), "full")]);
+    metrics.render(&scrape).lines().map(str::to_owned).collect()
+}
+
+/// Names as they are scraped, with the labels that they have, and their help.
+fn names() -> std::collections::BTreeMap<String, (String, String)> {
+    let lines = everything();
+    let mut found = std::collections::BTreeMap::new();
+    let (mut help, mut kind) = ("", "");
+    for line in &lines {
+        if let Some(text) = line.strip_prefix("# HELP ") {
+            help = text.split_once(' ').map_or("", |(_, text)| text);
+        } else if let Some(text) = line.strip_prefix("# TYPE ") {
+            kind = text.rsplit(' ').next().unwrap_or_default();
+        } else if !line.starts_with('#') {
+            let series = line.split(' ').next().unwrap_or_default();
+            let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+            let labels = labels.trim_end_matches('}').split(',').filter_map(|label| label.split('=').next());
+            let labels = labels.filter(|label| !label.is_empty()).collect::<Vec<_>>().join(", ");
+            found.insert(name.to_owned(), (labels, format!("{} ({kind})", help.trim_end_matches('.'))));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_metric_is_listed_in_the_reference() {
+    let row = |(name, (labels, help)): (String, (String, String))| format!("| `{name}` | {labels} | {help} |\n");
+    let rows: String = names().into_iter().map(row).collect();
+    crate::reference::check("metrics", &format!("| metric | labels | |\n|---|---|---|\n{rows}"));
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_that_exist() {
+    let names = names();
+    let reasons: Vec<_> = DropReason::ALL.iter().map(|reason| reason.label()).collect();
+    let events: Vec<_> = scrape::EVENTS.iter().map(|(_, event)| *event).collect();
+    for file in ["rules.yaml", "weir.json"] {
+        let path = format!("{}/../deploy/kubernetes/monitoring/{file}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).expect("a file of deploy").replace("\\\"", "\"");
+        let mut asked = 0;
+        for (at, _) in text.match_indices("weir_") {
+            let name: String = text[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            let (labels, _) = names.get(&name).unwrap_or_else(|| panic!("{file}: there is no {name}"));
+            let selector = text[at + name.len()..].strip_prefix('{').and_then(|rest| rest.split('}').next());
+            for (label, value) in selector.iter().flat_map(|s| s.split(',')).filter_map(|part| part.split_once('=')) {
+                assert!(labels.split(", ").any(|known| known == label), "{file}: {name} has no label {label}");
+                let value = value.trim_matches('"');
+                let known = match label {
+                    "reason" => reasons.contains(&value),
+                    "event" => events.contains(&value),
+                    "class" => ["1xx", "2xx", "3xx", "4xx", "5xx"].contains(&value),
+                    "severity" => ["error", "warning", "info"].contains(&value),
+                    _ => false,
+                };
+                assert!(known, "{file}: {name} never has {label}={value}");
+            }
+            asked += 1;
+        }
+        assert!(asked >= 10, "{file}");
+    }
 }

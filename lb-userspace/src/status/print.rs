@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use super::Listing;
-use super::row::{BackendCounts, BackendRow, Counters, FrontendRow, RouteRow, ServiceRow, SocketLevelRow, StatusRow};
+use super::row::{
+    BackendCounts, BackendRow, Counters, FrontendRow, KubeProxyRow, RouteRow, ServiceRow, SocketLevelRow, StatusRow,
+};
 use super::table::{Align, Table, bytes, count, cut};
 use crate::model::{Problem, Severity};
 
@@ -133,6 +135,9 @@ fn status(row: &StatusRow, width: usize) -> String {
         let text = format!("{}: {}, {} services", way.forwarding, way.reason, way.services);
         line(&mut out, width, "forward", &text);
     }
+    if let Some(found) = row.kube_proxy.as_ref().and_then(kube_proxy) {
+        line(&mut out, width, "others", &found);
+    }
     out.push_str(&interfaces(row, width));
     out.push_str(&ways(row, width));
     out.push_str(&maps(row, width));
@@ -141,6 +146,17 @@ fn status(row: &StatusRow, width: usize) -> String {
         out.push_str(&print_problems(&row.problems));
     }
     out
+}
+
+/// Nothing where there is nothing of it.
+fn kube_proxy(row: &KubeProxyRow) -> Option<String> {
+    let rules = row.rules.join(", ");
+    match (row.running, rules.is_empty()) {
+        (false, true) => None,
+        (false, false) => Some(format!("kube-proxy is gone and has left rules: {rules}")),
+        (true, true) => Some("kube-proxy runs".to_owned()),
+        (true, false) => Some(format!("kube-proxy runs, its rules: {rules}")),
+    }
 }
 
 fn line(out: &mut String, width: usize, key: &str, text: &str) {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use lb_common::abi;
 use serde::{Deserialize, Serialize};
 
+use crate::dataplane::kube_proxy::KubeProxy;
 use crate::dataplane::{InterfaceMode, InterfaceStatus, MapStatus, ProgramStatus, SocketLevel, WayKind, WayStatus};
 use crate::model::{BackendState, Forwarding, FrontendKind, IpFamily, Problem, Protocol, ServiceType, TrafficPolicy};
 
@@ -205,6 +206,9 @@ pub struct StatusRow {
     pub interfaces: Vec<InterfaceRow>,
     /// Socket-level balancing.
     pub socket_level: Option<SocketLevelRow>,
+    /// What there is of kube-proxy; null if nobody looked.
+    #[serde(default)]
+    pub kube_proxy: Option<KubeProxyRow>,
     /// By which devices backends on other nodes are reached.
     #[serde(default)]
     pub ways: Vec<WayRow>,
@@ -243,6 +247,22 @@ impl From<&SocketLevel> for SocketLevelRow {
             closes_sockets: level.closes_sockets,
             reasons: level.reasons.clone(),
         }
+    }
+}
+
+/// What there is of kube-proxy on the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KubeProxyRow {
+    /// It runs.
+    pub running: bool,
+    /// Where it has rules: `iptables`, `ip6tables`, `iptables-legacy`, `nftables table ip kube-proxy`, `ipvs`, ...
+    pub rules: Vec<String>,
+}
+
+impl From<&KubeProxy> for KubeProxyRow {
+    fn from(found: &KubeProxy) -> Self {
+        Self { running: found.running, rules: found.rules.iter().map(ToString::to_string).collect() }
     }
 }
 

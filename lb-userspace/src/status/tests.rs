@@ -151,6 +151,7 @@ fn view() -> View {
             closes_sockets: None,
             reasons: Vec::new(),
         }),
+        kube_proxy: None,
         ways: vec![WayRow {
             way: "tunnel".into(),
             device: Some("flannel.1".into()),
@@ -290,6 +291,7 @@ fn status_as_json() {
         "sources": [{"kind": "dir", "target": "/m", "complete": true}],
         "interfaces": [{"name": "eth0", "index": 2, "kind": "bond", "mode": "native", "reason": null, "tc": "tcx",
             "programs": [{"name": "weir_xdp", "id": 41, "instructions": 2345}]}],
+        "kubeProxy": null,
         "socketLevel": {"attached": true, "cgroup": "/sys/fs/cgroup", "wholeNode": true, "closesSockets": null,
             "reasons": []},
         "ways": [{"way": "tunnel", "device": "flannel.1", "kind": "vxlan", "backends": 7,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::row::{
-    Counters, ForwardingRow, FrontRow, InterfaceRow, MapRow, SocketLevelRow, SourceRow, StatusRow, WayRow,
+    Counters, ForwardingRow, FrontRow, InterfaceRow, KubeProxyRow, MapRow, SocketLevelRow, SourceRow, StatusRow, WayRow,
 };
 use super::services;
 use crate::compile::Owner;
@@ -28,6 +28,8 @@ pub struct View {
     pub interfaces: Vec<InterfaceRow>,
     /// Socket-level balancing.
     pub socket_level: Option<SocketLevelRow>,
+    /// What there is of kube-proxy; `None` if nobody looked.
+    pub kube_proxy: Option<KubeProxyRow>,
     /// By which devices backends on other nodes are reached.
     pub ways: Vec<WayRow>,
     /// Maps.
@@ -65,6 +67,7 @@ impl View {
             sources: self.sources.clone(),
             interfaces: self.interfaces.clone(),
             socket_level: self.socket_level.clone(),
+            kube_proxy: self.kube_proxy.clone(),
             ways: self.ways.clone(),
             maps: self.maps.clone(),
             forwarding: self.forwarding(),

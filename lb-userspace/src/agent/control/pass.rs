@@ -125,6 +125,7 @@ impl Control {
         problems.extend(self.follow_failed.iter().cloned());
         problems.extend(self.unheard.iter().cloned());
         problems.extend(self.maps_changed.iter().cloned());
+        problems.extend(self.state.kube_proxy().as_ref().and_then(problems::kube_proxy));
         problems.extend(self.taken.problems.iter().cloned());
         problems.extend(self.front_problems.iter().cloned());
         let dataplane = self.state.dataplane();

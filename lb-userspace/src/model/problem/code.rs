@@ -187,6 +187,10 @@ pub const INTERFACES_NOT_FOLLOWED: &str = "interfaces-not-followed";
 pub const FRONT_NOT_TRANSPARENT: &str = "front-not-transparent";
 /// The name behind an ExternalName Service has no address.
 pub const NAME_UNRESOLVED: &str = "name-unresolved";
+/// kube-proxy runs on this node as well.
+pub const KUBE_PROXY_RUNS: &str = "kube-proxy-runs";
+/// A kube-proxy that is gone has left its rules on this node.
+pub const KUBE_PROXY_RULES_LEFT: &str = "kube-proxy-rules-left";
 /// The front ended and was started again.
 pub const FRONT_RESTARTED: &str = "front-restarted";
 
