@@ -10,7 +10,11 @@ use weir_lab::{Cluster, ControlPlane, Flow, SOON, eventually, kubernetes_program
 
 use crate::common::{greeted_by, problems, scenario, web_service, workspace};
 
+mod beside;
+mod chart;
 mod done;
+mod installed;
+mod reviews;
 mod rights;
 
 /// Two nodes whose agents have the API server as their source, with the rights of the ServiceAccount that comes with weir.

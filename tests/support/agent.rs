@@ -41,6 +41,8 @@ pub struct AgentOptions {
     pub interfaces: Vec<String>,
     /// The control group of the node's processes and pods.
     pub cgroup: Option<PathBuf>,
+    /// A program with arguments that starts the agent, which is its last arguments.
+    pub within: Vec<String>,
     /// Further arguments.
     pub arguments: Vec<String>,
 }
@@ -55,8 +57,10 @@ impl Agent {
     /// Starts it in the node's namespace; does not wait.
     pub(crate) fn start(netns: &Netns, options: &AgentOptions) -> Result<Self> {
         let log = File::options().create(true).append(true).open(&options.log)?;
+        let mut words = options.within.iter().map(std::ffi::OsString::from).chain([options.weir.clone().into()]);
         let child = netns
-            .command(&options.weir)
+            .command(words.next().context("the program at least")?)
+            .args(words)
             .arg("agent")
             .args(source(options))
             .args(["--node-name", &options.node, "--admin", &ADMIN.to_string(), "--xdp", &options.xdp])
@@ -93,6 +97,11 @@ impl Agent {
     /// Its process, which nsenter became.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
     }
 
     /// Sends it a signal.

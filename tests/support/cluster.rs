@@ -232,6 +232,7 @@ fn agent_options(cluster: &str, number: u8, dir: &Path, binaries: &Binaries) -> 
         xdp: "native".to_owned(),
         interfaces: vec!["eth0".to_owned()],
         cgroup: None,
+        within: Vec::new(),
         arguments: Vec::new(),
         node,
     }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, plug};
 use crate::command;
 use crate::netns::Netns;
+use crate::node::Node;
 use crate::pod::Pod;
 use crate::wait::eventually;
 
@@ -106,7 +107,7 @@ impl ControlPlane {
 
     fn start_manager(&self) -> Result<Child> {
         let kubeconfig = format!("--kubeconfig={}", self.kubeconfig("admin", ADMIN)?.display());
-        let controllers = "--controllers=endpointslice,endpoint,namespace,garbagecollector";
+        let controllers = "--controllers=endpointslice,endpoint,namespace,garbagecollector,deployment,replicaset";
         self.spawn(
             "kube-controller-manager",
             &[&kubeconfig, controllers, "--leader-elect=false", "--port=0", "--feature-gates=IPv6DualStack=true"],
@@ -153,6 +154,42 @@ impl ControlPlane {
         command::run(kubectl.args(arguments))
     }
 
+    /// The same, with all that it says; and whether it succeeded.
+    pub fn kubectl_tells(&self, arguments: &[&str]) -> Result<(bool, String)> {
+        let mut kubectl = self.netns.command(self.programs.join("kubectl"));
+        kubectl.arg("--kubeconfig").arg(self.kubeconfig("admin", ADMIN)?);
+        kubectl.arg("--cache-dir").arg(self.folder.join("kubectl")).env("HOME", &self.folder);
+        let output = kubectl.args(arguments).output()?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// Its namespace, for what the API server asks.
+    pub fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
+    /// A folder that ends with it.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Starts the real kube-proxy on a node, in its mode `iptables`. Dropping the process ends it.
+    pub fn start_kube_proxy(&self, node: &Node) -> Result<KubeProxy> {
+        let program = self.programs.join("kube-proxy");
+        ensure!(program.is_file(), "no {}: run `cargo xtask setup-kube`", program.display());
+        let log = File::options().create(true).append(true).open(self.folder.join("kube-proxy.log"))?;
+        let mut command = node.netns.command(program);
+        command.arg(format!("--kubeconfig={}", self.kubeconfig("admin", ADMIN)?.display()));
+        command.args(["--proxy-mode=iptables", "--cluster-cidr=10.244.0.0/16", "--oom-score-adj=0"]);
+        command.arg(format!("--hostname-override={}", node.name));
+        // The machine's connection tracking is left as it is.
+        command.args(["--conntrack-max-per-core=0", "--conntrack-min=0"]);
+        command.args(["--conntrack-tcp-timeout-established=0s", "--conntrack-tcp-timeout-close-wait=0s"]);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Ok(KubeProxy { child: command.spawn().context("kube-proxy")? })
+    }
+
     /// `kubectl apply` of some text.
     pub fn apply(&self, text: &str) -> Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
@@ -188,13 +225,29 @@ impl ControlPlane {
         self.run_pod(pod)
     }
 
-    /// Says of a Pod object that it runs with the address of a pod.
+    /// Brings a Pod object that waits for a node to the node of a pod, as the scheduler does it, and says that it runs with
+    /// the address of that pod.
+    pub fn place_pod(&self, object: &str, pod: &Pod) -> Result<()> {
+        let binding = json!({
+            "apiVersion": "v1", "kind": "Binding", "metadata": {"name": object},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": pod.node},
+        });
+        let path = format!("/api/v1/namespaces/{}/pods/{object}/binding", pod.namespace);
+        self.request("POST", &path, Some((JSON, &binding)))?;
+        self.run_pod_as(object, pod)
+    }
+
+    /// Says of the Pod object of a pod that it runs with its address.
     pub fn run_pod(&self, pod: &Pod) -> Result<()> {
+        self.run_pod_as(&pod.name, pod)
+    }
+
+    fn run_pod_as(&self, object: &str, pod: &Pod) -> Result<()> {
         let ips = [json!({"ip": pod.ip}), json!({"ip": pod.ip6})];
         let status = json!({"status": {
             "phase": "Running", "podIP": pod.ip, "podIPs": ips, "conditions": [{"type": "Ready", "status": "True"}],
         }});
-        let path = format!("/api/v1/namespaces/{}/pods/{}/status", pod.namespace, pod.name);
+        let path = format!("/api/v1/namespaces/{}/pods/{object}/status", pod.namespace);
         self.request("PATCH", &path, Some(("application/merge-patch+json", &status))).map(drop)
     }
 
@@ -214,6 +267,19 @@ impl ControlPlane {
 
     fn log(&self, program: &str) -> String {
         crate::agent::tail(&self.folder.join(format!("{program}.log")))
+    }
+}
+
+/// A kube-proxy; dropping it ends it, and leaves its rules.
+#[derive(Debug)]
+pub struct KubeProxy {
+    child: Child,
+}
+
+impl Drop for KubeProxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -18,7 +18,7 @@ use crate::host::{self, Root};
 /// The version that Debian 12 has.
 const VERSION: &str = "1.20.2";
 /// What has to be there.
-const PROGRAMS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
+const PROGRAMS: [&str; 5] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kubectl"];
 
 pub(crate) fn run() -> Result<()> {
     let programs = ensure().map_err(|why| Exit::Unavailable(format!("no Kubernetes for the tests: {why}")))?;
@@ -37,11 +37,15 @@ pub(crate) fn ensure() -> Result<PathBuf, String> {
     if is_complete(&folder) { Ok(folder) } else { Err(format!("the build left no {}", PROGRAMS.join(", "))) }
 }
 
-/// Outside of the checkout, so that a fresh clone does not build it again.
 fn folder() -> Option<PathBuf> {
+    Some(cache()?.join(format!("kubernetes-{VERSION}")))
+}
+
+/// Where things for the tests are kept: outside of the checkout, so that a fresh clone does not make them again.
+pub(crate) fn cache() -> Option<PathBuf> {
     let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
     let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute()).or_else(home)?;
-    Some(base.join("weir").join(format!("kubernetes-{VERSION}")))
+    Some(base.join("weir"))
 }
 
 fn is_complete(folder: &Path) -> bool {

@@ -10,6 +10,7 @@ mod ci;
 mod demo;
 mod exit;
 mod fuzz;
+mod helm;
 mod host;
 mod kube;
 mod lint;
@@ -31,6 +32,8 @@ enum Task {
     Setup(setup::Args),
     /// Build a Kubernetes control plane for the tests, unless the user's cache has it
     SetupKube,
+    /// Put Helm into the user's cache, for the test of the chart
+    SetupHelm,
     /// Build the kernel object
     BuildEbpf(build_ebpf::Args),
     /// Show a small cluster of network namespaces at work
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Setup(args) => setup::run(&args),
         Task::SetupKube => kube::run(),
+        Task::SetupHelm => helm::run(),
         Task::BuildEbpf(args) => build_ebpf::run(&args),
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),

@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::fuzz::Engine;
 use crate::host::{self, Root};
 use crate::setup::{self, Use};
-use crate::{build_ebpf, kube, tidy};
+use crate::{build_ebpf, helm, kube, tidy};
 use executables::Executable;
 use stages::Stages;
 use tally::Tally;
@@ -40,8 +40,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         stages.run("fuzz", || fuzz_shortly(rootless, &mut tally))?;
     }
     if !rootless {
-        let kube = stages.run("Kubernetes for tests", || Ok(control_plane()))?;
-        let programs = stages.run("build for scenarios", || Programs::build(kube))?;
+        let (kube, helm) = stages.run("Kubernetes for tests", || Ok((control_plane(), chart_renderer())))?;
+        let programs = stages.run("build for scenarios", || Programs::build(kube, helm))?;
         stages.run("scenario tests", || root_tests(args, &executables, &programs, &mut tally))?;
     }
     println!("\n{stages}\n\n{tally}");
@@ -89,11 +89,13 @@ struct Programs {
     lab_object: PathBuf,
     /// The folder of a Kubernetes control plane, where there is one.
     kube: Option<PathBuf>,
+    /// The folder of Helm, where there is one.
+    helm: Option<PathBuf>,
 }
 
 impl Programs {
-    fn build(kube: Option<PathBuf>) -> Result<Self> {
-        Ok(Self { weir: build_weir()?, lab_object: build_ebpf::lab_object()?, kube })
+    fn build(kube: Option<PathBuf>, helm: Option<PathBuf>) -> Result<Self> {
+        Ok(Self { weir: build_weir()?, lab_object: build_ebpf::lab_object()?, kube, helm })
     }
 }
 
@@ -102,8 +104,15 @@ fn control_plane() -> Option<PathBuf> {
     kube::ensure().inspect_err(|why| println!("!! tests against a real API server do not run: {why}")).ok()
 }
 
+/// The same for the test of the Helm chart.
+fn chart_renderer() -> Option<PathBuf> {
+    helm::ensure().inspect_err(|why| println!("!! the test of the Helm chart does not run: {why}")).ok()
+}
+
 /// Part of the name of each test that needs a Kubernetes control plane: its module.
 const NEEDS_KUBE: &str = "kube::";
+/// The same for Helm.
+const NEEDS_HELM: &str = "kube::chart::";
 
 /// The product in a debug build: its dependencies are optimised, and it is built for the host tests anyway.
 pub(crate) fn build_weir() -> Result<PathBuf> {
@@ -116,7 +125,13 @@ pub(crate) fn build_weir() -> Result<PathBuf> {
 fn root_tests(args: &Args, executables: &[Executable], programs: &Programs, tally: &mut Tally) -> Result<()> {
     let (weir, lab) = (programs.weir.to_string_lossy(), programs.lab_object.to_string_lossy());
     let kube = programs.kube.as_ref().map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default();
-    let variables = [("WEIR_BINARY", weir.as_ref()), ("WEIR_LAB_OBJECT", lab.as_ref()), ("WEIR_KUBE", kube.as_str())];
+    let helm = programs.helm.as_ref().map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default();
+    let variables = [
+        ("WEIR_BINARY", weir.as_ref()),
+        ("WEIR_LAB_OBJECT", lab.as_ref()),
+        ("WEIR_KUBE", kube.as_str()),
+        ("WEIR_HELM", helm.as_str()),
+    ];
     for executable in executables {
         let tests = root_tests_of(executable)?;
         if tests.is_empty() {
@@ -125,10 +140,15 @@ fn root_tests(args: &Args, executables: &[Executable], programs: &Programs, tall
         println!("\n     Running {} as root", executable.path.display());
         let mut command = host::as_root(&executable.path, &variables);
         command.args(["--ignored", "--test-threads=1"]).args(&args.filter).current_dir(&executable.package);
-        if programs.kube.is_none() {
+        let lacking = match (&programs.kube, &programs.helm) {
+            (None, _) => Some(NEEDS_KUBE),
+            (_, None) => Some(NEEDS_HELM),
+            _ => None,
+        };
+        if let Some(lacking) = lacking {
             let wanted = |test: &&String| args.filter.as_ref().is_none_or(|filter| test.contains(filter));
-            tally.leave_out(tests.iter().filter(wanted).filter(|test| test.contains(NEEDS_KUBE)).count());
-            command.args(["--skip", NEEDS_KUBE]);
+            tally.leave_out(tests.iter().filter(wanted).filter(|test| test.contains(lacking)).count());
+            command.args(["--skip", lacking]);
         }
         tally.root(&mut command)?;
     }

@@ -16,9 +16,9 @@ const TOOLS: [&str; 7] =
 /// Debian's programs, and where they are in their packages.
 const READY: [(&str, &str); 2] = [("etcd-server", "usr/bin/etcd"), ("kubernetes-client", "usr/bin/kubectl")];
 /// What is built.
-const BUILT: [&str; 2] = ["kube-apiserver", "kube-controller-manager"];
+const BUILT: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-proxy"];
 
-/// Fills the folder; what is left of a build that failed is removed too.
+/// Makes what the folder lacks; what is left of a build that failed is removed too.
 pub(super) fn all(folder: &Path) -> Result<()> {
     let work = Workspace::here().target().join("kubernetes");
     let result = in_folder(&work, folder);
@@ -27,23 +27,32 @@ pub(super) fn all(folder: &Path) -> Result<()> {
 }
 
 fn in_folder(work: &Path, folder: &Path) -> Result<()> {
-    eprintln!("building Kubernetes {VERSION} for the tests from Debian's source, once: about six minutes");
+    eprintln!("building Kubernetes {VERSION} for the tests from Debian's source, once: about seven minutes");
     let _ = fs::remove_dir_all(work);
     let apt = Apt::new(work)?;
     apt.install(&TOOLS)?;
     apt.read_sources()?;
     let done = work.join("done");
     fs::create_dir_all(&done)?;
-    for (package, path) in READY {
+    let is_missing = |program: &&str| !folder.join(program).is_file();
+    for (package, path) in READY.into_iter().filter(|(_, path)| is_missing(&name(path))) {
         fs::copy(apt.unpack(package)?.join(path), done.join(name(path))).with_context(|| package.to_owned())?;
     }
-    let tree = apt.source("kubernetes", VERSION)?;
-    repair(&tree)?;
-    make(&tree)?;
-    for program in BUILT {
-        fs::copy(tree.join("_output/bin").join(program), done.join(program)).with_context(|| program.to_owned())?;
+    let missing: Vec<_> = BUILT.into_iter().filter(is_missing).collect();
+    if !missing.is_empty() {
+        let tree = apt.source("kubernetes", VERSION)?;
+        repair(&tree)?;
+        make(&tree, &missing)?;
+        collect(&tree, &missing, &done)?;
     }
     keep(&done, folder)
+}
+
+fn collect(tree: &Path, programs: &[&str], done: &Path) -> Result<()> {
+    for program in programs {
+        fs::copy(tree.join("_output/bin").join(program), done.join(program)).with_context(|| (*program).to_owned())?;
+    }
+    Ok(())
 }
 
 fn name(path: &str) -> &str {
@@ -182,11 +191,11 @@ fn repair(tree: &Path) -> Result<()> {
     Ok(())
 }
 
-fn make(tree: &Path) -> Result<()> {
+fn make(tree: &Path, programs: &[&str]) -> Result<()> {
     let packages = tree.join(".go/src/k8s.io");
     fs::create_dir_all(&packages)?;
     std::os::unix::fs::symlink("../../..", packages.join("kubernetes"))?;
-    let what: Vec<_> = BUILT.iter().map(|program| format!("cmd/{program}")).collect();
+    let what: Vec<_> = programs.iter().map(|program| format!("cmd/{program}")).collect();
     let mut command = Command::new("nice");
     command.args(["-n", "10", "make"]).arg(format!("WHAT={}", what.join(" "))).current_dir(tree);
     let path = std::env::var("PATH").unwrap_or_default();
