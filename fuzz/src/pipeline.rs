@@ -206,7 +206,7 @@ impl<F: Side> World<F> {
     fn tell(&self, frame: &[u8], why: u32) {
         let mut packet = Bytes(frame.to_vec());
         let header = Ethernet::parse(&packet).expect("refused behind this header");
-        if pipeline::refuse::<F, _, _>(&mut packet, &header, &self.maps, why) == Verdict::Answer {
+        if pipeline::tell::<F, _, _>(&mut packet, &header, &self.maps, why) == Verdict::Answer {
             rules::told(frame, &packet.0);
         }
     }

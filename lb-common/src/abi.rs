@@ -101,6 +101,18 @@ pub mod map {
     pub const TRACKED4: &str = "TRACKED4";
     /// LRU hash of [`super::FlowKey6`] to [`super::TrackedEntry`].
     pub const TRACKED6: &str = "TRACKED6";
+    /// LPM trie of sources (IPv4) from which everything is dropped.
+    pub const DENIED4: &str = "DENIED4";
+    /// LPM trie of sources (IPv6) from which everything is dropped.
+    pub const DENIED6: &str = "DENIED6";
+    /// LPM trie of [`super::RangeKey4`]: the clients that a service is for, where it is not for everybody.
+    pub const RANGES4: &str = "RANGES4";
+    /// LPM trie of [`super::RangeKey6`], like RANGES4.
+    pub const RANGES6: &str = "RANGES6";
+    /// LRU hash of [`super::AffinityKey`] to [`super::AffinityEntry`].
+    pub const AFFINITY: &str = "AFFINITY";
+    /// Array of [`super::LoadEntry`] by backend id; memory-mapped.
+    pub const LOADS: &str = "LOADS";
     /// Array of the XDP programs that [`super::program::XDP`] goes on in, by [`super::xdp_slot`].
     pub const XDP_PROGRAMS: &str = "XDP_PROGRAMS";
     /// Array of the tc programs that those attached go on in, by [`super::tc_slot`].
@@ -184,6 +196,18 @@ pub mod program {
     pub const XDP_OPEN: &str = "weir_xdp_open";
     /// IPv6 of [`XDP_OPEN`]; in XDP_PROGRAMS.
     pub const XDP_OPEN6: &str = "weir_xdp_open6";
+    /// Judges new flows of services with a policy ([`crate::policy`]); in XDP_PROGRAMS.
+    pub const XDP_CHOOSE: &str = "weir_xdp_choose";
+    /// IPv6 of [`XDP_CHOOSE`]; in XDP_PROGRAMS.
+    pub const XDP_CHOOSE6: &str = "weir_xdp_choose6";
+    /// [`XDP_CHOOSE`] on tc; in TC_PROGRAMS.
+    pub const TC_CHOOSE: &str = "weir_tc_choose";
+    /// IPv6 of [`TC_CHOOSE`]; in TC_PROGRAMS.
+    pub const TC_CHOOSE6: &str = "weir_tc_choose6";
+    /// Tells a client that nobody is there, under XDP; in XDP_PROGRAMS.
+    pub const XDP_RESET: &str = "weir_xdp_reset";
+    /// [`XDP_RESET`] on tc; in TC_PROGRAMS.
+    pub const TC_RESET: &str = "weir_tc_reset";
     /// [`XDP_DSR`] on tc; in TC_PROGRAMS.
     pub const TC_DSR: &str = "weir_tc_dsr";
     /// IPv6 of [`TC_DSR`]; in TC_PROGRAMS.
@@ -211,11 +235,13 @@ pub struct Called {
 
 /// All programs that are called, in the order in which they are put in place: what replies need first, what takes packets in
 /// last, and what is called before what calls it.
-pub const CALLED: [Called; 28] = [
+pub const CALLED: [Called; 34] = [
     Called { program: program::INSIDE6, map: map::TC_PROGRAMS, slot: tc_slot::INSIDE6 },
     Called { program: program::INSIDE4, map: map::TC_PROGRAMS, slot: tc_slot::INSIDE4 },
     Called { program: program::TC_REFUSE, map: map::TC_PROGRAMS, slot: tc_slot::REFUSE },
     Called { program: program::XDP_REFUSE, map: map::XDP_PROGRAMS, slot: xdp_slot::REFUSE },
+    Called { program: program::TC_RESET, map: map::TC_PROGRAMS, slot: tc_slot::RESET },
+    Called { program: program::XDP_RESET, map: map::XDP_PROGRAMS, slot: xdp_slot::RESET },
     Called { program: program::SAMPLE_TC, map: map::TC_PROGRAMS, slot: tc_slot::SAMPLE },
     Called { program: program::SAMPLE, map: map::XDP_PROGRAMS, slot: xdp_slot::SAMPLE },
     Called { program: program::TC_EGRESS6, map: map::TC_PROGRAMS, slot: tc_slot::EGRESS6 },
@@ -228,6 +254,8 @@ pub const CALLED: [Called; 28] = [
     Called { program: program::TC_BEGIN6, map: map::TC_PROGRAMS, slot: tc_slot::BEGIN6 },
     Called { program: program::TC_DSR, map: map::TC_PROGRAMS, slot: tc_slot::DSR },
     Called { program: program::TC_DSR6, map: map::TC_PROGRAMS, slot: tc_slot::DSR6 },
+    Called { program: program::TC_CHOOSE, map: map::TC_PROGRAMS, slot: tc_slot::CHOOSE },
+    Called { program: program::TC_CHOOSE6, map: map::TC_PROGRAMS, slot: tc_slot::CHOOSE6 },
     Called { program: program::TC_OPEN, map: map::TC_PROGRAMS, slot: tc_slot::OPEN },
     Called { program: program::TC_OPEN6, map: map::TC_PROGRAMS, slot: tc_slot::OPEN6 },
     Called { program: program::XDP_ICMP, map: map::XDP_PROGRAMS, slot: xdp_slot::ICMP },
@@ -236,6 +264,8 @@ pub const CALLED: [Called; 28] = [
     Called { program: program::XDP_BEGIN6, map: map::XDP_PROGRAMS, slot: xdp_slot::BEGIN6 },
     Called { program: program::XDP_DSR, map: map::XDP_PROGRAMS, slot: xdp_slot::DSR },
     Called { program: program::XDP_DSR6, map: map::XDP_PROGRAMS, slot: xdp_slot::DSR6 },
+    Called { program: program::XDP_CHOOSE, map: map::XDP_PROGRAMS, slot: xdp_slot::CHOOSE },
+    Called { program: program::XDP_CHOOSE6, map: map::XDP_PROGRAMS, slot: xdp_slot::CHOOSE6 },
     Called { program: program::XDP_OPEN, map: map::XDP_PROGRAMS, slot: xdp_slot::OPEN },
     Called { program: program::XDP_OPEN6, map: map::XDP_PROGRAMS, slot: xdp_slot::OPEN6 },
     Called { program: program::XDP6, map: map::XDP_PROGRAMS, slot: xdp_slot::IPV6 },
@@ -268,6 +298,12 @@ pub mod xdp_slot {
     pub const BEGIN: u32 = 13;
     /// [`super::program::XDP_BEGIN6`].
     pub const BEGIN6: u32 = 14;
+    /// [`super::program::XDP_CHOOSE`].
+    pub const CHOOSE: u32 = 15;
+    /// [`super::program::XDP_CHOOSE6`].
+    pub const CHOOSE6: u32 = 16;
+    /// [`super::program::XDP_RESET`].
+    pub const RESET: u32 = 17;
     /// How many there are.
     pub const COUNT: u32 = 24;
 }
@@ -306,6 +342,12 @@ pub mod tc_slot {
     pub const BEGIN: u32 = 15;
     /// [`super::program::TC_BEGIN6`].
     pub const BEGIN6: u32 = 16;
+    /// [`super::program::TC_CHOOSE`].
+    pub const CHOOSE: u32 = 17;
+    /// [`super::program::TC_CHOOSE6`].
+    pub const CHOOSE6: u32 = 18;
+    /// [`super::program::TC_RESET`].
+    pub const RESET: u32 = 19;
     /// How many there are.
     pub const COUNT: u32 = 24;
 }
@@ -329,6 +371,8 @@ pub mod setting {
     pub const SNAT_ADDRESS6_LOW: u32 = 6;
     /// Counts changes of routes, neighbours and interfaces; next hops remembered under another number are not used.
     pub const HOP_EPOCH: u32 = 7;
+    /// Bit 0: DENIED4 is not empty; bit 1: DENIED6 is not.
+    pub const DENY: u32 = 8;
     /// Until when CAPTURE holds, in ticks ([`crate::conntrack::ticks`]): written again as long as somebody wants it.
     pub const CAPTURE_UNTIL: u32 = 14;
     /// A [`crate::sample::Capture`]; 0: only a few dropped packets are sampled.
@@ -397,21 +441,29 @@ pub mod frontend_flag {
     pub const FRONT_HTTPS: u32 = 2;
     /// Packets for backends on other nodes go there in a tunnel.
     pub const DSR: u32 = 4;
+    /// Only for clients in the service's RANGES.
+    pub const RANGES: u32 = 8;
+    /// New flows do not just take a slot of the ring by their hash: [`super::ServiceEntry::flags`] says how else.
+    pub const CHOOSES: u32 = 16;
+    /// New flows are judged by [`crate::policy`].
+    pub const POLICY: u32 = RANGES | CHOOSES;
     /// HTTP or HTTPS of the front.
     pub const FRONT: u32 = FRONT_HTTP | FRONT_HTTPS;
     /// Only this node's own processes and pods reach it: what comes in by an external interface does not.
     pub const CLUSTER: u32 = 1 << 16;
     /// Clients on this node go the way of the entry with [`super::INSIDE`] in its key.
     pub const INSIDE: u32 = 1 << 17;
+    /// Clients are led to backends on this node only, and there are some on others.
+    pub const ELSEWHERE: u32 = 1 << 18;
 }
 
-/// A service. `ring` changes in place by one aligned store, everything else only together with the id.
+/// A service. `ring` changes in place by one aligned store, and so do the other two fields together.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServiceEntry {
     /// Where the ring stands: first line of RINGS in bits 32–63, slots in bits 0–31. No slots: no backend.
     pub ring: u64,
-    /// Reserved for policies; 0.
+    /// How new flows choose: bits of [`service_flag`].
     pub flags: u32,
     /// 1 if the entry is in use.
     pub used: u32,
@@ -429,6 +481,67 @@ impl ServiceEntry {
         ((self.ring >> 32) as u32, self.ring as u32)
     }
 }
+
+/// [`ServiceEntry::flags`]: how long a client keeps its backend in bits 0–16, in seconds, 0 if it does not; what else new
+/// flows choose by in bits 20–23.
+pub mod service_flag {
+    /// Seconds of affinity.
+    pub const AFFINITY: u32 = (1 << 17) - 1;
+    /// The bits of the algorithm.
+    pub const ALGORITHM: u32 = 0xf << 20;
+    /// A slot of the ring by the hash of the flow.
+    pub const MAGLEV: u32 = 0;
+    /// A slot of the ring by the hash of the client.
+    pub const SOURCE_HASH: u32 = 1 << 20;
+    /// A slot of the ring by chance.
+    pub const RANDOM: u32 = 2 << 20;
+    /// Of two slots by chance the one whose backend has fewer flows for its weight.
+    pub const LEAST_CONNECTIONS: u32 = 3 << 20;
+}
+
+/// Key of RANGES without its length: the service, and the client's address. All bits of the service count.
+pub type RangeKey4 = [u32; 2];
+/// The same for IPv6.
+pub type RangeKey6 = [u32; 5];
+
+/// A client of a service that keeps its backend.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AffinityKey {
+    /// The client's address, the raw words, IPv4 in the first; of a socket the cookie of its network namespace, low word,
+    /// high word.
+    pub client: [u32; 4],
+    /// What that is: 4, 6, or 0 for a namespace.
+    pub of: u32,
+    /// Service id.
+    pub service: u32,
+}
+
+/// The backend that a client keeps.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AffinityEntry {
+    /// Backend id.
+    pub backend: u32,
+    /// Generation of the backend then.
+    pub generation: u32,
+    /// When the client last began a flow, in ticks.
+    pub last_seen: u32,
+}
+
+/// How much a backend has to do, for services that lead to the one with less. Kernel programs add `step` with each flow that
+/// begins; the agent counts the flows that live, and writes both.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadEntry {
+    /// Flows, each counted as `step`.
+    pub load: u64,
+    /// [`LOAD_OF_WEIGHT_1`] divided by the weight; 0 if it was never written.
+    pub step: u64,
+}
+
+/// What a flow counts for a backend with weight 1.
+pub const LOAD_OF_WEIGHT_1: u64 = 1 << 20;
 
 /// One cache line of ring slots: backend ids, 0 for none.
 #[repr(C)]
@@ -702,6 +815,10 @@ pub struct Note<A> {
     pub later: u32,
     /// How an ICMP error came out of a tunnel: a [`crate::dsr::Arrival`] as a number; 0 if it did not.
     pub error: u32,
+    /// Bits of [`frontend_flag`] of the frontend.
+    pub flags: u32,
+    /// Not used; 0.
+    pub reserved: u32,
 }
 
 /// What an address is among those of the cluster's nodes.
@@ -836,6 +953,8 @@ pub enum Stat {
     ErrorsShared = 24,
     /// ICMP errors about packets in a tunnel, translated for their senders.
     TunnelErrors = 25,
+    /// Clients told by a reset, or by an ICMP error, that nobody is there.
+    Refused = 26,
 }
 
 /// How many words EVENT_STATS has.
@@ -914,8 +1033,11 @@ const _: () = {
     assert!(
         size_of::<FormerRing>() == 16
             && size_of::<TrackedEntry>() == 12
-            && size_of::<Note4>() == 56
-            && size_of::<Note6>() == 80
+            && size_of::<AffinityKey>() == 24
+            && size_of::<AffinityEntry>() == 12
+            && size_of::<LoadEntry>() == 16
+            && size_of::<Note4>() == 64
+            && size_of::<Note6>() == 88
     );
     assert!(size_of::<DeviceEntry>() == 32);
     assert!(size_of::<Refusals>() == 16);
@@ -952,6 +1074,9 @@ mod pod {
         Refusals,
         FormerRing,
         TrackedEntry,
+        AffinityKey,
+        AffinityEntry,
+        LoadEntry,
         Note4,
         Note6,
     );

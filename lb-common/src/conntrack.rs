@@ -91,7 +91,8 @@ pub const fn ticks(monotonic_ns: u64) -> u32 {
 }
 
 /// Seconds to ticks, rounded up.
-const fn seconds(seconds: u64) -> u32 {
+#[inline(always)]
+pub(crate) const fn seconds(seconds: u64) -> u32 {
     ((seconds * 1_000_000_000) >> 30) as u32 + 1
 }
 

@@ -68,6 +68,10 @@ drop_reasons! {
     ExtensionHeaders = 19, "extension_headers";
     /// A UDP datagram of IPv6 without a checksum.
     UdpZeroChecksum = 20, "udp_zero_checksum";
+    /// The source is in the list of those from which everything is dropped.
+    Denied = 21, "denied";
+    /// The client is not one of those that the Service is for (`loadBalancerSourceRanges`).
+    SourceRange = 22, "source_range";
     /// A packet for a frontend came in a tunnel from an address that no node of the cluster has.
     TunnelSource = 24, "tunnel_source";
     /// A packet came in a tunnel for a VIP that has no such frontend, or one of the front.
@@ -80,6 +84,10 @@ drop_reasons! {
     /// An ICMP error about a flow that this node does not know: it was sent to all nodes, of which one knows the flow, or to
     /// the node of the backend in the ring.
     ErrorUnknown = 30, "icmp_unknown_flow";
+    /// A VIP without a frontend at this port.
+    NoPort = 23, "no_port";
+    /// Clients from outside are led to backends on this node only, and all are on other nodes.
+    NoLocalBackend = 27, "no_local_backend";
 }
 
 /// How many drop counters there are; number 0 is not used.

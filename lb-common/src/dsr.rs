@@ -19,7 +19,7 @@ mod tests;
 mod too_big;
 mod tunnel;
 
-use crate::abi::{FlowKey, Note};
+use crate::abi::{FlowKey, FrontendEntry, Note, flow_flag, frontend_flag};
 use crate::addr::Address;
 use crate::conntrack::ticks;
 use crate::drop_reason::DropReason;
@@ -30,8 +30,9 @@ use crate::lookup::Lookup;
 use crate::packet::Packet;
 use crate::parse::Parsed;
 use crate::pipeline;
+use crate::policy::client_hash;
 use crate::transport::{Transport, tcp_flag};
-use crate::verdict::Verdict;
+use crate::verdict::{NO_BACKEND, Verdict};
 
 pub use lookup::Nodes;
 pub use mss::clamp;
@@ -75,9 +76,10 @@ impl Arrival {
     }
 }
 
-/// Notes a packet to a frontend that forwards by DSR and belongs to no flow of this node, for [`forward`].
+/// Notes a packet to a frontend that forwards by DSR, or has a policy, and belongs to no flow of this node, for [`forward`] or
+/// [`crate::policy::choose`].
 #[inline(always)]
-pub(crate) fn note<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>, service: u32) {
+pub(crate) fn note<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>, frontend: FrontendEntry) {
     let Some(mut note) = lookup.note() else { return };
     let hash = flow_hash(&parsed.key);
     // field by field, into the map: there is no room for another one on the stack
@@ -86,7 +88,8 @@ pub(crate) fn note<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>, se
     }
     note.key = parsed.key;
     note.hash = hash;
-    note.service = service;
+    note.service = frontend.service;
+    note.flags = frontend.flags;
     note.header_length = parsed.ip.header_length as u32;
     note.total_length = parsed.ip.total_length as u32;
     note.ttl = u32::from(parsed.ip.ttl);
@@ -96,12 +99,19 @@ pub(crate) fn note<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>, se
 
 /// Notes an ICMP error about such a flow: it goes where packets of the flow go.
 #[inline(always)]
-pub(crate) fn note_error<F: Ip, L: Lookup<F>>(lookup: &L, ip: &IpInfo<F::Addr>, flow: &FlowKey<F::Addr>, service: u32) {
+pub(crate) fn note_error<F: Ip, L: Lookup<F>>(
+    lookup: &L,
+    ip: &IpInfo<F::Addr>,
+    flow: &FlowKey<F::Addr>,
+    frontend: FrontendEntry,
+) {
     let Some(mut note) = lookup.note() else { return };
     note.key = *flow;
-    note.hash = flow_hash(flow);
+    let by_client = frontend.flags & frontend_flag::CHOOSES != 0;
+    note.hash = if by_client { client_hash(flow.source) } else { flow_hash(flow) };
     note.arrival = Arrival::Error.word();
-    note.service = service;
+    note.service = frontend.service;
+    note.flags = frontend.flags;
     note.header_length = ip.header_length as u32;
     note.total_length = ip.total_length as u32;
     note.ttl = u32::from(ip.ttl);
@@ -132,11 +142,11 @@ fn balance<F: Tunnel, P: Room, L: Nodes<F>>(packet: &mut P, network: usize, look
     let now = ticks(clock);
     let Some(choice) = choose(lookup, &parsed, note.service, note.hash, arrival, now) else {
         let is_error = arrival == Arrival::Error;
-        return Verdict::Drop(if is_error { DropReason::ErrorUnknown } else { DropReason::NoBackend });
+        return if is_error { Verdict::Drop(DropReason::ErrorUnknown) } else { Verdict::Refuse(NO_BACKEND) };
     };
     match choice.node {
         Some(node) => send::to_node(packet, &parsed, lookup, note.service, &choice, (node, note.hash), arrival, clock),
-        None if choice.id == 0 => Verdict::Drop(DropReason::NoBackend),
+        None if choice.id == 0 => Verdict::Refuse(NO_BACKEND),
         None => {
             if let Some(mut note) = lookup.note() {
                 note.chosen = choice.id;
@@ -146,7 +156,7 @@ fn balance<F: Tunnel, P: Room, L: Nodes<F>>(packet: &mut P, network: usize, look
     }
 }
 
-/// Begins a flow with the backend that [`forward`] has chosen, on this node or reached by source NAT, so that the pipeline
+/// Begins a flow with the backend that [`forward`] or [`crate::policy::choose`] has chosen, on this node or reached by source NAT, so that the pipeline
 /// can begin anew with the packet and knows it; or says what else becomes of it.
 #[inline(always)]
 pub fn begin<F: Tunnel, P: Packet, L: Nodes<F>>(
@@ -156,9 +166,10 @@ pub fn begin<F: Tunnel, P: Packet, L: Nodes<F>>(
 ) -> Result<(), Verdict> {
     let frame = frame.map_err(|_| Verdict::Pass)?;
     let Some(note) = lookup.note() else { return Err(Verdict::Drop(DropReason::KernelRefused)) };
-    let (parsed, chosen) = (noted(&*note, frame.network), (note.service, note.chosen));
+    let (parsed, chosen, frontend) = (noted(&*note, frame.network), (note.service, note.chosen), note.flags);
     drop(note);
-    let begun = pipeline::begin_chosen(lookup, &parsed, chosen);
+    let flow = if frontend & frontend_flag::DSR != 0 { flow_flag::DSR } else { 0 };
+    let begun = pipeline::begin_chosen(lookup, &parsed, chosen, (frontend, flow));
     begun.map_err(|verdict| pipeline::counted::<F, P, L>(packet, lookup, verdict))
 }
 
@@ -172,7 +183,7 @@ fn taken<A: Address>(note: &mut Note<A>) -> Note<A> {
 
 /// What was read of the headers.
 #[inline(always)]
-fn noted<A: Address>(note: &Note<A>, network: usize) -> Parsed<A> {
+pub(crate) fn noted<A: Address>(note: &Note<A>, network: usize) -> Parsed<A> {
     let key = note.key;
     let ip = IpInfo {
         source: (),

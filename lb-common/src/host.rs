@@ -2,6 +2,7 @@
 //! own. Tests compare it with the kernel; tools run packets through it without sending any.
 
 mod dsr;
+mod policies;
 pub mod sockets;
 
 use core::cell::{Cell, RefCell, RefMut};
@@ -10,8 +11,9 @@ use std::collections::HashMap;
 use std::vec::Vec;
 
 use crate::abi::{
-    BackendEntry, Counters, DropCounters, FlowEntry, FlowKey, FormerRing, FragmentEntry, FragmentKey, FrontendEntry,
-    FrontendKey, NextHop, Note, Refusals, ReplyEntry, STATS, ServiceEntry, Stat, TrackedEntry, setting,
+    AffinityEntry, AffinityKey, BackendEntry, Counters, DropCounters, FlowEntry, FlowKey, FormerRing, FragmentEntry,
+    FragmentKey, FrontendEntry, FrontendKey, LoadEntry, NextHop, Note, Refusals, ReplyEntry, STATS, ServiceEntry, Stat,
+    TrackedEntry, setting,
 };
 use crate::csum::Delta;
 use crate::drop_reason::{DROP_REASONS, DropReason};
@@ -147,6 +149,16 @@ pub struct Maps<F: Ip> {
     pub tracked: RefCell<HashMap<FlowKey<F::Addr>, TrackedEntry>>,
     /// What one program says to the next.
     pub note: RefCell<Note<F::Addr>>,
+    /// Networks from which everything is dropped: an address, and how many of its bits count.
+    pub denied: Vec<(F::Addr, u32)>,
+    /// Networks that services are restricted to.
+    pub ranges: Vec<(u32, F::Addr, u32)>,
+    /// Clients that keep their backend.
+    pub affinities: RefCell<HashMap<AffinityKey, AffinityEntry>>,
+    /// How much backends have to do.
+    pub loads: RefCell<HashMap<u32, LoadEntry>>,
+    /// What comes next by chance.
+    pub chance: Cell<u32>,
     /// Fragmented datagrams.
     pub fragments: RefCell<HashMap<FragmentKey<F::Addr>, FragmentEntry>>,
     /// How many proven flows there is room for.
@@ -190,6 +202,11 @@ impl<F: Ip> Default for Maps<F> {
             former_rings: HashMap::new(),
             tracked: RefCell::default(),
             note: RefCell::default(),
+            denied: Vec::new(),
+            ranges: Vec::new(),
+            affinities: RefCell::default(),
+            loads: RefCell::default(),
+            chance: Cell::new(1),
             fragments: RefCell::default(),
             proven_capacity: usize::MAX,
             service_stats: RefCell::default(),
@@ -246,6 +263,10 @@ impl<F: Ip> Lookup<F> for Maps<F> {
 
     fn frontend(&self, key: &FrontendKey<F::Addr>) -> Option<FrontendEntry> {
         self.frontends.get(key).copied()
+    }
+
+    fn is_denied(&self, source: F::Addr) -> bool {
+        self.denied.iter().any(|&(network, length)| policies::contains(network, length, source))
     }
 
     fn is_node_address(&self, address: F::Addr) -> bool {

@@ -13,6 +13,7 @@ use crate::ip::{Ip, IpInfo, address_delta};
 use crate::lookup::{Lookup, Table};
 use crate::packet::Packet;
 use crate::pipeline::{find_frontend, next_hop, pick, to_client, turn_round};
+use crate::policy::client_hash;
 use crate::rewrite::Translation;
 use crate::snat;
 use crate::verdict::Verdict;
@@ -20,10 +21,12 @@ use crate::verdict::Verdict;
 mod partial;
 mod quote;
 mod refuse;
+mod reset;
 
 pub(crate) use partial::{Left, left};
 use quote::Quote;
 pub use refuse::refuse;
+pub use reset::{reset, tell};
 
 /// Bytes of the ICMP header; in errors the quote follows it.
 const HEADER: usize = 8;
@@ -131,7 +134,7 @@ fn backend_by_ring<F: Ip, P: Packet, L: Lookup<F>>(
         return Err(Verdict::Pass);
     }
     if frontend.flags & frontend_flag::DSR != 0 {
-        dsr::note_error(lookup, ip, flow, frontend.service);
+        dsr::note_error(lookup, ip, flow, frontend);
         return Err(Verdict::Dsr(0));
     }
     lookup.count(Stat::ErrorsShared);
@@ -139,7 +142,10 @@ fn backend_by_ring<F: Ip, P: Packet, L: Lookup<F>>(
     if is_front {
         return Err(Verdict::Front);
     }
-    match pick(lookup, frontend.service, flow_hash(flow)) {
+    // where its own node has chosen otherwise than by a hash, this is a guess like any other
+    let by_client = frontend.flags & frontend_flag::CHOOSES != 0;
+    let hash = if by_client { client_hash(flow.source) } else { flow_hash(flow) };
+    match pick(lookup, frontend.service, hash) {
         Some((_, backend)) => {
             lookup.count(Stat::ErrorsByRing);
             let (snat_address, snat_port) = (flow.source, flow.source_port);

@@ -57,6 +57,9 @@ pub trait Ip: Family {
     /// Protocol number of the family carried in itself (RFC 2003, RFC 2473).
     const TUNNEL: u8;
 
+    /// The family's bit in [`setting::DENY`].
+    const DENY: u64;
+
     /// What an outer header, an inner one and one of TCP take of an MTU.
     const TUNNEL_OVERHEAD: usize;
 
@@ -95,13 +98,13 @@ pub trait Ip: Family {
         ttl: u8,
     ) -> Option<()>;
 
-    /// Writes a header without options for `payload` bytes of the family's ICMP.
-    fn write_icmp_header<P: Packet>(
+    /// Writes a header without options for a packet of our own: its protocol, and its bytes behind the header.
+    fn write_header<P: Packet>(
         packet: &mut P,
         offset: usize,
         source: Self::Addr,
         destination: Self::Addr,
-        payload: usize,
+        payload: (u8, usize),
     ) -> Option<()>;
 
     /// An address that a client can have.
@@ -128,6 +131,8 @@ pub struct IcmpNumbers {
     pub ip_header: usize,
     /// Type and code of the error that the time to live ran out on the way.
     pub time_exceeded: [u8; 2],
+    /// Type and code of the error that nobody has the port.
+    pub port_unreachable: [u8; 2],
     /// Type and code of the error that a packet is too big; the MTU stands in the second word.
     pub too_big: [u8; 2],
     /// How much of a packet an error quotes at most, in bytes; a multiple of four.
@@ -159,6 +164,7 @@ const V4_CHECKSUM: usize = 10;
 impl Ip for V4 {
     const CHECKSUM: Option<usize> = Some(V4_CHECKSUM);
     const UDP_IS_CHECKED: bool = false;
+    const DENY: u64 = 1;
     const TUNNEL: u8 = 4;
     const TUNNEL_OVERHEAD: usize = 20 + 20 + 20;
 
@@ -171,6 +177,7 @@ impl Ip for V4 {
         covers_addresses: false,
         ip_header: 20,
         time_exceeded: [11, 0],
+        port_unreachable: [3, 3],
         too_big: [3, 4],
         // the error is not to exceed 576 bytes (RFC 1812, section 4.3.2.3)
         quote: 576 - 20 - 8,
@@ -253,17 +260,17 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
-    fn write_icmp_header<P: Packet>(
+    fn write_header<P: Packet>(
         packet: &mut P,
         offset: usize,
         source: Be32,
         destination: Be32,
-        payload: usize,
+        (protocol, payload): (u8, usize),
     ) -> Option<()> {
         let [high, low] = ((20 + payload) as u16).to_be_bytes();
         // precedence "internetwork control" (RFC 1812, section 4.3.2.5); neither identification nor flags
         let first = u32::from_ne_bytes([0x45, 0xc0, high, low]);
-        let third = u32::from_ne_bytes([FRESH_TTL, 1, 0, 0]);
+        let third = u32::from_ne_bytes([FRESH_TTL, protocol, 0, 0]);
         packet.set_words(offset, [first, 0, third, source.raw(), destination.raw()])?;
         let sum = u64::from(first) + u64::from(third) + u64::from(source.raw()) + u64::from(destination.raw());
         packet.set_halves(offset + V4_CHECKSUM, [!fold(sum)])
@@ -297,6 +304,7 @@ fn v4_length<P: Packet>(packet: &P, offset: usize, stated: u16) -> usize {
 impl Ip for V6 {
     const CHECKSUM: Option<usize> = None;
     const UDP_IS_CHECKED: bool = true;
+    const DENY: u64 = 2;
     const TUNNEL: u8 = 41;
     const TUNNEL_OVERHEAD: usize = 40 + 40 + 20;
 
@@ -309,6 +317,7 @@ impl Ip for V6 {
         covers_addresses: true,
         ip_header: 40,
         time_exceeded: [3, 0],
+        port_unreachable: [1, 4],
         too_big: [2, 0],
         // the error is not to exceed the least MTU (RFC 4443, section 2.4 (c))
         quote: 1_280 - 40 - 8,
@@ -375,15 +384,15 @@ impl Ip for V6 {
     }
 
     #[inline(always)]
-    fn write_icmp_header<P: Packet>(
+    fn write_header<P: Packet>(
         packet: &mut P,
         offset: usize,
         source: Addr6,
         destination: Addr6,
-        payload: usize,
+        (protocol, payload): (u8, usize),
     ) -> Option<()> {
         let [high, low] = (payload as u16).to_be_bytes();
-        let second = u32::from_ne_bytes([high, low, 58, FRESH_TTL]);
+        let second = u32::from_ne_bytes([high, low, protocol, FRESH_TTL]);
         packet.set_words(offset, [u32::from_ne_bytes([0x60, 0, 0, 0]), second])?;
         Self::set_addresses(packet, offset, source, destination)
     }

@@ -31,6 +31,7 @@ pub mod maglev;
 pub mod packet;
 pub mod parse;
 pub mod pipeline;
+pub mod policy;
 pub mod question;
 pub mod rewrite;
 pub mod sample;

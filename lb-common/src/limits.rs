@@ -47,3 +47,9 @@ pub const DROP_SNAP: u32 = 128;
 pub const SHARED_ERRORS: u32 = 32;
 /// Dropped packets of each reason that are sampled on each CPU in each tick of about a second.
 pub const DROP_SAMPLES: u32 = 4;
+/// Networks of one family from which everything is dropped; memory is taken as they are written.
+pub const DENIED: u32 = 1 << 20;
+/// Networks of one family that services are restricted to; memory is taken as they are written.
+pub const RANGES: u32 = 1 << 18;
+/// Clients that keep their backend; the least recently used goes first.
+pub const AFFINITIES: u32 = 65_536;

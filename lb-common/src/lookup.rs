@@ -71,6 +71,9 @@ pub trait Lookup<F: Ip> {
     /// A word of the settings ([`crate::abi::setting`]); 0 if it is not set.
     fn setting(&self, index: u32) -> u64;
 
+    /// Everything from this source is dropped.
+    fn is_denied(&self, source: F::Addr) -> bool;
+
     /// The frontend at exactly this key.
     fn frontend(&self, key: &FrontendKey<F::Addr>) -> Option<FrontendEntry>;
 

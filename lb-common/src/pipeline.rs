@@ -20,16 +20,16 @@ use crate::ip::Ip;
 use crate::lookup::{Lookup, Table};
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed, parse};
+use crate::policy::{self, Policies};
 use crate::rewrite::{Translation, translate};
 use crate::snat;
 use crate::transport::tcp_flag;
-use crate::verdict::{Verdict, refused};
+use crate::verdict::{NO_PORT, Verdict, refused};
 
 use crate::dsr::{self, Nodes, Room, Tunnel};
-pub use crate::icmp::refuse;
-pub(crate) use balance::begin_chosen;
-pub(crate) use balance::pick;
+pub use crate::icmp::{refuse, reset, tell};
 use balance::{Known, admissible, begin, known_flow};
+pub(crate) use balance::{begin_chosen, member, pick, slot_in};
 pub(crate) use inside::from_inside;
 pub use inside::inside;
 pub(crate) use inside::turn_round;
@@ -41,9 +41,9 @@ pub use tunnel::{tunnel, tunnel_of};
 /// A packet that came in by an external interface: from a client, or the reply of a backend on another node. Packets of
 /// another family than `F` pass.
 ///
-/// In the kernel the parts of DSR are programs of their own, which go on where [`ingress_of`] ends; here is what they make
+/// In the kernel policies and the parts of DSR are programs of their own, which go on where [`ingress_of`] ends; here is what they make
 /// together.
-pub fn ingress<F: Tunnel, P: Room, L: Nodes<F>>(packet: &mut P, lookup: &L) -> Verdict {
+pub fn ingress<F: Tunnel, P: Room, L: Nodes<F> + Policies<F>>(packet: &mut P, lookup: &L) -> Verdict {
     let mut verdict = once(packet, lookup);
     if verdict == Verdict::Tunnel {
         verdict = match dsr::open(packet, Ethernet::parse(packet), lookup) {
@@ -51,7 +51,10 @@ pub fn ingress<F: Tunnel, P: Room, L: Nodes<F>>(packet: &mut P, lookup: &L) -> V
             Err(verdict) => return verdict,
         };
     }
-    if let Verdict::Dsr(_) = verdict {
+    if let Verdict::Choose(_) = verdict {
+        verdict = policy::choose(packet, Ethernet::parse(packet), lookup);
+    }
+    if let Verdict::Dsr(0) = verdict {
         verdict = dsr::forward(packet, Ethernet::parse(packet), lookup);
     }
     match verdict {
@@ -96,10 +99,22 @@ pub fn flows_of<F: Ip, P: Packet, L: Lookup<F>>(
     lookup: &L,
 ) -> Option<Verdict> {
     match frame {
-        Ok(frame) if frame.ether_type == F::ETHER_TYPE => judge(packet, &frame, lookup),
+        Ok(frame) if frame.ether_type == F::ETHER_TYPE => {
+            if is_denied::<F, P, L>(packet, frame.network, lookup) {
+                return Some(dropped(lookup, DropReason::Denied, packet.len()));
+            }
+            judge(packet, &frame, lookup)
+        }
         Ok(_) => Some(Verdict::Pass),
         Err(reason) => Some(dropped(lookup, reason, packet.len())),
     }
+}
+
+/// Nothing is taken from the source, whatever it is. While nobody is denied, that costs one word of the settings.
+#[inline(always)]
+fn is_denied<F: Ip, P: Packet, L: Lookup<F>>(packet: &P, network: usize, lookup: &L) -> bool {
+    lookup.setting(setting::DENY) & F::DENY != 0
+        && F::addresses(packet, network).is_some_and(|(source, _)| lookup.is_denied(source))
 }
 
 /// [`ingress_of`] for ICMP alone.
@@ -257,7 +272,23 @@ fn onward<F: Ip, P: Packet, L: Lookup<F>>(
     }
     match find_frontend(lookup, parsed.key.destination, port, parsed.ip.protocol) {
         Some(frontend) => checked(packet, parsed, lookup, frontend),
+        // XDP leaves that to the companion, which sees what nobody has taken anyway
+        None if lookup.resolves() && lookup.is_vip(parsed.key.destination) => Err(no_port(packet, parsed, lookup)),
         None => Err(left_to_kernel(lookup, Stat::NotOurs)),
+    }
+}
+
+/// The packet is for a VIP, and nobody has this port of it: no interface has the address, so the kernel would send it back to
+/// where it came from. What is addressed to another station is that station's.
+#[inline(always)]
+fn no_port<F: Ip, P: Packet, L: Lookup<F>>(packet: &P, parsed: &Parsed<F::Addr>, lookup: &L) -> Verdict {
+    if let Some(reason) = defect::<F, P>(packet, parsed) {
+        return Verdict::Drop(reason);
+    }
+    if Addresses::of(packet).is_some_and(|frame| lookup.is_for_us(frame.destination())) {
+        Verdict::Refuse(NO_PORT)
+    } else {
+        Verdict::Pass
     }
 }
 
@@ -292,7 +323,7 @@ fn checked<F: Ip, P: Packet, L: Lookup<F>>(
         return Err(Verdict::Drop(reason));
     }
     fragment::remember(lookup, parsed);
-    if frontend.flags & frontend_flag::FRONT != 0 {
+    if frontend.flags & frontend_flag::FRONT != 0 && frontend.flags & frontend_flag::RANGES == 0 {
         return Err(to_front::<F, L>(parsed, lookup, frontend));
     }
     let clock = lookup.clock();
@@ -303,11 +334,12 @@ fn checked<F: Ip, P: Packet, L: Lookup<F>>(
             if !Addresses::of(packet).is_some_and(|frame| lookup.is_for_us(frame.destination())) {
                 return Err(Verdict::Pass);
             }
-            if frontend.flags & frontend_flag::DSR != 0 {
-                dsr::note(lookup, parsed, frontend.service);
-                return Err(Verdict::Dsr(0));
+            if frontend.flags & (frontend_flag::DSR | frontend_flag::POLICY) != 0 {
+                dsr::note(lookup, parsed, frontend);
+                let judged = frontend.flags & frontend_flag::POLICY != 0;
+                return Err(if judged { Verdict::Choose(0) } else { Verdict::Dsr(0) });
             }
-            begin(lookup, parsed, frontend.service, clock)?
+            begin(lookup, parsed, frontend, clock)?
         }
     };
     let to = Translation {
@@ -338,7 +370,7 @@ fn defect<F: Ip, P: Packet>(packet: &P, parsed: &Parsed<F::Addr>) -> Option<Drop
 /// To the node's own front: first segments only where a listener is there, since the kernel would refuse them; a client
 /// whose SYN is dropped tries again after a second.
 #[inline(always)]
-fn to_front<F: Ip, L: Lookup<F>>(parsed: &Parsed<F::Addr>, lookup: &L, frontend: FrontendEntry) -> Verdict {
+pub(crate) fn to_front<F: Ip, L: Lookup<F>>(parsed: &Parsed<F::Addr>, lookup: &L, frontend: FrontendEntry) -> Verdict {
     let first = flow::is_first(parsed.key.protocol, parsed.transport.tcp_flags);
     if first && !lookup.front_listens(frontend.flags, flow_hash(&parsed.key)) {
         return Verdict::Drop(DropReason::FrontNotListening);

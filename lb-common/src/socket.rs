@@ -8,7 +8,8 @@ use crate::addr::Address;
 use crate::be::Be16;
 use crate::ip::Ip;
 use crate::lookup::Lookup;
-use crate::pipeline::{from_inside, in_range, pick};
+use crate::pipeline::{from_inside, in_range, member, slot_in};
+use crate::policy::{Client, Policies, select};
 
 /// What is remembered of sockets, for one address family.
 pub trait Sockets<F: Ip> {
@@ -75,7 +76,7 @@ pub enum Outcome<A> {
 
 /// A socket is connected: TCP, or UDP with a fixed peer.
 #[inline(always)]
-pub fn connect<F: Ip, L: Lookup<F>, S: Sockets<F>>(
+pub fn connect<F: Ip, L: Policies<F>, S: Sockets<F>>(
     lookup: &L,
     sockets: &S,
     caller: &Caller,
@@ -85,7 +86,7 @@ pub fn connect<F: Ip, L: Lookup<F>, S: Sockets<F>>(
     if frontend.flags & frontend_flag::FRONT != 0 {
         return to_front(lookup, sockets, caller, named, frontend);
     }
-    let Some((id, backend)) = pick(lookup, frontend.service, sockets.random()) else { return Outcome::Refuse };
+    let Some((id, backend)) = chosen(lookup, sockets, caller, frontend) else { return Outcome::Refuse };
     lookup.count_flow(frontend.service, id);
     let choice = SocketChoice { service: frontend.service, backend: id, generation: backend.generation };
     remember(sockets, caller, named, &choice, &place_of(&backend), peer_flag::CONNECTED);
@@ -95,7 +96,7 @@ pub fn connect<F: Ip, L: Lookup<F>, S: Sockets<F>>(
 /// A datagram is sent to an address of its own. The socket keeps to one backend for each address that it names, as long as
 /// that backend is there.
 #[inline(always)]
-pub fn send<F: Ip, L: Lookup<F>, S: Sockets<F>>(
+pub fn send<F: Ip, L: Policies<F>, S: Sockets<F>>(
     lookup: &L,
     sockets: &S,
     caller: &Caller,
@@ -114,12 +115,29 @@ pub fn send<F: Ip, L: Lookup<F>, S: Sockets<F>>(
         }
         return Outcome::Replace(place);
     }
-    let Some((id, backend)) = pick(lookup, frontend.service, sockets.random()) else { return Outcome::Refuse };
+    let Some((id, backend)) = chosen(lookup, sockets, caller, frontend) else { return Outcome::Refuse };
     lookup.count_flow(frontend.service, id);
     let choice = SocketChoice { service: frontend.service, backend: id, generation: backend.generation };
     sockets.put_choice(&key, &choice);
     remember(sockets, caller, named, &choice, &place_of(&backend), 0);
     Outcome::Replace(place_of(&backend))
+}
+
+/// A backend for a socket: of a slot of the ring by chance, or as the service wants it to be chosen.
+#[inline(always)]
+fn chosen<F: Ip, L: Policies<F>, S: Sockets<F>>(
+    lookup: &L,
+    sockets: &S,
+    caller: &Caller,
+    frontend: FrontendEntry,
+) -> Option<(u32, BackendEntry<F::Addr>)> {
+    let chance = sockets.random();
+    let id = if frontend.flags & frontend_flag::CHOOSES != 0 {
+        select(lookup, frontend.service, &Client::within(caller.namespace), chance)
+    } else {
+        slot_in(lookup, &lookup.service(frontend.service)?, chance)
+    };
+    member(lookup, id)
 }
 
 /// Whom the process means by the address that its socket is connected to.

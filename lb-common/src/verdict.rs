@@ -24,16 +24,26 @@ pub enum Verdict {
     /// where verdicts are joined, LLVM may copy the argument of one that has none, or a variable of another, from a register
     /// that nothing has written, which the verifier refuses.
     Dsr(u32),
+    /// Ours, untouched: a flow is to begin with a service that has a policy; [`crate::policy::choose`] goes on. The argument is
+    /// 0, for the same reason.
+    Choose(u32),
     /// In a tunnel of the family, untouched: perhaps ours ([`crate::dsr::open`]).
     Tunnel,
     /// Dropped.
     Drop(DropReason),
-    /// Dropped, and [`crate::pipeline::refuse`] is to tell its sender why: [`TTL_EXCEEDED`] or [`too_big`].
+    /// Dropped, and [`crate::pipeline::refuse`] is to tell its sender why: [`TTL_EXCEEDED`], [`NO_BACKEND`],
+    /// [`NO_PORT`] or [`too_big`].
     Refuse(u32),
 }
 
 /// Why a packet is refused: its time to live has run out.
 pub const TTL_EXCEEDED: u32 = 0;
+
+/// Why a packet is refused: its service has no backend.
+pub const NO_BACKEND: u32 = 1;
+
+/// Why a packet is refused: nobody has this port of a VIP.
+pub const NO_PORT: u32 = 2;
 
 /// Why a packet is refused: it is larger than `mtu` bytes, 0 if it is not known how much goes. A number and no type of its
 /// own, since a verdict has one word of argument.
@@ -45,5 +55,16 @@ pub const fn too_big(mtu: u32) -> u32 {
 /// The drop that a refusal is, and the largest packet that would go.
 #[inline(always)]
 pub const fn refused(why: u32) -> (DropReason, u32) {
-    if why == TTL_EXCEEDED { (DropReason::TtlExceeded, 0) } else { (DropReason::TooBig, why & 0xffff) }
+    match why {
+        TTL_EXCEEDED => (DropReason::TtlExceeded, 0),
+        NO_BACKEND => (DropReason::NoBackend, 0),
+        NO_PORT => (DropReason::NoPort, 0),
+        _ => (DropReason::TooBig, why & 0xffff),
+    }
+}
+
+/// A client that finds nobody is told so by a reset, or by "port unreachable".
+#[inline(always)]
+pub const fn is_unserved(why: u32) -> bool {
+    why == NO_BACKEND || why == NO_PORT
 }

@@ -184,6 +184,8 @@ pub(crate) trait Called: Routed {
     const XDP_BEGIN: u32;
     /// The end of a tunnel under XDP.
     const XDP_OPEN: u32;
+    /// Policies under XDP.
+    const XDP_CHOOSE: u32;
     /// The pipeline on tc.
     const TC: u32;
     /// DSR on tc.
@@ -192,6 +194,8 @@ pub(crate) trait Called: Routed {
     const TC_BEGIN: u32;
     /// The end of a tunnel on tc.
     const TC_OPEN: u32;
+    /// Policies on tc.
+    const TC_CHOOSE: u32;
 }
 
 impl Called for V4 {
@@ -199,10 +203,12 @@ impl Called for V4 {
     const XDP_DSR: u32 = xdp_slot::DSR;
     const XDP_BEGIN: u32 = xdp_slot::BEGIN;
     const XDP_OPEN: u32 = xdp_slot::OPEN;
+    const XDP_CHOOSE: u32 = xdp_slot::CHOOSE;
     const TC: u32 = tc_slot::INGRESS;
     const TC_DSR: u32 = tc_slot::DSR;
     const TC_BEGIN: u32 = tc_slot::BEGIN;
     const TC_OPEN: u32 = tc_slot::OPEN;
+    const TC_CHOOSE: u32 = tc_slot::CHOOSE;
 }
 
 impl Called for V6 {
@@ -210,10 +216,12 @@ impl Called for V6 {
     const XDP_DSR: u32 = xdp_slot::DSR6;
     const XDP_BEGIN: u32 = xdp_slot::BEGIN6;
     const XDP_OPEN: u32 = xdp_slot::OPEN6;
+    const XDP_CHOOSE: u32 = xdp_slot::CHOOSE6;
     const TC: u32 = tc_slot::INGRESS6;
     const TC_DSR: u32 = tc_slot::DSR6;
     const TC_BEGIN: u32 = tc_slot::BEGIN6;
     const TC_OPEN: u32 = tc_slot::OPEN6;
+    const TC_CHOOSE: u32 = tc_slot::CHOOSE6;
 }
 
 #[map]

@@ -11,6 +11,7 @@ mod forget;
 mod front;
 mod handover;
 mod maps;
+mod policy;
 mod refuse;
 mod room;
 mod sample;
@@ -201,6 +202,11 @@ fn act_at_xdp<F: Called>(ctx: &XdpContext, ingress: u32, verdict: Verdict, dsr: 
             unsafe { XDP_PROGRAMS.tail_call(ctx, dsr) };
             xdp_action::XDP_DROP
         }
+        Verdict::Choose(_) => {
+            // SAFETY: as in `weir_xdp`.
+            unsafe { XDP_PROGRAMS.tail_call(ctx, F::XDP_CHOOSE) };
+            xdp_action::XDP_DROP
+        }
         Verdict::Tunnel => {
             // SAFETY: as in `weir_xdp`.
             unsafe { XDP_PROGRAMS.tail_call(ctx, F::XDP_OPEN) };
@@ -259,6 +265,11 @@ fn act_at_tc<F: Called>(ctx: &TcContext, ingress: u32, verdict: Verdict, dsr: u3
         Verdict::Dsr(_) => {
             // SAFETY: as in `weir_xdp`.
             unsafe { TC_PROGRAMS.tail_call(ctx, dsr) };
+            TC_ACT_SHOT
+        }
+        Verdict::Choose(_) => {
+            // SAFETY: as in `weir_xdp`.
+            unsafe { TC_PROGRAMS.tail_call(ctx, F::TC_CHOOSE) };
             TC_ACT_SHOT
         }
         Verdict::Tunnel => {

@@ -10,29 +10,65 @@ use lb_common::addr::{Family, V4, V6};
 use lb_common::ethernet::Ethernet;
 use lb_common::packet::Packet;
 use lb_common::pipeline;
-use lb_common::verdict::Verdict;
+use lb_common::verdict::{Verdict, is_unserved};
 
 use crate::maps::{REFUSALS, TC_PROGRAMS, XDP_PROGRAMS};
 use crate::skb_packet::SkbPacket;
 use crate::tables::{Kernel, Routed};
 use crate::xdp_packet::XdpPacket;
 
-/// Drops the packet and lets [`weir_xdp_refuse`] tell its sender.
+/// Drops the packet and lets [`weir_xdp_refuse`] or [`weir_xdp_reset`] tell its sender.
 #[inline(always)]
 pub(crate) fn at_xdp(ctx: &XdpContext, why: u32) -> u32 {
     note(why);
+    let slot = if is_unserved(why) { xdp_slot::RESET } else { xdp_slot::REFUSE };
     // SAFETY: nothing here is dropped; a call that fails returns.
-    unsafe { XDP_PROGRAMS.tail_call(ctx, xdp_slot::REFUSE) };
+    unsafe { XDP_PROGRAMS.tail_call(ctx, slot) };
     xdp_action::XDP_DROP
 }
 
-/// Drops the packet and lets [`weir_tc_refuse`] tell its sender.
+/// Drops the packet and lets [`weir_tc_refuse`] or [`weir_tc_reset`] tell its sender.
 #[inline(always)]
 pub(crate) fn at_tc(ctx: &TcContext, why: u32) -> i32 {
     note(why);
+    let slot = if is_unserved(why) { tc_slot::RESET } else { tc_slot::REFUSE };
     // SAFETY: as in `at_xdp`.
-    unsafe { TC_PROGRAMS.tail_call(ctx, tc_slot::REFUSE) };
+    unsafe { TC_PROGRAMS.tail_call(ctx, slot) };
     TC_ACT_SHOT
+}
+
+/// Tells the sender of a packet that XDP drops that nobody is there: by a reset, or by an ICMP error.
+#[xdp(frags)]
+pub fn weir_xdp_reset(ctx: XdpContext) -> u32 {
+    let kernel = Kernel::<false> { ctx: ctx.ctx.cast(), ingress: ctx.ingress_ifindex() as u32 };
+    match reset(&mut XdpPacket(&ctx), &kernel) {
+        Verdict::Answer => xdp_action::XDP_TX,
+        _ => xdp_action::XDP_DROP,
+    }
+}
+
+/// [`weir_xdp_reset`] for a packet that the companion drops.
+#[classifier]
+pub fn weir_tc_reset(ctx: TcContext) -> i32 {
+    let skb = ctx.skb.skb;
+    // SAFETY: the context is valid while the program runs.
+    let kernel = Kernel::<true> { ctx: skb.cast(), ingress: unsafe { (*skb).ifindex } };
+    match reset(&mut SkbPacket(skb), &kernel) {
+        // SAFETY: the helper only notes the device; it returns TC_ACT_REDIRECT.
+        Verdict::Answer => unsafe { bpf_redirect(kernel.ingress, 0) as i32 },
+        _ => TC_ACT_SHOT,
+    }
+}
+
+/// Makes the reset, in whichever family.
+#[inline(always)]
+fn reset<P: Packet, const RESOLVES: bool>(packet: &mut P, kernel: &Kernel<RESOLVES>) -> Verdict {
+    let why = why();
+    match Ethernet::parse(packet) {
+        Ok(frame) if frame.ether_type == V6::ETHER_TYPE => pipeline::reset::<V6, P, _>(packet, &frame, kernel, why),
+        Ok(frame) => pipeline::reset::<V4, P, _>(packet, &frame, kernel, why),
+        Err(reason) => Verdict::Drop(reason),
+    }
 }
 
 /// Tells the sender of a packet that XDP drops.
@@ -61,7 +97,7 @@ pub fn weir_tc_refuse(ctx: TcContext) -> i32 {
 /// Makes the error, in whichever family.
 #[inline(always)]
 fn told<P: Packet, const RESOLVES: bool>(packet: &mut P, kernel: &Kernel<RESOLVES>) -> Verdict {
-    let why = REFUSALS.get(0).map_or(0, |refusals| refusals.why);
+    let why = why();
     match Ethernet::parse(packet) {
         Ok(frame) if frame.ether_type == V6::ETHER_TYPE => of::<V6, P, RESOLVES>(packet, &frame, kernel, why),
         Ok(frame) => of::<V4, P, RESOLVES>(packet, &frame, kernel, why),
@@ -77,6 +113,12 @@ fn of<F: Routed, P: Packet, const RESOLVES: bool>(
     why: u32,
 ) -> Verdict {
     pipeline::refuse::<F, P, _>(packet, frame, kernel, why)
+}
+
+/// The reason that was kept.
+#[inline(always)]
+fn why() -> u32 {
+    REFUSALS.get(0).map_or(0, |refusals| refusals.why)
 }
 
 /// Keeps the reason for the program that is called.

@@ -104,7 +104,7 @@ where
     Kernel<false>: Lookup<W::Family>,
 {
     let kernel = kernel(ctx);
-    finish::<W>(ctx, socket::connect(&kernel, &kernel, &caller::<W>(ctx, true), &place::<W>(ctx)))
+    finish::<W>(ctx, socket::connect::<W::Family, _, _>(&kernel, &kernel, &caller::<W>(ctx, true), &place::<W>(ctx)))
 }
 
 #[inline(always)]
@@ -113,7 +113,7 @@ where
     Kernel<false>: Lookup<W::Family>,
 {
     let kernel = kernel(ctx);
-    finish::<W>(ctx, socket::send(&kernel, &kernel, &caller::<W>(ctx, true), &place::<W>(ctx)))
+    finish::<W>(ctx, socket::send::<W::Family, _, _>(&kernel, &kernel, &caller::<W>(ctx, true), &place::<W>(ctx)))
 }
 
 #[inline(always)]

@@ -21,9 +21,9 @@ use lb_common::limits::LISTENERS_PER_KIND;
 use lb_common::lookup::{Lookup, Route, Table};
 
 use crate::maps::{
-    BACKEND_STATS, DEVICES, DROP_STATS, EVENT_STATS, FamilyMaps, LISTENERS, REFUSALS, RINGS, SERVICE_STATS, SERVICES,
-    SETTINGS,
+    BACKEND_STATS, DEVICES, DROP_STATS, EVENT_STATS, LISTENERS, REFUSALS, RINGS, SERVICE_STATS, SERVICES, SETTINGS,
 };
+use crate::policy::PolicyMaps;
 use crate::sample;
 
 /// How many listeners are tried for one connection before it is given up.
@@ -38,7 +38,7 @@ pub(crate) struct Kernel<const RESOLVES: bool> {
 }
 
 /// What a family gives the kernel's routing helper and takes from a device.
-pub(crate) trait Routed: FamilyMaps {
+pub(crate) trait Routed: PolicyMaps {
     /// The family in socket calls.
     const SOCKET_FAMILY: u8;
     /// Where the program for the family's ICMP stands in XDP_PROGRAMS.
@@ -108,7 +108,7 @@ pub(crate) fn listener_slot<F: Routed>(flags: u32, hash: u32, attempt: u32) -> O
     Some(first + if slot >= count { slot - count } else { slot })
 }
 
-impl<F: FamilyMaps + Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES> {
+impl<F: Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES> {
     type Ref<'a, T: 'a> = &'a mut T;
 
     #[inline(always)]
@@ -130,6 +130,11 @@ impl<F: FamilyMaps + Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES
     #[inline(always)]
     fn setting(&self, index: u32) -> u64 {
         word_of_settings(index)
+    }
+
+    #[inline(always)]
+    fn is_denied(&self, source: F::Addr) -> bool {
+        F::is_denied(source)
     }
 
     #[inline(always)]

@@ -5,6 +5,7 @@
 //! maps stay: packets go on.
 
 mod control;
+mod deny_list;
 mod dry_run;
 mod error;
 mod facts;

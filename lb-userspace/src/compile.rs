@@ -6,6 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use crate::l7::table::RouteTable;
 use crate::model::{Backend, DesiredState, Problem, Target, problem};
@@ -15,6 +18,7 @@ mod ids;
 mod l4;
 mod l7;
 mod nodes;
+mod policy;
 mod problems;
 mod ring;
 
@@ -37,6 +41,12 @@ pub struct Node {
     pub http_port: u16,
     /// The same for HTTPS.
     pub https_port: u16,
+    /// Cluster IPs answer what comes in by external interfaces as well.
+    pub external_cluster_ips: bool,
+    /// The networks of `loadBalancerSourceRanges` are the only ones for all addresses that clients outside know.
+    pub source_ranges_everywhere: bool,
+    /// Networks from which everything is dropped; `None` if that is not known: those in the maps stay.
+    pub denied: Option<Arc<BTreeSet<IpNet>>>,
     /// How many ids there are.
     pub limits: Limits,
 }
@@ -92,7 +102,12 @@ pub fn compile(desired: &DesiredState, node: &Node, ids: &Ids) -> (Compiled, Ids
     problem::sort(&mut problems);
     let backends = allocation.backends;
     let nodes = nodes::Nodes::new(desired, &backends);
+    let frontends = claims.frontends_with(&services);
+    let denied = node.denied.clone().unwrap_or_default();
+    let denies = |family| denied.iter().any(|network| IpFamily::of(network.addr()) == family);
     let tables = Tables {
+        policies: policy::all(desired, &services),
+        ranges: policy::ranges(desired, &services, &frontends),
         services: rings,
         backends: backends.iter().map(|(&(family, key), &id)| ((family, id), key)).collect(),
         backend_nodes: nodes.of_backends,
@@ -103,9 +118,12 @@ pub fn compile(desired: &DesiredState, node: &Node, ids: &Ids) -> (Compiled, Ids
             node_ports: claims.node_ports(),
             node_address4: nodes.own4,
             node_address6: nodes.own6,
+            denies4: denies(IpFamily::V4),
+            denies6: denies(IpFamily::V6),
             ..node.settings
         },
-        frontends: claims.frontends_with(&services),
+        denied,
+        frontends,
     };
     let ids = Ids::after(claims.services_with(&services), backends.clone(), cache);
     (Compiled { tables, routes: l7::route_table(desired), problems, services, backends }, ids)

@@ -46,6 +46,12 @@ pub struct Config {
     pub node_ips: Vec<IpAddr>,
     /// Where NodePorts answer; empty: on all addresses of the node.
     pub nodeport_addresses: Vec<IpNet>,
+    /// The file with the networks from which everything is dropped.
+    pub deny_list: Option<PathBuf>,
+    /// `loadBalancerSourceRanges` hold for all external addresses.
+    pub source_ranges_everywhere: bool,
+    /// Cluster IPs answer what comes in by external interfaces.
+    pub external_cluster_ips: bool,
     /// First and last port for source NAT.
     pub snat_ports: (u16, u16),
     /// Address for source NAT instead of the device's own.
@@ -96,6 +102,9 @@ impl TryFrom<&AgentArgs> for Config {
             xdp: flags.one("--xdp", &args.xdp, flag::parsed).unwrap_or_default(),
             node_ips: flags.each("--node-ip", &args.node_ip, flag::own_address),
             nodeport_addresses: flags.each("--nodeport-addresses", &args.nodeport_addresses, flag::network),
+            deny_list: args.deny_list.clone(),
+            source_ranges_everywhere: args.source_ranges_everywhere,
+            external_cluster_ips: args.external_cluster_ips,
             snat_ports: flags.one("--snat-ports", &args.snat_ports, snat_ports).unwrap_or_default(),
             snat_address4,
             snat_address6,

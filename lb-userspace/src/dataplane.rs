@@ -41,6 +41,7 @@ mod netlink;
 pub mod object;
 mod orphans;
 mod placement;
+mod policies;
 mod ports;
 mod probe;
 mod record;
@@ -64,7 +65,7 @@ mod unload;
 mod watch;
 mod ways;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
@@ -85,12 +86,15 @@ use maps::Maps;
 use netlink::{Link, Netlink};
 use orphans::Orphans;
 use placement::{Place, Way};
+use policies::{Affinities, Loads};
 use record::Record;
 use socket_level::SocketSettings;
 use stats::CounterReader;
 use store::MapStore;
 use survey::Refusals;
 use ways::Ways;
+
+use crate::tables::{BackendId, Tables};
 
 pub use config::{
     CgroupChoice, Config, DEFAULT_FWMARK, DEFAULT_PIN_PATH, DEFAULT_SNAT_PORTS, DEFAULT_TABLE, MapSizes, run_dir,
@@ -347,6 +351,19 @@ impl Dataplane {
     /// Looks for idle flows in a part of the flow tables; call it every few seconds.
     pub fn collect_garbage(&mut self) -> Result<GcReport, DataplaneError> {
         self.collector.collect(conntrack::ticks(sys::monotonic_ns()))
+    }
+
+    /// Clients keep no backend that takes no new flows of the service any more. To be called when rings have changed.
+    pub fn forget_affinities(&self, tables: &Tables) -> Result<usize, DataplaneError> {
+        Affinities::open(&self.maps)?.forget(tables)
+    }
+
+    /// Counts the living flows of backends whose services lead to those with fewer; call it every few seconds.
+    pub fn count_loads(&self, weights: &BTreeMap<BackendId, u16>) -> Result<(), DataplaneError> {
+        if weights.is_empty() {
+            return Ok(());
+        }
+        Loads::open(&self.maps)?.count(weights, conntrack::ticks(sys::monotonic_ns()))
     }
 
     /// What was found at start.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::plan::{Plan, Write};
-use crate::tables::Tables;
+use crate::tables::{ServicePolicy, Tables};
 
 /// The Plan from `actual` to `desired`. Pure.
 ///
@@ -15,6 +15,7 @@ pub fn diff(actual: &Tables, desired: &Tables) -> Plan {
     frontends(actual, desired, &mut writes);
     services(actual, desired, &mut writes);
     backends(actual, desired, &mut writes);
+    policies(actual, desired, &mut writes);
     nodes(actual, desired, &mut writes);
     node_addresses(actual, desired, &mut writes);
     vips(actual, desired, &mut writes);
@@ -54,6 +55,23 @@ fn backends(actual: &Tables, desired: &Tables, writes: &mut Vec<Write>) {
         }
     }
     writes.extend(gone(&actual.backends, &desired.backends).map(|&(family, id)| Write::DeleteBackend(family, id)));
+}
+
+fn policies(actual: &Tables, desired: &Tables, writes: &mut Vec<Write>) {
+    for (&service, &policy) in &desired.policies {
+        if actual.policies.get(&service) != Some(&policy) {
+            writes.push(Write::WritePolicy(service, policy));
+        }
+    }
+    // what goes with its service needs no write
+    let plain = gone(&actual.policies, &desired.policies).filter(|service| desired.services.contains_key(service));
+    writes.extend(plain.map(|&service| Write::WritePolicy(service, ServicePolicy::default())));
+    writes.extend(desired.ranges.difference(&actual.ranges).map(|&(service, net)| Write::UpsertRange(service, net)));
+    writes.extend(actual.ranges.difference(&desired.ranges).map(|&(service, net)| Write::DeleteRange(service, net)));
+    if !Arc::ptr_eq(&actual.denied, &desired.denied) {
+        writes.extend(desired.denied.difference(&actual.denied).map(|&network| Write::UpsertDenied(network)));
+        writes.extend(actual.denied.difference(&desired.denied).map(|&network| Write::DeleteDenied(network)));
+    }
 }
 
 fn nodes(actual: &Tables, desired: &Tables, writes: &mut Vec<Write>) {

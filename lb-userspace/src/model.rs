@@ -2,6 +2,7 @@
 //!
 //! Everything here is plain data with `Eq` and a defined order, so that "has it changed?" is `==`.
 
+pub mod algorithm;
 pub mod backend;
 pub mod certificate;
 pub mod desired;
@@ -19,6 +20,7 @@ pub mod stream;
 pub mod tls;
 pub mod users;
 
+pub use algorithm::Algorithm;
 pub use backend::{Backend, BackendState};
 pub use certificate::Certificate;
 pub use desired::DesiredState;

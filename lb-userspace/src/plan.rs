@@ -5,8 +5,10 @@
 use std::fmt::{Display, Formatter, Result};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use crate::tables::text::RingText;
-use crate::tables::{BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, Settings};
+use crate::tables::{BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, ServicePolicy, Settings};
 
 /// The steps of a Plan, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,6 +64,16 @@ pub enum Write {
         /// The ring that it has now is needed for a while: flows in a tunnel have no entry on this node.
         keeps: bool,
     },
+    /// Say how the flows of a service choose.
+    WritePolicy(ServiceId, ServicePolicy),
+    /// Let clients of a network reach a service.
+    UpsertRange(ServiceId, IpNet),
+    /// Let them reach it no longer.
+    DeleteRange(ServiceId, IpNet),
+    /// Drop everything from a network.
+    UpsertDenied(IpNet),
+    /// Take packets from it again.
+    DeleteDenied(IpNet),
     /// Write the single settings.
     WriteSettings(Settings),
     /// Write a frontend.
@@ -91,11 +103,14 @@ impl Write {
                 Phase::DeleteFrontends
             }
             Write::UpsertBackend(..) | Write::UpsertBackendNode(..) | Write::UpsertNode { .. } => Phase::UpsertBackends,
-            Write::WriteRing { .. } => Phase::WriteRings,
+            Write::UpsertRange(..) | Write::UpsertDenied(_) => Phase::UpsertBackends,
+            Write::WriteRing { .. } | Write::WritePolicy(..) => Phase::WriteRings,
             Write::WriteSettings(_) => Phase::WriteSettings,
             Write::UpsertFrontend { .. } | Write::UpsertNodeAddress(_) | Write::UpsertVip(_) => Phase::UpsertFrontends,
             Write::DeleteService(_) => Phase::DeleteRings,
             Write::DeleteBackend(..) | Write::DeleteBackendNode(..) => Phase::DeleteBackends,
+            // what takes its place is written before
+            Write::DeleteRange(..) | Write::DeleteDenied(_) => Phase::DeleteBackends,
         }
     }
 
@@ -108,6 +123,8 @@ impl Write {
             Write::DeleteVip(_) | Write::UpsertVip(_) => false,
             Write::UpsertBackend(..) | Write::UpsertBackendNode(..) | Write::UpsertNode { .. } => false,
             Write::DeleteNode(_) | Write::DeleteBackendNode(..) | Write::WriteSettings(_) => false,
+            Write::WritePolicy(..) | Write::UpsertRange(..) | Write::DeleteRange(..) => false,
+            Write::UpsertDenied(_) | Write::DeleteDenied(_) => false,
         }
     }
 }
@@ -167,6 +184,11 @@ impl Display for Write {
             Write::WriteRing { service, ring, replaces, .. } => {
                 write!(f, "{} service {service} {}", verb(*replaces), RingText(ring))
             }
+            Write::WritePolicy(service, policy) => write!(f, "write policy {service} {policy}"),
+            Write::UpsertRange(service, network) => write!(f, "add range {service} {network}"),
+            Write::DeleteRange(service, network) => write!(f, "delete range {service} {network}"),
+            Write::UpsertDenied(network) => write!(f, "add denied {network}"),
+            Write::DeleteDenied(network) => write!(f, "delete denied {network}"),
             Write::WriteSettings(settings) => write!(f, "write settings {settings}"),
             Write::UpsertFrontend { key, frontend, replaces } => {
                 write!(f, "{} frontend {key} -> {frontend}", verb(*replaces))

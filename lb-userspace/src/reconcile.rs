@@ -102,7 +102,10 @@ impl Reconciler {
     }
 
     fn prepare(&self, desired: &DesiredState, node: &Node, prune: Prune) -> Step {
-        let (compiled, ids) = compile(desired, node, &self.ids);
+        let (mut compiled, ids) = compile(desired, node, &self.ids);
+        if node.denied.is_none() {
+            self.keep_denied(&mut compiled.tables);
+        }
         let (plan, kept) = match prune {
             Prune::Nothing => (diff(&self.actual, &with_additions(&self.actual, &compiled.tables)), 0),
             Prune::Known => {
@@ -114,12 +117,22 @@ impl Reconciler {
         Step { compiled, ids, plan, kept }
     }
 
+    /// Who is denied is not known now; what the maps hold was known once.
+    fn keep_denied(&self, desired: &mut Tables) {
+        desired.denied = Arc::clone(&self.actual.denied);
+        desired.settings.denies4 = self.actual.settings.denies4;
+        desired.settings.denies6 = self.actual.settings.denies6;
+    }
+
     /// Lets equal rings be the same in memory, so that they need no room twice and compare by pointer.
     fn adopt_rings(&mut self, compiled: &Tables) {
         for (id, ring) in &mut self.actual.services {
             if let Some(same) = compiled.services.get(id).filter(|same| !Arc::ptr_eq(same, ring) && *same == ring) {
                 *ring = same.clone();
             }
+        }
+        if self.actual.denied == compiled.denied {
+            self.actual.denied = Arc::clone(&compiled.denied);
         }
     }
 }
@@ -145,6 +158,10 @@ fn with_additions(actual: &Tables, desired: &Tables) -> Tables {
     }
     merged.node_addresses.extend(&actual.node_addresses);
     merged.vips.extend(&actual.vips);
+    merged.ranges.extend(&actual.ranges);
+    for (id, policy) in &actual.policies {
+        merged.policies.entry(*id).or_insert(*policy);
+    }
     let ranges = [actual.settings.node_ports, desired.settings.node_ports];
     merged.settings.node_ports =
         ranges.into_iter().flatten().reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));

@@ -6,14 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::model::{FrontListener, Protocol};
+use ipnet::IpNet;
+
+use crate::model::{Algorithm, FrontListener, Protocol};
 
 pub use crate::model::IpFamily;
 
 pub(crate) mod text;
 
 /// Id of a service in the maps; never 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct ServiceId(pub u32);
 
 /// Id of a backend in the maps; never 0. The families share one numbering, as they share the counters.
@@ -34,7 +36,7 @@ pub struct FrontendKey {
 }
 
 /// Where a frontend leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Frontend {
     /// The service.
     pub service: ServiceId,
@@ -46,6 +48,21 @@ pub struct Frontend {
     pub inside: bool,
     /// Packets for backends on other nodes go there in a tunnel ([`crate::model::Forwarding::Dsr`]).
     pub dsr: bool,
+    /// Only for clients in the service's [`Tables::ranges`].
+    pub ranges: bool,
+    /// New flows choose as the service's [`ServicePolicy`] says.
+    pub chooses: bool,
+    /// Clients are led to backends on this node only, and there are some on others: without one here nobody is refused.
+    pub elsewhere: bool,
+}
+
+/// How the new flows of a service choose, where that is not by their hash alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServicePolicy {
+    /// Seconds for which a client keeps its backend; 0: it does not.
+    pub affinity: u32,
+    /// How else.
+    pub algorithm: Algorithm,
 }
 
 /// Key of a backend. What the key names never changes; what differs is another backend with another id.
@@ -82,6 +99,12 @@ pub struct Tables {
     pub backend_nodes: BTreeMap<(IpFamily, BackendId), IpAddr>,
     /// Addresses of the cluster's nodes, and whether each is this node's own: who may send in a tunnel, and where it ends.
     pub nodes: BTreeMap<IpAddr, bool>,
+    /// Services whose flows choose otherwise than by their hash.
+    pub policies: BTreeMap<ServiceId, ServicePolicy>,
+    /// Networks of the clients of services that are not for everybody.
+    pub ranges: BTreeSet<(ServiceId, IpNet)>,
+    /// Networks from which everything is dropped.
+    pub denied: Arc<BTreeSet<IpNet>>,
     /// Single settings.
     pub settings: Settings,
 }
@@ -113,4 +136,8 @@ pub struct Settings {
     /// The smallest MTU of the external interfaces, which is taken for that of the network between the nodes; 0 if it is
     /// not known.
     pub tunnel_mtu: u16,
+    /// Some network of IPv4 is denied.
+    pub denies4: bool,
+    /// The same for IPv6.
+    pub denies6: bool,
 }

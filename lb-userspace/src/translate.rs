@@ -13,6 +13,7 @@ use crate::source::kinds::{EndpointSlice, Metadata};
 
 mod address;
 mod backends;
+mod choice;
 pub mod configmap;
 mod conflicts;
 mod external;
@@ -29,7 +30,9 @@ mod policy;
 mod port;
 mod sctp;
 mod service;
+mod source_ranges;
 mod statuses;
+mod weights;
 
 pub use locate::locate;
 pub use node_ports::moved_node_ports;

@@ -52,7 +52,7 @@ impl Drop for Pinned {
 /// What the kernel does with a frame: by XDP, and by the companion where XDP hands over.
 fn done(kernel: &mut Kernel, frame: &[u8]) -> (Outcome, Vec<u8>) {
     match kernel.xdp(frame) {
-        (Outcome::HandOver, untouched) => {
+        (Outcome::HandOver | Outcome::Pass, untouched) => {
             assert_eq!(hex(&untouched), hex(frame), "handed over untouched");
             kernel.tc(program::TC_INGRESS, frame)
         }
@@ -71,7 +71,7 @@ fn outcome(told: &Explanation, frame: &[u8], devices: Devices) -> Outcome {
         Verdict::Deliver => Outcome::Deliver,
         Verdict::Front => Outcome::Front,
         Verdict::Drop(_) | Verdict::Refuse(_) => Outcome::Drop,
-        Verdict::Dsr(_) | Verdict::Tunnel => unreachable!("these end within the pipeline"),
+        Verdict::Dsr(_) | Verdict::Choose(_) | Verdict::Tunnel => unreachable!("these end within the pipeline"),
         Verdict::HandOver(task) => panic!("explained as handed over ({task:?}): {}", hex(frame)),
     }
 }

@@ -77,7 +77,7 @@ impl Bench {
         };
         if let Verdict::Refuse(why) = verdict {
             let frame = Ethernet::parse(&bytes).unwrap();
-            verdict = pipeline::refuse::<V4, _, _>(&mut bytes, &frame, &self.host, why);
+            verdict = pipeline::tell::<V4, _, _>(&mut bytes, &frame, &self.host, why);
         }
         if let Some(kernel) = &mut self.kernel {
             kernel.forget_refusals();
@@ -185,7 +185,7 @@ pub(crate) fn outcome_of(hook: Hook, verdict: Verdict, devices: Devices) -> Outc
         Verdict::Transmit(device) => Outcome::Transmit(device),
         Verdict::Answer => Outcome::Transmit(devices.first),
         Verdict::Drop(_) | Verdict::Refuse(_) => Outcome::Drop,
-        Verdict::Dsr(_) | Verdict::Tunnel => unreachable!("these end within the pipeline"),
+        Verdict::Dsr(_) | Verdict::Choose(_) | Verdict::Tunnel => unreachable!("these end within the pipeline"),
     }
 }
 

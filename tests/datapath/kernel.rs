@@ -6,6 +6,7 @@ use std::process::Command;
 
 use aya::Ebpf;
 use aya::EbpfLoader;
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::{Program, ProgramError, SchedClassifier, SkLookup, TestRun as _, TestRunOptions, Xdp, XdpMode};
 use aya::test_helpers::NetNsGuard;
@@ -14,7 +15,7 @@ use lb_common::abi::{
     FrontendEntry, FrontendKey4, FrontendKey6, HANDOVER_MAGIC, Refusals, ReplyEntry4, RingLine, SampleHead,
     ServiceEntry, TrackedEntry, device_flag, map, program, setting,
 };
-use lb_common::addr::{Addr6, V4, V6};
+use lb_common::addr::{Addr6, Address as _, V4, V6};
 use lb_common::be::Be32;
 use lb_common::drop_reason::{DROP_REASONS, DropReason};
 use lb_common::host::Maps;
@@ -112,6 +113,10 @@ impl Kernel {
         self.fill_shared(&maps.services, &maps.rings, &maps.settings);
         self.fill_devices();
         self.fill_dsr(maps);
+        let denied = maps.denied.iter().map(|(at, length)| Key::new(*length, at.raw()));
+        self.fill_networks(map::DENIED4, denied);
+        let ranges = maps.ranges.iter().map(|(of, at, length)| Key::new(32 + length, [*of, at.raw()]));
+        self.fill_networks(map::RANGES4, ranges);
         let mut listeners: aya::maps::SockMap<&mut MapData> =
             self.ebpf.map_mut(map::LISTENERS).unwrap().try_into().unwrap();
         listeners.set(0, &self.listener, 0).unwrap();
@@ -133,6 +138,13 @@ impl Kernel {
                 set.insert(at, 1, 0).unwrap();
             }
         }
+        let denied = maps.denied.iter().map(|(at, length)| Key::new(*length, at.words()));
+        self.fill_networks(map::DENIED6, denied);
+        let range = |(of, at, length): &(u32, Addr6, u32)| {
+            let [a, b, c, d] = at.words();
+            Key::new(32 + length, [*of, a, b, c, d])
+        };
+        self.fill_networks(map::RANGES6, maps.ranges.iter().map(range));
         let mut devices: HashMap<_, u32, DeviceEntry> = self.hash(map::DEVICES);
         for (&index, &address6) in &maps.uplink_addresses {
             let entry = DeviceEntry { address6, ..devices.get(&index, 0).unwrap() };
@@ -162,6 +174,11 @@ impl Kernel {
         for (index, &word) in (0..setting::COUNT).zip(words) {
             settings.set(index, word, 0).unwrap();
         }
+    }
+
+    fn fill_networks<K: aya::Pod>(&mut self, name: &str, keys: impl Iterator<Item = Key<K>>) {
+        let mut trie: LpmTrie<&mut MapData, K, u32> = self.ebpf.map_mut(name).unwrap().try_into().unwrap();
+        keys.for_each(|key| trie.insert(&key, 1, 0).unwrap());
     }
 
     fn fill_devices(&mut self) {

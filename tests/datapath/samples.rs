@@ -15,9 +15,9 @@ fn kernel() -> Option<Kernel> {
     kernel::available().then(|| Kernel::new(world::host))
 }
 
-/// A packet for a service without a backend.
+/// A packet for a service whose backend has no route.
 fn hopeless(payload: usize) -> Vec<u8> {
-    tcp((CLIENT, 40_000), (VIP, 82), SYN).payload(&vec![7; payload]).bytes()
+    tcp((CLIENT, 40_000), (VIP, 84), SYN).payload(&vec![7; payload]).bytes()
 }
 
 fn capture(kernel: &mut Kernel, capture: Capture, for_ticks: i64) {
@@ -42,7 +42,7 @@ fn a_dropped_packet_is_sampled_with_its_headers() {
             time: head.time,
             device: kernel.devices.first,
             hook: place,
-            reason: DropReason::NoBackend as u32,
+            reason: DropReason::NoRoute as u32,
             length: long.len() as u32,
             captured: DROP_SNAP,
             ..SampleHead::default()
@@ -67,11 +67,11 @@ fn a_flood_of_drops_leaves_few_samples_of_each_reason() {
     }
     let windows = (ticks(monotonic_ns()) - start + 1) * kernel::cpus();
     let samples = kernel.samples();
-    for reason in [DropReason::NoBackend, DropReason::BadTcpFlags] {
+    for reason in [DropReason::NoRoute, DropReason::BadTcpFlags] {
         let count = samples.iter().filter(|(head, _)| head.reason == reason as u32).count() as u32;
         assert!(count >= DROP_SAMPLES && count <= DROP_SAMPLES * windows, "{count} of {reason:?}, {windows} windows");
     }
-    assert_eq!(kernel.drops()[&DropReason::NoBackend], 200, "counters count all");
+    assert_eq!(kernel.drops()[&DropReason::NoRoute], 200, "counters count all");
 }
 
 #[test]

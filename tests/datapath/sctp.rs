@@ -136,7 +136,9 @@ fn a_second_client_with_the_same_port_has_to_wait() {
 fn a_mapped_port_is_never_sent_with_a_wrong_checksum() {
     let mut bench = Bench::with(tables);
     let packet = udp((CLIENT, PORT), (VIP, PORT + 1));
-    bench.dropped(&sctp(&packet, chunk::INIT), DropReason::NoBackend);
+    let (verdict, _) = bench.run(Hook::Ingress, &sctp(&packet, chunk::INIT));
+    assert_eq!(verdict, Verdict::Answer, "the sender is told that nobody is there");
+    assert_eq!(bench.host.drops.borrow()[DropReason::NoBackend as usize].packets, 1);
 }
 
 #[test]

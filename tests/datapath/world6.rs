@@ -64,12 +64,16 @@ pub(crate) fn address(text: &str) -> Addr6 {
     Addr6::from_bytes(text.parse::<Ipv6Addr>().unwrap().octets())
 }
 
+/// The key of a frontend.
+pub(crate) fn key(at: &str, port: u16, protocol: u16) -> FrontendKey6 {
+    FrontendKey6 { address: address(at), port: Be16::new(port), protocol, fill: [0] }
+}
+
 /// The tables on the host.
 pub(crate) fn host(devices: Devices) -> Maps<V6> {
     let mut maps = Maps::<V6>::default();
     for &(at, port, protocol, service, flags) in FRONTENDS {
-        let key = FrontendKey6 { address: address(at), port: Be16::new(port), protocol, fill: [0] };
-        maps.frontends.insert(key, FrontendEntry { service, flags });
+        maps.frontends.insert(key(at, port, protocol), FrontendEntry { service, flags });
     }
     for (id, &(at, port, protocol, local)) in (1..).zip(BACKENDS) {
         let flags = if local { backend_flag::LOCAL } else { 0 };
@@ -124,9 +128,14 @@ pub(crate) struct Bench6 {
 
 impl Bench6 {
     pub(crate) fn new() -> Self {
+        Self::with(host)
+    }
+
+    /// Both sides with tables of one's own.
+    pub(crate) fn with(tables: impl Fn(Devices) -> Maps<V6>) -> Self {
         let mut kernel = kernel::available().then(|| Kernel::new(|_| Maps::<V4>::default()));
         let devices = kernel.as_ref().map_or(Devices { first: 7, second: 8 }, |kernel| kernel.devices);
-        let host = host(devices);
+        let host = tables(devices);
         if let Some(kernel) = &mut kernel {
             kernel.fill_ipv6(&host);
         }
@@ -150,7 +159,7 @@ impl Bench6 {
         };
         if let Verdict::Refuse(why) = verdict {
             let frame = Ethernet::parse(&bytes).unwrap();
-            verdict = pipeline::refuse::<V6, _, _>(&mut bytes, &frame, &self.host, why);
+            verdict = pipeline::tell::<V6, _, _>(&mut bytes, &frame, &self.host, why);
         }
         let Some(kernel) = &mut self.kernel else { return (verdict, bytes.0) };
         kernel.forget_refusals();

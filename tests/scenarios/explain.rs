@@ -98,8 +98,13 @@ fn a_client_of_ipv6_reaches_the_backend_that_was_explained() -> Result<()> {
 /// What becomes of packets that reach no backend, and of wrong questions.
 fn named(cluster: &mut Cluster) -> Result<()> {
     let node = cluster.nodes[0].ip;
-    let drop = explain(cluster, &[&format!("tcp://{node}:30170")])?;
-    ensure!(drop["verdict"] == "drop" && drop["reason"] == "no_backend" && drop["backend"].is_null(), "{drop}");
+    let reject = explain(cluster, &[&format!("tcp://{node}:30170")])?;
+    ensure!(
+        reject["verdict"] == "reject" && reject["reason"] == "no_backend" && reject["backend"].is_null(),
+        "{reject}"
+    );
+    let reject = explain(cluster, &[&format!("tcp://{EXTERNAL}:9")])?;
+    ensure!(reject["verdict"] == "reject" && reject["reason"] == "no_port", "{reject}");
     let pass = explain(cluster, &[&format!("udp://{node}:9")])?;
     ensure!(pass["verdict"] == "pass" && pass["reason"].is_null(), "{pass}");
     let bad = explain(cluster, &[&format!("tcp://{node}:30070"), "--from", "127.0.0.1:9"])?;

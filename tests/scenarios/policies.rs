@@ -131,7 +131,7 @@ fn a_node_without_local_backends_says_so_and_takes_nobody() -> Result<()> {
             }
         }
         eventually("the drops to be counted", SOON, || {
-            let drops = metric(&cluster.nodes[0], "weir_drops_total{reason=\"no_backend\"}")?;
+            let drops = metric(&cluster.nodes[0], "weir_drops_total{reason=\"no_local_backend\"}")?;
             ensure!(drops >= 2.0, "{drops}");
             Ok(())
         })?;

@@ -1,5 +1,5 @@
-//! Our own ICMP errors, where a router would send one: the time to live of a packet ran out on its way through us, or it is
-//! too big for the way that it has to go.
+//! Our own ICMP errors: where a router would send one, since the time to live of a packet ran out on its way through us, or it
+//! is too big for the way that it has to go; and where a host would, since nobody has the port.
 
 use crate::abi::Stat;
 use crate::csum::fold;
@@ -23,9 +23,50 @@ const BURST: u64 = 50;
 #[inline(always)]
 pub fn refuse<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, lookup: &L, why: u32) -> Verdict {
     let (reason, mtu) = refused(why);
-    let Ok(ip) = F::parse(packet, frame.network) else { return Verdict::Drop(reason) };
-    let Some(addresses) = told_to::<F, P, L>(packet, &ip, lookup) else { return Verdict::Drop(reason) };
-    let Some(own) = lookup.uplink_address(lookup.ingress()) else { return Verdict::Drop(reason) };
+    let mtu = if mtu == 0 { F::ICMP.unknown_mtu } else { mtu };
+    let said = if matches!(reason, DropReason::TooBig) { (F::ICMP.too_big, mtu) } else { (F::ICMP.time_exceeded, 0) };
+    let told = match F::parse(packet, frame.network) {
+        Ok(ip) => lookup.uplink_address(lookup.ingress()).and_then(|own| error(packet, frame, lookup, &ip, own, said)),
+        Err(_) => None,
+    };
+    if told.is_none() {
+        return Verdict::Drop(reason);
+    }
+    lookup.count(Stat::ErrorsSent);
+    Verdict::Answer
+}
+
+/// The same where nobody has the port, or there is nobody behind it: said by the address that it was for. A function, and in
+/// the kernel a program, of its own: the verifier walks the making of an error once for each.
+#[inline(always)]
+pub(super) fn unreachable<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &mut P,
+    frame: &Ethernet,
+    lookup: &L,
+    why: u32,
+) -> Verdict {
+    let told = match F::parse(packet, frame.network) {
+        Ok(ip) => error(packet, frame, lookup, &ip, ip.destination, (F::ICMP.port_unreachable, 0)),
+        Err(_) => None,
+    };
+    if told.is_none() {
+        return Verdict::Drop(refused(why).0);
+    }
+    lookup.count(Stat::Refused);
+    Verdict::Answer
+}
+
+/// Turns the packet into an error from an address of ours; `None` if there must be none, or too many were sent lately.
+#[inline(always)]
+fn error<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &mut P,
+    frame: &Ethernet,
+    lookup: &L,
+    ip: &IpInfo<F::Addr>,
+    own: F::Addr,
+    said: ([u8; 2], u32),
+) -> Option<()> {
+    let addresses = told_to::<F, P, L>(packet, ip, lookup)?;
     let left = match lookup.resolves() {
         true => {
             let transport = frame.network + ip.header_length;
@@ -34,30 +75,24 @@ pub fn refuse<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, 
         false => Left::AsIs, // XDP sees what came over a wire
     };
     if left == Left::Unforeseen {
-        return Verdict::Drop(reason);
+        return None;
     }
     if !may_send(lookup) {
         lookup.count(Stat::ErrorsLimited);
-        return Verdict::Drop(reason);
+        return None;
     }
-    let mtu = if mtu == 0 { F::ICMP.unknown_mtu } else { mtu };
-    let (kind, word) =
-        if matches!(reason, DropReason::TooBig) { (F::ICMP.too_big, mtu) } else { (F::ICMP.time_exceeded, 0) };
-    let sent = (own, ip.source);
-    match make_error::<F, P>(packet, frame, &ip.with((), ()), left, sent, addresses, (kind, word)) {
-        Some(()) => {
-            lookup.count(Stat::ErrorsSent);
-            Verdict::Answer
-        }
-        None => Verdict::Drop(reason),
-    }
+    make_error::<F, P>(packet, frame, &ip.with((), ()), left, (own, ip.source), addresses, said)
 }
 
 /// The hardware addresses of an error about the packet; `None` if there must be none (RFC 1122, section 3.2.2, RFC 1812,
 /// section 4.3.2.7, RFC 4443, section 2.4 (e)): about ICMP, of which only errors are sent on, about a later fragment, about
 /// what came to more than one station, or from a source that is not one host.
 #[inline(always)]
-fn told_to<F: Ip, P: Packet, L: Lookup<F>>(packet: &P, ip: &IpInfo<F::Addr>, lookup: &L) -> Option<Addresses> {
+pub(super) fn told_to<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &P,
+    ip: &IpInfo<F::Addr>,
+    lookup: &L,
+) -> Option<Addresses> {
     let frame = Addresses::of(packet)?;
     let [first, ..] = frame.destination();
     let is_group = first.to_ne_bytes()[0] & 1 != 0;
@@ -106,7 +141,7 @@ fn make_error<F: Ip, P: Packet>(
         at += 2;
     }
     addresses.write(packet)?;
-    F::write_icmp_header(packet, frame.network, source, destination, HEADER + quote)?;
+    F::write_header(packet, frame.network, source, destination, (F::ICMP.protocol, HEADER + quote))?;
     let message = frame.network + F::ICMP.ip_header;
     packet.set_words(message, [u32::from_ne_bytes([kind, code, 0, 0]), word.to_be()])?;
     // LLVM knows that it is small, and would leave out the bound of the loops, which the verifier does not

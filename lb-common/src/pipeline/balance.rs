@@ -1,6 +1,8 @@
 //! The flow of a packet to a frontend: found, or begun with a backend from the ring.
 
-use crate::abi::{BackendEntry, FlowEntry, FlowKey, Stat, Task, flow_flag, protocol};
+use crate::abi::{
+    BackendEntry, FlowEntry, FlowKey, FrontendEntry, ServiceEntry, Stat, Task, flow_flag, frontend_flag, protocol,
+};
 use crate::addr::Address;
 use crate::conntrack::{FlowState, ticks};
 use crate::drop_reason::DropReason;
@@ -10,6 +12,7 @@ use crate::hop;
 use crate::ip::Ip;
 use crate::lookup::{Lookup, Route, Table};
 use crate::parse::Parsed;
+use crate::policy::{self, Client, Policies};
 use crate::snat;
 use crate::transport::tcp_flag;
 use crate::verdict::{TTL_EXCEEDED, Verdict, too_big};
@@ -85,57 +88,69 @@ fn renew<F: Ip, L: Lookup<F>>(
 pub(super) fn begin<F: Ip, L: Lookup<F>>(
     lookup: &L,
     parsed: &Parsed<F::Addr>,
-    service: u32,
+    frontend: FrontendEntry,
     clock: u64,
 ) -> Result<Known<F::Addr>, Verdict> {
     let hash = flow_hash(&parsed.key);
-    lead(lookup, parsed, (service, slot_of(lookup, service, hash)), (clock, hash), 0)
+    let chosen = (frontend.service, slot_of(lookup, frontend.service, hash));
+    lead(lookup, parsed, chosen, (clock, hash), frontend.flags, 0)
 }
 
-/// A new flow with the service and the backend that DSR has chosen for it.
+/// A new flow with the service and the backend that were chosen for it beside the pipeline; `flags` are those of the frontend
+/// and of the flow. To other nodes it begins on tc: it is rare under XDP, and the way to it takes much stack.
 #[inline(always)]
 pub(crate) fn begin_chosen<F: Ip, L: Lookup<F>>(
     lookup: &L,
     parsed: &Parsed<F::Addr>,
     chosen: (u32, u32),
+    (frontend, flow): (u32, u32),
 ) -> Result<(), Verdict> {
     let time = (lookup.clock(), flow_hash(&parsed.key));
-    lead(lookup, parsed, chosen, time, flow_flag::DSR).map(|_| ())
+    lead(lookup, parsed, chosen, time, frontend, flow | BY_TC).map(|_| ())
 }
 
 /// A new flow of a client on this node, whose packet was caught on its way out. To a backend on this node it comes from the
 /// frontend's own address, so that the reply takes the same way.
 #[inline(always)]
-pub(super) fn begin_inside<F: Ip, L: Lookup<F>>(
+pub(super) fn begin_inside<F: Ip, L: Policies<F>>(
     lookup: &L,
     parsed: &Parsed<F::Addr>,
-    service: u32,
+    frontend: FrontendEntry,
     clock: u64,
 ) -> Result<Known<F::Addr>, Verdict> {
     admissible::<F>(parsed).map_err(Verdict::Drop)?;
     let hash = flow_hash(&parsed.key);
-    lead(lookup, parsed, (service, slot_of(lookup, service, hash)), (clock, hash), flow_flag::INSIDE)
+    let chosen = if frontend.flags & frontend_flag::CHOOSES != 0 {
+        policy::select(lookup, frontend.service, &Client::at(parsed.key.source), hash)
+    } else {
+        slot_of(lookup, frontend.service, hash)
+    };
+    lead(lookup, parsed, (frontend.service, chosen), (clock, hash), frontend.flags, flow_flag::INSIDE)
 }
 
-/// A flow of a service with the backend of this id, and with the way back recorded; `flags` are those that the flow has
-/// beside what its backend makes of it.
+/// A bit beside those of [`flow_flag`] that is in no entry: XDP leaves the flow to tc if its backend is on another node.
+const BY_TC: u32 = 1 << 31;
+
+/// A flow of a service with the backend of this id, and with the way back recorded; `frontend` are the flags of that, `flags`
+/// those that the flow has beside what its backend makes of it.
 #[inline(always)]
 fn lead<F: Ip, L: Lookup<F>>(
     lookup: &L,
     parsed: &Parsed<F::Addr>,
     (service, id): (u32, u32),
     (clock, hash): (u64, u32),
+    frontend: u32,
     flags: u32,
 ) -> Result<Known<F::Addr>, Verdict> {
     let now = ticks(clock);
     let picked = member(lookup, id).filter(|(_, backend)| keeps_port(&parsed.key, backend));
-    let (id, backend) = picked.ok_or(Verdict::Drop(DropReason::NoBackend))?;
+    let (id, backend) = picked.ok_or(policy::unserved(frontend))?;
     let local = backend.flags & crate::abi::backend_flag::LOCAL != 0;
     let mut entry = FlowEntry {
         snat_address: parsed.key.source,
         snat_port: parsed.key.source_port,
         state: FlowState::HALF_OPEN.number(),
-        flags: flags | if local { flow_flag::LOCAL } else { flow_flag::SNAT },
+        flags: (flags & !BY_TC) | if local { flow_flag::LOCAL } else { flow_flag::SNAT },
         backend: id,
         generation: backend.generation,
         service,
@@ -146,8 +161,8 @@ fn lead<F: Ip, L: Lookup<F>>(
         entry.snat_address = parsed.key.destination;
     }
     if !local {
-        if flags & flow_flag::DSR != 0 && !lookup.resolves() {
-            return Err(Verdict::HandOver(Task::Forward)); // a node that is not known is rare, and the way to it takes much stack
+        if flags & BY_TC != 0 && !lookup.resolves() {
+            return Err(Verdict::HandOver(Task::Forward));
         }
         let ip = &parsed.ip;
         if ip.ttl <= 1 {
@@ -173,10 +188,16 @@ pub(crate) fn pick<F: Ip, L: Lookup<F>>(lookup: &L, service: u32, hash: u32) -> 
     member(lookup, slot_of(lookup, service, hash))
 }
 
-/// The id in that slot; 0 if there is none.
+/// The id in the slot of the service's ring that the hash names; 0 if there is none.
 #[inline(always)]
 fn slot_of<F: Ip, L: Lookup<F>>(lookup: &L, service: u32, hash: u32) -> u32 {
-    let Some((first_line, slots)) = lookup.service(service).map(|service| service.ring_place()) else { return 0 };
+    lookup.service(service).map_or(0, |service| slot_in(lookup, &service, hash))
+}
+
+/// The same, of a service that was looked up.
+#[inline(always)]
+pub(crate) fn slot_in<F: Ip, L: Lookup<F>>(lookup: &L, service: &ServiceEntry, hash: u32) -> u32 {
+    let (first_line, slots) = service.ring_place();
     if slots == 0 {
         return 0;
     }
@@ -187,7 +208,7 @@ fn slot_of<F: Ip, L: Lookup<F>>(lookup: &L, service: u32, hash: u32) -> u32 {
 
 /// A backend in use.
 #[inline(always)]
-fn member<F: Ip, L: Lookup<F>>(lookup: &L, id: u32) -> Option<(u32, BackendEntry<F::Addr>)> {
+pub(crate) fn member<F: Ip, L: Lookup<F>>(lookup: &L, id: u32) -> Option<(u32, BackendEntry<F::Addr>)> {
     let backend = lookup.backend(id)?;
     (id != 0 && backend.protocol != 0).then_some((id, backend))
 }

@@ -16,6 +16,7 @@ use crate::ip::Ip;
 use crate::lookup::Lookup;
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed, parse};
+use crate::policy::Policies;
 use crate::rewrite::Translation;
 use crate::verdict::{Verdict, refused};
 
@@ -27,7 +28,7 @@ use super::{counted, defect};
 /// [`Verdict::Answer`], which is to come in again where it was about to leave. One that is refused is dropped without
 /// an ICMP error: those go out by the device, and its sender is on this side of it.
 #[inline(always)]
-pub fn inside<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, lookup: &L) -> Verdict {
+pub fn inside<F: Ip, P: Packet, L: Policies<F>>(packet: &mut P, lookup: &L) -> Verdict {
     let verdict = match Ethernet::parse(packet) {
         Ok(frame) if frame.ether_type == F::ETHER_TYPE => caught(packet, &frame, lookup),
         _ => return Verdict::Pass,
@@ -73,7 +74,7 @@ pub(crate) fn turn_round<P: Packet>(packet: &mut P) -> Verdict {
 }
 
 #[inline(always)]
-fn caught<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, lookup: &L) -> Verdict {
+fn caught<F: Ip, P: Packet, L: Policies<F>>(packet: &mut P, frame: &Ethernet, lookup: &L) -> Verdict {
     let Ok(Kind::Flow(mut parsed)) = parse::<F, P>(packet, frame.network) else { return Verdict::Pass };
     if fragment::join(lookup, &mut parsed) != Joined::Known || defect::<F, P>(packet, &parsed).is_some() {
         return Verdict::Pass; // what the node sends is not judged
@@ -83,7 +84,7 @@ fn caught<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, look
     let clock = lookup.clock();
     let Known { entry, backend, local } = match known_flow(lookup, &parsed, ticks(clock)) {
         Some(known) => known,
-        None => match begin_inside(lookup, &parsed, frontend.service, clock) {
+        None => match begin_inside(lookup, &parsed, frontend, clock) {
             Ok(known) => known,
             Err(ended) => return ended,
         },

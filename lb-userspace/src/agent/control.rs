@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
+use super::deny_list::DenyList;
 use super::error::AgentError;
 use super::facts::Facts;
 use super::health_checks::{self, HealthChecks};
@@ -62,6 +63,8 @@ pub(super) struct Control {
     front_problems: Vec<Problem>,
     /// Certificates that end soon or have ended.
     expiring: Vec<Problem>,
+    /// Networks from which everything is dropped.
+    deny_list: DenyList,
     /// NodePorts that moved.
     moved: Vec<Problem>,
     /// Why interfaces or addresses could not be followed the last time.
@@ -90,6 +93,7 @@ impl Control {
         let objects = Objects::new(config.sources.len());
         let turning = Arc::clone(&state);
         let healthy = Arc::new(move || admin::Agent::alive(&*turning));
+        let deny_list = DenyList::new(config.deny_list.clone());
         let health_checks = HealthChecks::new(healthy, &config.nodeport_addresses);
         Ok(Self {
             config,
@@ -107,6 +111,7 @@ impl Control {
             taken: Taken::default(),
             front_problems: Vec::new(),
             expiring: Vec::new(),
+            deny_list,
             moved: Vec::new(),
             follow_failed: None,
             maps_changed: None,
@@ -146,6 +151,7 @@ impl Control {
                 _ = kube_proxy.tick() => self.look_for_kube_proxy(),
                 _ = beat.tick() => {
                     self.state.beat();
+                    self.follow_deny_list();
                     if addresses.is_none() {
                         addresses = self.state.dataplane().watch().ok();
                     }
@@ -189,6 +195,13 @@ impl Control {
         let found = problems::front(&self.state.front());
         if found != self.front_problems {
             self.front_problems = found;
+            self.schedule.changed(clock::now());
+        }
+    }
+
+    /// Whether other networks are denied now.
+    fn follow_deny_list(&mut self) {
+        if tokio::task::block_in_place(|| self.deny_list.follow()) {
             self.schedule.changed(clock::now());
         }
     }
@@ -242,6 +255,7 @@ impl Control {
                 tracing::warn!(%error, "cannot follow the routes to backends");
             }
             state.close_orphans(&dataplane);
+            state.count_loads(&dataplane);
             match dataplane.keep_next_hops() {
                 Ok(hops) => tracing::trace!(hops, "next hops kept resolved"),
                 Err(error) => tracing::warn!(%error, "cannot keep next hops resolved"),

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
+use super::deny_list::DenyList;
 use super::error::AgentError;
 use super::facts::Facts;
 use super::{node, problems, sources};
@@ -31,7 +32,11 @@ pub(super) async fn run(config: &Config) -> Result<(), AgentError> {
     problems.extend(config.not_yet.iter().cloned());
     let taken = node::taken(&config.manifests, &facts.nodeport_addresses);
     problems.extend(taken.problems.iter().cloned());
-    let (compiled, _) = compile(&desired, &facts.node(config, &taken), &Ids::restore(&actual));
+    let denied = DenyList::new(config.deny_list.clone());
+    problems.extend(denied.problems().iter().cloned());
+    let mut node = facts.node(config, &taken);
+    node.denied = denied.networks().or_else(|| Some(actual.denied.clone()));
+    let (compiled, _) = compile(&desired, &node, &Ids::restore(&actual));
     problems.extend(compiled.problems);
     let unread: Vec<_> = objects.unread().collect();
     let (tables, kept) = match unread.is_empty() {

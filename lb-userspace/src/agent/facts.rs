@@ -51,9 +51,13 @@ impl Facts {
                 node_address4: None,
                 node_address6: None,
                 tunnel_mtu: self.mtu,
+                ..Settings::default()
             },
             http_port: config.manifests.http_port,
             https_port: config.manifests.https_port,
+            external_cluster_ips: config.external_cluster_ips,
+            source_ranges_everywhere: config.source_ranges_everywhere,
+            denied: None,
             limits: Limits { services: config.sizes.services, backends: config.sizes.backends },
         }
     }

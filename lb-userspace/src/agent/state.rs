@@ -22,7 +22,7 @@ use crate::dataplane::{self, CounterSnapshot, Dataplane, Endpoint};
 use crate::l7::supervisor::FrontStatus;
 use crate::l7::table::RouteTable;
 use crate::metrics::{Metrics, Scrape};
-use crate::model::{DesiredState, Target};
+use crate::model::{Algorithm, DesiredState, Target};
 use crate::sink::StatusSink;
 use crate::status::View;
 use crate::status::capture::{CaptureListing, CaptureQuery};
@@ -133,6 +133,29 @@ impl State {
             Ok(0) => {}
             Ok(closed) => tracing::info!(closed, "sockets whose backend is gone were closed"),
             Err(error) => tracing::warn!(%error, "cannot close sockets whose backend is gone"),
+        }
+    }
+
+    /// Counts the flows of backends whose services lead to those with fewer.
+    pub(super) fn count_loads(&self, dataplane: &Dataplane) {
+        let picture = self.picture.load();
+        let least = |service: &&crate::model::Service| service.policy.algorithm == Algorithm::LeastConnections;
+        let mut weights = BTreeMap::new();
+        for service in picture.desired.services.values().filter(least) {
+            let Target::Backends(backends) = &service.target else { continue };
+            for backend in backends {
+                let key = BackendKey {
+                    address: backend.address,
+                    port: backend.port,
+                    protocol: service.key.protocol,
+                    local: backend.local,
+                };
+                let id = picture.backend_ids.get(&(IpFamily::of(backend.address), key));
+                weights.extend(id.map(|id| (*id, backend.weight)));
+            }
+        }
+        if let Err(error) = dataplane.count_loads(&weights) {
+            tracing::warn!(%error, "cannot count the flows of backends");
         }
     }
 

@@ -29,6 +29,15 @@ pub struct AgentArgs {
     /// NodePorts answer on the node's addresses in here [default: on all of them]; repeatable
     #[arg(long, value_name = "CIDR")]
     pub nodeport_addresses: Vec<String>,
+    /// Drop everything that comes in from the networks in this file, one a line; it is read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub deny_list: Option<PathBuf>,
+    /// loadBalancerSourceRanges hold for all addresses that clients outside know, not only for those of load balancers
+    #[arg(long)]
+    pub source_ranges_everywhere: bool,
+    /// Cluster IPs answer what comes in by external interfaces as well
+    #[arg(long)]
+    pub external_cluster_ips: bool,
     /// Ports for source NAT; the agent reserves them in ip_local_reserved_ports, `weir unload` takes them out again
     #[arg(long, value_name = "A-B", default_value = "15000-29999")]
     pub snat_ports: String,

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{Node, problems};
+use super::{Node, policy, problems};
 use crate::model::{
-    DesiredState, Forwarding, FrontListener, FrontendKind, Problem, Protocol, Service, ServiceKey, StreamPort, Target,
-    TrafficPolicy,
+    BackendState, DesiredState, Forwarding, FrontListener, FrontendKind, Problem, Protocol, Service, ServiceKey,
+    StreamPort, Target, TrafficPolicy,
 };
 use crate::tables::{self, FrontendKey, IpFamily, ServiceId};
 
@@ -37,6 +37,28 @@ pub(super) struct Claim {
     pub(super) inside: bool,
     /// Packets for backends on other nodes go there in a tunnel.
     pub(super) dsr: bool,
+    /// Only for clients of some networks.
+    pub(super) ranges: bool,
+    /// Flows choose otherwise than by their hash.
+    pub(super) chooses: bool,
+    /// Clients are led to backends on this node only, and there are some on others.
+    pub(super) elsewhere: bool,
+}
+
+impl Claim {
+    /// With nothing special about it.
+    const fn of(owner: Owner) -> Self {
+        Self {
+            owner,
+            front: None,
+            cluster: false,
+            inside: false,
+            dsr: false,
+            ranges: false,
+            chooses: false,
+            elsewhere: false,
+        }
+    }
 }
 
 /// What a service has in the data plane.
@@ -53,7 +75,7 @@ pub(super) fn claims(desired: &DesiredState, node: &Node, problems: &mut Vec<Pro
     let mut claims = Claims::default();
     let nodes = desired.nodes.values().flat_map(|node| node.addresses.iter().copied()).collect();
     for service in desired.services.values() {
-        claims.add_service(service, &nodes);
+        claims.add_service(service, &nodes, node);
     }
     for stream in &desired.streams {
         claims.add_stream(node, stream, desired, problems);
@@ -84,8 +106,8 @@ impl Claims {
     pub(super) fn frontends_with(&self, ids: &BTreeMap<Owner, ServiceId>) -> BTreeMap<FrontendKey, tables::Frontend> {
         let frontend = |claim: &Claim| {
             let service = *ids.get(&claim.owner)?;
-            let Claim { front, cluster, inside, dsr, .. } = *claim;
-            Some(tables::Frontend { service, front, cluster, inside, dsr })
+            let Claim { front, cluster, inside, dsr, ranges, chooses, elsewhere, .. } = *claim;
+            Some(tables::Frontend { service, front, cluster, inside, dsr, ranges, chooses, elsewhere })
         };
         self.frontends.iter().filter_map(|(key, claim)| Some((*key, frontend(claim)?))).collect()
     }
@@ -95,12 +117,12 @@ impl Claims {
         let services = self.services.iter().filter_map(|(owner, claimed)| {
             let service = *ids.get(owner)?;
             let Claimed { front, dsr, .. } = *claimed;
-            Some((owner.clone(), tables::Frontend { service, front, cluster: false, inside: false, dsr }))
+            Some((owner.clone(), tables::Frontend { service, front, dsr, ..Default::default() }))
         });
         services.collect()
     }
 
-    fn add_service(&mut self, service: &Service, nodes: &BTreeSet<IpAddr>) {
+    fn add_service(&mut self, service: &Service, nodes: &BTreeSet<IpAddr>, node: &Node) {
         let front = match service.target {
             Target::Front(listener) => Some(listener),
             Target::Backends(_) => None,
@@ -116,7 +138,7 @@ impl Claims {
                 // no other node may send from a node's address
                 let dsr = tunnelled && !address.is_unspecified() && !nodes.contains(&address);
                 if !self.frontends.contains_key(&key) {
-                    self.add_frontend(service, frontend.kind, key, (front, dsr));
+                    self.add_frontend(service, frontend.kind, key, (front, dsr), node);
                 }
             }
         }
@@ -130,16 +152,19 @@ impl Claims {
         kind: FrontendKind,
         key: FrontendKey,
         (front, dsr): (Option<FrontListener>, bool),
+        node: &Node,
     ) {
         let owner = |policy| (service.key.clone(), IpFamily::of(key.address), policy);
         let policy = service.policy_at(kind);
         let inside = kind.is_external() && policy == TrafficPolicy::Local;
-        let cluster = !kind.is_external();
+        let cluster = !kind.is_external() && !node.external_cluster_ips;
         let dsr = dsr && policy == TrafficPolicy::Cluster;
-        self.insert(key, Claim { owner: owner(policy), front, cluster, inside, dsr });
+        let ranges = service.source_ranges.is_some() && is_restricted(kind, node);
+        let chooses = front.is_none() && policy::of(service).is_some();
+        let elsewhere = policy == TrafficPolicy::Local && serves_elsewhere(service, IpFamily::of(key.address));
+        self.insert(key, Claim { owner: owner(policy), front, cluster, inside, dsr, ranges, chooses, elsewhere });
         if inside {
-            let claim =
-                Claim { owner: owner(TrafficPolicy::Cluster), front, cluster: false, inside: false, dsr: false };
+            let claim = Claim { front, chooses, ..Claim::of(owner(TrafficPolicy::Cluster)) };
             self.insert(FrontendKey { inside, ..key }, claim);
         }
     }
@@ -158,9 +183,10 @@ impl Claims {
             match self.frontends.get(&key).or_else(|| self.frontends.get(&on_every_node)) {
                 None => {
                     let front = stream.proxy.map(|_| FrontListener::Http);
-                    let service = if front.is_some() { own_front(stream.port) } else { stream.service.clone() };
-                    let owner = (service, family, TrafficPolicy::Cluster);
-                    self.insert(key, Claim { owner, front, cluster: false, inside: false, dsr: false });
+                    let name = if front.is_some() { own_front(stream.port) } else { stream.service.clone() };
+                    let chooses = front.is_none() && policy::of(service).is_some();
+                    let owner = (name, family, TrafficPolicy::Cluster);
+                    self.insert(key, Claim { front, chooses, ..Claim::of(owner) });
                 }
                 Some(claim) => drop(holders.entry(claim.owner.0.clone()).or_insert(key)),
             }
@@ -184,7 +210,7 @@ impl Claims {
                 None => {
                     let owner = (service.clone(), family, TrafficPolicy::Cluster);
                     let front = Some(listener);
-                    self.insert(key, Claim { owner, front, cluster: false, inside: false, dsr: false });
+                    self.insert(key, Claim { front, ..Claim::of(owner) });
                 }
                 Some(claim) if claim.front == Some(listener) => {}
                 Some(claim) => drop(holders.entry(claim.owner.0.clone()).or_insert(key)),
@@ -205,6 +231,19 @@ impl Claims {
 /// What stands for the front where it has no Service.
 fn own_front(port: u16) -> ServiceKey {
     ServiceKey { namespace: String::new(), name: FRONT_SERVICE.into(), port, protocol: Protocol::Tcp }
+}
+
+/// Whether `loadBalancerSourceRanges` concerns a kind of address: those of load balancers, with `--source-ranges-everywhere` all
+/// that clients from outside come to.
+const fn is_restricted(kind: FrontendKind, node: &Node) -> bool {
+    matches!(kind, FrontendKind::LoadBalancer) || (node.source_ranges_everywhere && kind.is_external())
+}
+
+/// Some other node has a backend that takes new flows.
+fn serves_elsewhere(service: &Service, family: IpFamily) -> bool {
+    let Target::Backends(backends) = &service.target else { return false };
+    let mut others = backends.iter().filter(|backend| !backend.local && IpFamily::of(backend.address) == family);
+    others.any(|backend| backend.state != BackendState::Unhealthy)
 }
 
 /// Kinds that the data plane balances.

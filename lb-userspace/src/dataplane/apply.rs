@@ -5,10 +5,11 @@
 //! next Plan again, because the actual Tables do not have it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::store::{MapStore, StoreError};
 use crate::plan::{Plan, Write};
-use crate::tables::{BackendId, ServiceId, Tables};
+use crate::tables::{BackendId, ServiceId, ServicePolicy, Tables};
 
 /// A Plan that could not be carried out completely. The rest of it is in force.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +74,7 @@ impl Run<'_> {
         for write in writes {
             let possible = match write {
                 Write::WriteRing { ring, .. } => missing.is_empty() || !ring.iter().any(|id| missing.contains(id)),
+                Write::WritePolicy(service, _) => self.actual.services.contains_key(service),
                 Write::UpsertFrontend { frontend, .. } => self.actual.services.contains_key(&frontend.service),
                 _ => true,
             };
@@ -165,6 +167,11 @@ fn perform(store: &mut dyn MapStore, write: &Write) -> Result<(), StoreError> {
             }
             store.write_ring(*service, ring)
         }
+        Write::WritePolicy(service, policy) => store.write_policy(*service, policy),
+        Write::UpsertRange(service, network) => store.upsert_range(*service, *network),
+        Write::DeleteRange(service, network) => store.delete_range(*service, *network),
+        Write::UpsertDenied(network) => store.upsert_denied(*network),
+        Write::DeleteDenied(network) => store.delete_denied(*network),
         Write::WriteSettings(settings) => store.write_settings(settings),
         Write::UpsertFrontend { key, frontend, .. } => store.upsert_frontend(key, frontend),
         Write::UpsertNodeAddress(address) => store.upsert_node_address(*address),
@@ -185,11 +192,32 @@ fn record(actual: &mut Tables, write: &Write) {
         Write::DeleteNode(address) => drop(actual.nodes.remove(address)),
         Write::DeleteBackendNode(family, id) => drop(actual.backend_nodes.remove(&(*family, *id))),
         Write::WriteRing { service, ring, .. } => drop(actual.services.insert(*service, ring.clone())),
+        Write::WritePolicy(service, policy) => {
+            actual.policies.remove(service);
+            if *policy != ServicePolicy::default() {
+                actual.policies.insert(*service, *policy);
+            }
+        }
+        Write::UpsertRange(service, network) => {
+            actual.ranges.insert((*service, *network));
+        }
+        Write::DeleteRange(service, network) => {
+            actual.ranges.remove(&(*service, *network));
+        }
+        Write::UpsertDenied(network) => {
+            Arc::make_mut(&mut actual.denied).insert(*network);
+        }
+        Write::DeleteDenied(network) => {
+            Arc::make_mut(&mut actual.denied).remove(network);
+        }
         Write::WriteSettings(settings) => actual.settings = *settings,
         Write::UpsertFrontend { key, frontend, .. } => drop(actual.frontends.insert(*key, *frontend)),
         Write::UpsertNodeAddress(address) => drop(actual.node_addresses.insert(*address)),
         Write::UpsertVip(address) => drop(actual.vips.insert(*address)),
-        Write::DeleteService(service) => drop(actual.services.remove(service)),
+        Write::DeleteService(service) => {
+            actual.policies.remove(service);
+            actual.services.remove(service);
+        }
         Write::DeleteBackend(family, id) => drop(actual.backends.remove(&(*family, *id))),
     }
 }

@@ -8,8 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aya::Pod;
 use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
+use ipnet::IpNet;
 use lb_common::abi::{ServiceEntry, map, setting};
 use lb_common::addr::{Addr6, V4, V6};
+use lb_common::ip::Ip as _;
 use lb_common::limits::RING_LINE_SLOTS;
 
 use super::entry::{addr4, addr6, pack, pair, service_word, unpack};
@@ -18,13 +20,16 @@ use super::family::MapFamily;
 use super::grace::Grace;
 use super::mapped::{Access, MappedArray};
 use super::maps::Maps;
+use super::policies::{self, Networks};
 use super::ring_area::RingArea;
 use super::slices::Slice;
 use super::spec;
 use super::stats::CounterReset;
 use super::store::{MapStore, StoreError};
 use super::tunnels::{self, Tunnels};
-use crate::tables::{BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, Settings, Tables};
+use crate::tables::{
+    BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, ServicePolicy, Settings, Tables,
+};
 use side::Side;
 
 /// The maps of one pin path.
@@ -35,6 +40,7 @@ pub(crate) struct BpfStore {
     rings: RingArea,
     settings: Array<MapData, u64>,
     tunnels: Tunnels,
+    networks: Networks,
     counters: CounterReset,
     grace: Grace,
 }
@@ -46,6 +52,7 @@ impl BpfStore {
         let mut rings = RingArea::open(maps, access, &services)?;
         Ok(Self {
             tunnels: Tunnels::open(maps, access, &mut rings)?,
+            networks: Networks::open(maps)?,
             v4: Side::open(maps, access)?,
             v6: Side::open(maps, access)?,
             rings,
@@ -120,6 +127,8 @@ impl BpfStore {
             node_address4: (!node4.is_unspecified()).then_some(node4),
             node_address6: (!node6.is_unspecified()).then_some(node6),
             tunnel_mtu: self.setting(setting::TUNNEL_MTU)? as u16,
+            denies4: self.setting(setting::DENY)? & V4::DENY != 0,
+            denies6: self.setting(setting::DENY)? & V6::DENY != 0,
         })
     }
 
@@ -139,9 +148,12 @@ impl MapStore for BpfStore {
     fn load(&mut self) -> Result<Tables, StoreError> {
         let mut tables = Tables { settings: self.read_settings()?, ..Tables::default() };
         self.tunnels.load(&mut tables)?;
+        self.networks.load(&mut tables)?;
         for id in self.service_ids() {
             let ring = self.services.read(id.0).and_then(|found| self.rings.read(id, &found));
             tables.services.extend(ring.map(|ring| (id, ring)));
+            let policy = self.services.read(id.0).and_then(|found| policies::policy(found.flags));
+            tables.policies.extend(policy.map(|policy| (id, policy)));
         }
         self.v4.load(&mut tables)?;
         self.v6.load(&mut tables)?;
@@ -259,15 +271,40 @@ impl MapStore for BpfStore {
         }
     }
 
+    fn write_policy(&mut self, service: ServiceId, policy: &ServicePolicy) -> Result<(), StoreError> {
+        if let Some(entry) = self.services.read(service.0) {
+            self.services.store(service.0, service_word::USED, pair(policies::word(policy), entry.used));
+        }
+        Ok(())
+    }
+
+    fn upsert_range(&mut self, service: ServiceId, network: IpNet) -> Result<(), StoreError> {
+        self.networks.upsert_range(service, network)
+    }
+
+    fn delete_range(&mut self, service: ServiceId, network: IpNet) -> Result<(), StoreError> {
+        self.networks.delete_range(service, network)
+    }
+
+    fn upsert_denied(&mut self, network: IpNet) -> Result<(), StoreError> {
+        self.networks.upsert_denied(network)
+    }
+
+    fn delete_denied(&mut self, network: IpNet) -> Result<(), StoreError> {
+        self.networks.delete_denied(network)
+    }
+
     fn write_settings(&mut self, settings: &Settings) -> Result<(), StoreError> {
         let address4 = settings.snat_address4.and_then(|address| V4::address(address.into()));
         let [node_high, node_low] = settings.node_address6.map_or([0; 2], |address| addr6(address).raw());
+        let denies = if settings.denies4 { V4::DENY } else { 0 } | if settings.denies6 { V6::DENY } else { 0 };
         let words = [
             (setting::SNAT_PORTS, pack(settings.snat_ports)),
             (setting::NODE_PORTS, settings.node_ports.map_or(0, pack)),
             (setting::SNAT_ADDRESS4, address4.map_or(0, |address| u64::from(address.raw()))),
             (setting::FRONT_MARK, u64::from(settings.front_mark)),
             (setting::TUNNEL_MTU, u64::from(settings.tunnel_mtu)),
+            (setting::DENY, denies),
             (setting::NODE_ADDRESS4, settings.node_address4.map_or(0, |address| u64::from(addr4(address).raw()))),
             // two words: no program sees half of one address and half of another
             (setting::NODE_ADDRESS6, 0),

@@ -86,7 +86,13 @@ pub(super) fn frontend_entry(frontend: &Frontend) -> FrontendEntry {
     };
     let scope = if frontend.cluster { frontend_flag::CLUSTER } else { 0 };
     let inside = if frontend.inside { frontend_flag::INSIDE } else { 0 };
-    FrontendEntry { service: frontend.service.0, flags: flags | scope | inside }
+    let policies = [
+        (frontend.ranges, frontend_flag::RANGES),
+        (frontend.chooses, frontend_flag::CHOOSES),
+        (frontend.elsewhere, frontend_flag::ELSEWHERE),
+    ];
+    let policies = policies.into_iter().filter(|(is, _)| *is).fold(0, |flags, (_, flag)| flags | flag);
+    FrontendEntry { service: frontend.service.0, flags: flags | scope | inside | policies }
 }
 
 pub(super) fn frontend(entry: &FrontendEntry) -> Frontend {
@@ -102,6 +108,9 @@ pub(super) fn frontend(entry: &FrontendEntry) -> Frontend {
         cluster: has(frontend_flag::CLUSTER),
         inside: has(frontend_flag::INSIDE),
         dsr: has(frontend_flag::DSR),
+        ranges: has(frontend_flag::RANGES),
+        chooses: has(frontend_flag::CHOOSES),
+        elsewhere: has(frontend_flag::ELSEWHERE),
     }
 }
 

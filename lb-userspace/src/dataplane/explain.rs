@@ -18,7 +18,7 @@ use lb_common::abi::{
 use lb_common::addr::{Family as _, V4, V6};
 use lb_common::ethernet::Ethernet;
 use lb_common::host::Bytes;
-use lb_common::lookup::Route;
+use lb_common::lookup::{Lookup as _, Route};
 use lb_common::pipeline;
 use lb_common::verdict::Verdict;
 
@@ -132,7 +132,8 @@ impl Explainer {
         live.resolves.set(!xdp);
         let mut packet = Bytes(frame.to_vec());
         let mut verdict = pipeline::ingress(&mut packet, &live);
-        if matches!(verdict, Verdict::HandOver(_)) {
+        let unclaimed = xdp && verdict == Verdict::Pass && is_for_vip(&live, &packet);
+        if unclaimed || matches!(verdict, Verdict::HandOver(_)) {
             live.saw(Seen::HandedOver);
             live.resolves.set(true);
             packet = Bytes(frame.to_vec());
@@ -219,4 +220,20 @@ fn backend(seen: &[Seen]) -> Option<Target> {
         Seen::Backend { id, at, local, .. } if *id == counted => Some(Target { id: *id, at: *at, local: *local }),
         _ => None,
     })
+}
+
+/// The packet is for a VIP: what XDP passes of these, for a port that nobody has, the companion answers.
+fn is_for_vip<F>(live: &Live<F>, packet: &Bytes) -> bool
+where
+    F: LiveFamily,
+    FrontendKey<F::Addr>: Pod,
+    BackendEntry<F::Addr>: Pod,
+    FlowKey<F::Addr>: Pod,
+    FlowEntry<F::Addr>: Pod,
+    ReplyEntry<F::Addr>: Pod,
+    FragmentKey<F::Addr>: Pod,
+{
+    let Ok(frame) = Ethernet::parse(packet) else { return false };
+    let addresses = F::addresses(packet, frame.network).filter(|_| frame.ether_type == F::ETHER_TYPE);
+    addresses.is_some_and(|(_, destination)| live.is_vip(destination))
 }

@@ -6,8 +6,12 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ipnet::IpNet;
+
 use super::store::{MapStore, StoreError};
-use crate::tables::{BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, Settings, Tables};
+use crate::tables::{
+    BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, ServicePolicy, Settings, Tables,
+};
 
 /// Maps in memory. Clones share their contents, so that a second agent can find what the first left.
 #[derive(Clone, Default)]
@@ -164,6 +168,7 @@ impl MapStore for MemoryStore {
         let mut state = self.state();
         assert!(state.families(service).is_empty(), "service {service} is deleted under a frontend that leads to it");
         assert!(!state.services_in_flight.contains(&service), "service {service} is deleted without a grace period");
+        state.tables.policies.remove(&service);
         state.tables.services.remove(&service);
         Ok(())
     }
@@ -185,6 +190,37 @@ impl MapStore for MemoryStore {
 
     fn delete_vip(&mut self, address: IpAddr) -> Result<(), StoreError> {
         self.state().tables.vips.remove(&address);
+        Ok(())
+    }
+
+    fn write_policy(&mut self, service: ServiceId, policy: &ServicePolicy) -> Result<(), StoreError> {
+        let mut state = self.state();
+        assert!(state.tables.services.contains_key(&service), "service {service} has a policy and does not exist");
+        if *policy == ServicePolicy::default() {
+            state.tables.policies.remove(&service);
+        } else {
+            state.tables.policies.insert(service, *policy);
+        }
+        Ok(())
+    }
+
+    fn upsert_range(&mut self, service: ServiceId, network: IpNet) -> Result<(), StoreError> {
+        self.state().tables.ranges.insert((service, network));
+        Ok(())
+    }
+
+    fn delete_range(&mut self, service: ServiceId, network: IpNet) -> Result<(), StoreError> {
+        self.state().tables.ranges.remove(&(service, network));
+        Ok(())
+    }
+
+    fn upsert_denied(&mut self, network: IpNet) -> Result<(), StoreError> {
+        Arc::make_mut(&mut self.state().tables.denied).insert(network);
+        Ok(())
+    }
+
+    fn delete_denied(&mut self, network: IpNet) -> Result<(), StoreError> {
+        Arc::make_mut(&mut self.state().tables.denied).remove(&network);
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use aya::Pod;
+use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SockMap};
 
 use super::config::Pins;
@@ -30,6 +31,10 @@ impl Maps {
     }
 
     pub(crate) fn hash<K: Pod, V: Pod>(&self, name: &'static str) -> Result<HashMap<MapData, K, V>, DataplaneError> {
+        self.open(name)
+    }
+
+    pub(crate) fn networks<K: Pod>(&self, name: &'static str) -> Result<LpmTrie<MapData, K, u32>, DataplaneError> {
         self.open(name)
     }
 

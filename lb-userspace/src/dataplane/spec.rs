@@ -11,10 +11,11 @@ use lb_common::abi::socket::{
     PORT_LINES, PortLine, SocketChoice, SocketKey4, SocketKey6, SocketPeer4, SocketPeer6, socket_setting,
 };
 use lb_common::abi::{
-    BackendEntry4, BackendEntry6, Counters, DeviceEntry, DropCounters, FlowEntry4, FlowEntry6, FlowKey4, FlowKey6,
-    FormerRing, FragmentEntry, FragmentKey4, FragmentKey6, FrontendEntry, FrontendKey4, FrontendKey6, NextHop4,
-    NextHop6, Note4, Note6, Refusals, ReplyEntry4, ReplyEntry6, RingLine, STATS, SampleBudget, SampleNote,
-    ServiceEntry, TrackedEntry, map, setting, tc_slot, xdp_slot,
+    AffinityEntry, AffinityKey, BackendEntry4, BackendEntry6, Counters, DeviceEntry, DropCounters, FlowEntry4,
+    FlowEntry6, FlowKey4, FlowKey6, FormerRing, FragmentEntry, FragmentKey4, FragmentKey6, FrontendEntry, FrontendKey4,
+    FrontendKey6, LoadEntry, NextHop4, NextHop6, Note4, Note6, RangeKey4, RangeKey6, Refusals, ReplyEntry4,
+    ReplyEntry6, RingLine, STATS, SampleBudget, SampleNote, ServiceEntry, TrackedEntry, map, setting, tc_slot,
+    xdp_slot,
 };
 use lb_common::addr::{Addr4, Addr6};
 use lb_common::drop_reason::DROP_REASONS;
@@ -83,9 +84,9 @@ impl MapSpec {
 }
 
 /// Every map of the object, in the sizes that are wanted.
-pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 50] {
+pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 56] {
     use Group::{Flows, Services};
-    use MapType::{Array, Hash, LruHash, PerCpuArray, ProgramArray, RingBuf, SockMap};
+    use MapType::{Array, Hash, LpmTrie, LruHash, PerCpuArray, ProgramArray, RingBuf, SockMap};
     let MapSizes { services, frontends, backends, ring_lines, flows, half_open_flows } = *sizes;
     let half_flag = "--max-half-open-flows";
     [
@@ -133,6 +134,17 @@ pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 50] {
             .of(Flows, "a newer version"),
         MapSpec::new::<FlowKey6, TrackedEntry>(map::TRACKED6, LruHash, limits::TRACKED_FLOWS)
             .of(Flows, "a newer version"),
+        MapSpec::new::<[u32; 2], u32>(map::DENIED4, LpmTrie, limits::DENIED).lazy(),
+        MapSpec::new::<[u32; 5], u32>(map::DENIED6, LpmTrie, limits::DENIED).lazy(),
+        MapSpec::new::<(u32, RangeKey4), u32>(map::RANGES4, LpmTrie, limits::RANGES)
+            .lazy()
+            .of(Services, "a newer version"),
+        MapSpec::new::<(u32, RangeKey6), u32>(map::RANGES6, LpmTrie, limits::RANGES)
+            .lazy()
+            .of(Services, "a newer version"),
+        MapSpec::new::<AffinityKey, AffinityEntry>(map::AFFINITY, LruHash, limits::AFFINITIES)
+            .of(Flows, "a newer version"),
+        MapSpec::new::<u32, LoadEntry>(map::LOADS, Array, backends).mapped(),
         MapSpec::new::<u32, u32>(map::XDP_PROGRAMS, ProgramArray, xdp_slot::COUNT),
         MapSpec::new::<u32, u32>(map::TC_PROGRAMS, ProgramArray, tc_slot::COUNT),
         MapSpec::new::<u32, u64>(map::SOCKET_SETTINGS, Array, socket_setting::COUNT),
@@ -264,7 +276,7 @@ mod tests {
         found.sort_unstable();
         let proven = [map::FLOWS4, map::FLOWS6, map::REPLIES4, map::REPLIES6];
         let half_open = [map::HALF_FLOWS4, map::HALF_FLOWS6, map::HALF_REPLIES4, map::HALF_REPLIES6];
-        let mut expected = [&proven[..], &half_open, &[map::TRACKED4, map::TRACKED6]].concat();
+        let mut expected = [&proven[..], &half_open, &[map::TRACKED4, map::TRACKED6, map::AFFINITY]].concat();
         expected.sort_unstable();
         assert_eq!(found, expected);
     }
@@ -274,7 +286,7 @@ mod tests {
         let mut pinned = pinned();
         pinned.remove(map::BACKENDS4);
         let found = unfit(&specs(&MapSizes::default()), &pinned);
-        assert_eq!(found.len(), 18);
+        assert_eq!(found.len(), 21);
         assert!(
             found.iter().all(|unfit| matches!(unfit, Unfit::Orphaned { because, .. } if *because == map::BACKENDS4))
         );

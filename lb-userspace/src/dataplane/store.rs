@@ -3,7 +3,11 @@
 
 use std::net::IpAddr;
 
-use crate::tables::{BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, Settings, Tables};
+use ipnet::IpNet;
+
+use crate::tables::{
+    BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, ServicePolicy, Settings, Tables,
+};
 
 /// A write or read of a map that failed.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +84,21 @@ pub trait MapStore: Send {
 
     /// Removes such an address.
     fn delete_vip(&mut self, address: IpAddr) -> Result<(), StoreError>;
+
+    /// Says how the flows of a service choose; the service is there.
+    fn write_policy(&mut self, service: ServiceId, policy: &ServicePolicy) -> Result<(), StoreError>;
+
+    /// Lets clients of a network reach a service.
+    fn upsert_range(&mut self, service: ServiceId, network: IpNet) -> Result<(), StoreError>;
+
+    /// Lets them reach it no longer.
+    fn delete_range(&mut self, service: ServiceId, network: IpNet) -> Result<(), StoreError>;
+
+    /// Drops everything from a network, as long as the settings say that some are denied.
+    fn upsert_denied(&mut self, network: IpNet) -> Result<(), StoreError>;
+
+    /// Takes packets from it again.
+    fn delete_denied(&mut self, network: IpNet) -> Result<(), StoreError>;
 
     /// Writes the single settings.
     fn write_settings(&mut self, settings: &Settings) -> Result<(), StoreError>;

@@ -142,7 +142,7 @@ fn events(registry: &mut Registry, counts: &CounterSnapshot) {
 }
 
 /// Labels of what is counted beside services, backends and drops.
-pub(super) const EVENTS: [(Stat, &str); 18] = [
+pub(super) const EVENTS: [(Stat, &str); 19] = [
     (Stat::FragmentsPassed, "fragments_passed"),
     (Stat::HandedOver, "handed_over"),
     (Stat::FlowTableFull, "flow_table_full"),
@@ -161,6 +161,7 @@ pub(super) const EVENTS: [(Stat, &str); 18] = [
     (Stat::MssLowered, "mss_lowered"),
     (Stat::ErrorsShared, "icmp_errors_shared"),
     (Stat::TunnelErrors, "icmp_errors_of_tunnels"),
+    (Stat::Refused, "clients_refused"),
 ];
 
 fn front(registry: &mut Registry, front: &FrontRow) {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Algorithm;
+
 /// `externalTrafficPolicy` or `internalTrafficPolicy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TrafficPolicy {
@@ -21,6 +23,10 @@ pub struct Policy {
     pub external: TrafficPolicy,
     /// For clients at the cluster IP.
     pub internal: TrafficPolicy,
+    /// For how many seconds after its last flow began a client keeps its backend; `None`: it does not.
+    pub affinity: Option<u32>,
+    /// How else new flows choose.
+    pub algorithm: Algorithm,
     /// TCP port of the node under which an outer load balancer asks whether it has local backends.
     pub health_check: Option<u16>,
 }
@@ -33,6 +39,12 @@ impl fmt::Display for Policy {
         }
         if self.internal == TrafficPolicy::Local {
             f.write_str(" internal=Local")?;
+        }
+        if let Some(seconds) = self.affinity {
+            write!(f, " affinity={seconds}s")?;
+        }
+        if self.algorithm != Algorithm::default() {
+            write!(f, " {}", self.algorithm)?;
         }
         self.health_check.map_or(Ok(()), |port| write!(f, " health-check={port}"))
     }

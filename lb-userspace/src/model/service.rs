@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{Backend, IpFamily, Policy, Protocol, TrafficPolicy};
@@ -155,6 +156,8 @@ pub struct Service {
     pub forwarding_by: ForwardingBy,
     /// Which backends its clients are led to.
     pub policy: Policy,
+    /// The networks of the clients that its load-balancer addresses are for; `None`: for everybody.
+    pub source_ranges: Option<Vec<IpNet>>,
 }
 
 impl FrontendKind {
@@ -185,6 +188,10 @@ impl fmt::Display for Service {
         }
         writeln!(f, "{}", self.policy)?;
         self.frontends.iter().try_for_each(|frontend| writeln!(f, "  frontend {frontend}"))?;
+        if let Some(ranges) = &self.source_ranges {
+            let ranges: Vec<_> = ranges.iter().map(ToString::to_string).collect();
+            writeln!(f, "  only for {}", if ranges.is_empty() { "nobody".to_owned() } else { ranges.join(" ") })?;
+        }
         if self.forwarding != Forwarding::default() {
             writeln!(f, "  forwarding {}", self.forwarding)?;
         }

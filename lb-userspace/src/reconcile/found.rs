@@ -41,6 +41,10 @@ impl Found {
             // Of a service that was known and is gone, nothing stays.
             if desired.services.contains_key(&frontend.service) || self.services.contains(&frontend.service) {
                 tables.frontends.insert(*key, *frontend);
+                let of_service = actual.ranges.iter().filter(|(id, _)| *id == frontend.service);
+                tables.ranges.extend(of_service);
+                let policy = actual.policies.get(&frontend.service);
+                tables.policies.extend(policy.map(|policy| (frontend.service, *policy)));
                 tables.settings.node_ports = with_node_port(tables.settings.node_ports, key);
             }
         }

@@ -8,7 +8,7 @@ mod steps;
 mod tests;
 
 use lb_common::abi::Task;
-use lb_common::verdict::{Verdict, refused};
+use lb_common::verdict::{Verdict, is_unserved, refused};
 use serde::{Deserialize, Serialize};
 
 use super::view::View;
@@ -101,7 +101,8 @@ fn verdict(verdict: Verdict) -> (&'static str, Option<&'static str>) {
         Verdict::HandOver(Task::Front) => ("forward", None),
         Verdict::HandOver(_) => ("pass", None),
         Verdict::Drop(reason) => ("drop", Some(reason.label())),
-        Verdict::Dsr(_) | Verdict::Tunnel => ("pass", None),
+        Verdict::Dsr(_) | Verdict::Choose(_) | Verdict::Tunnel => ("pass", None),
+        Verdict::Refuse(why) if is_unserved(why) => ("reject", Some(refused(why).0.label())),
         Verdict::Refuse(why) => ("drop", Some(refused(why).0.label())),
     }
 }

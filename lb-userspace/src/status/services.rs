@@ -7,7 +7,6 @@ use super::view::View;
 use crate::model::{Backend, BackendState, Forwarding, ForwardingBy, FrontendKind, Service, Target, TrafficPolicy};
 use crate::tables::{FrontendKey, IpFamily, Ring, ServiceId};
 
-const ALGORITHM: &str = "maglev";
 const NO_AFFINITY: &str = "none";
 
 /// One row for each balanced port; by id where only the maps are known.
@@ -34,16 +33,21 @@ fn desired_row(view: &View, service: &Service) -> ServiceRow {
         families,
         frontends: service.frontends.iter().map(frontend).collect(),
         backends: backends(view, &service.target),
-        algorithm: matches!(service.target, Target::Backends(_)).then(|| ALGORITHM.to_owned()),
+        algorithm: matches!(service.target, Target::Backends(_)).then(|| service.policy.algorithm.to_string()),
         forwarding: matches!(service.target, Target::Backends(_)).then_some(service.forwarding),
         forwarding_reason: matches!(service.target, Target::Backends(_)).then(|| reason(service)),
-        affinity: Some(NO_AFFINITY.to_owned()),
+        affinity: Some(affinity(service.policy.affinity)),
         external_traffic_policy: Some(service.policy.external),
         internal_traffic_policy: Some(service.policy.internal),
         health_check_node_port: service.policy.health_check,
         ring_slots: preferred.and_then(|row| row.ring_slots),
         counters,
     }
+}
+
+/// `none`, or the kind and for how long.
+fn affinity(seconds: Option<u32>) -> String {
+    seconds.map_or_else(|| NO_AFFINITY.to_owned(), |seconds| format!("ClientIP {seconds}s"))
 }
 
 /// Why a service forwards as it does.
@@ -111,6 +115,7 @@ fn table_row(view: &View, id: ServiceId, ring: &Ring) -> ServiceRow {
     let in_ring: std::collections::BTreeSet<_> = ring.iter().collect();
     let counters = view.service_counters(Some(id));
     let family = frontends.keys().next().map(|key| IpFamily::of(key.address));
+    let policy_of_table = view.tables.policies.get(&id).copied().unwrap_or_default();
     // The maps tell the policy only by what the rings hold.
     let policy = TrafficPolicy::Cluster;
     let family_row = |family| FamilyRow { family, policy, id: Some(id.0), ring_slots: Some(ring.len()), counters };
@@ -125,10 +130,10 @@ fn table_row(view: &View, id: ServiceId, ring: &Ring) -> ServiceRow {
         families: family.map(family_row).into_iter().collect(),
         frontends: frontends.iter().map(|(key, value)| table_frontend(key, value.cluster)).collect(),
         backends: BackendCounts { active: in_ring.len(), ..BackendCounts::default() },
-        algorithm: Some(ALGORITHM.to_owned()),
+        algorithm: Some(policy_of_table.algorithm.to_string()),
         forwarding: table_forwarding(view, id),
         forwarding_reason: None,
-        affinity: None,
+        affinity: Some(affinity((policy_of_table.affinity > 0).then_some(policy_of_table.affinity))),
         external_traffic_policy: None,
         internal_traffic_policy: None,
         health_check_node_port: None,

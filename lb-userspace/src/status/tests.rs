@@ -44,6 +44,7 @@ fn service(name: &str, target: Target, frontends: Vec<Frontend>) -> (ServiceKey,
         families: vec![IpFamily::V4],
         forwarding: Forwarding::Snat,
         policy: Policy::default(),
+        source_ranges: None,
         forwarding_by: ForwardingBy::default(),
     };
     (key, service)
@@ -71,8 +72,7 @@ fn tables() -> Tables {
     tables.backends.insert((IpFamily::V4, BackendId(5)), local);
     tables.services.insert(ServiceId(3), vec![BackendId(5); 7].into());
     let node_port = FrontendKey { address: ip("0.0.0.0"), port: 30080, protocol: Protocol::Tcp, inside: false };
-    let frontend =
-        crate::tables::Frontend { service: ServiceId(3), front: None, cluster: false, inside: false, dsr: false };
+    let frontend = crate::tables::Frontend { service: ServiceId(3), front: None, ..Default::default() };
     tables.frontends.insert(node_port, frontend);
     tables
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter, Result};
 use std::net::{IpAddr, SocketAddr};
 
-use super::{BackendId, BackendKey, Frontend, FrontendKey, Ring, ServiceId, Settings, Tables};
+use super::{BackendId, BackendKey, Frontend, FrontendKey, Ring, ServiceId, ServicePolicy, Settings, Tables};
 use crate::model::FrontListener;
 
 impl Display for Tables {
@@ -14,6 +14,15 @@ impl Display for Tables {
         }
         for (id, ring) in &self.services {
             writeln!(f, "service {id} {}", RingText(ring))?;
+        }
+        for (id, policy) in &self.policies {
+            writeln!(f, "policy {id} {policy}")?;
+        }
+        for (id, network) in &self.ranges {
+            writeln!(f, "range {id} {network}")?;
+        }
+        for network in &*self.denied {
+            writeln!(f, "denied {network}")?;
         }
         for ((family, id), key) in &self.backends {
             writeln!(f, "backend {family} {id} {key}")?;
@@ -54,7 +63,23 @@ impl Display for Frontend {
         if self.cluster {
             f.write_str(" cluster")?;
         }
-        if self.inside { f.write_str(" unless inside") } else { Ok(()) }
+        for (is, what) in [
+            (self.ranges, " ranges"),
+            (self.chooses, " chooses"),
+            (self.elsewhere, " backends elsewhere"),
+            (self.inside, " unless inside"),
+        ] {
+            f.write_str(if is { what } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+/// What is not as usual.
+impl Display for ServicePolicy {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        self.algorithm.fmt(f)?;
+        if self.affinity > 0 { write!(f, " affinity {} s", self.affinity) } else { Ok(()) }
     }
 }
 
@@ -94,6 +119,9 @@ impl Display for Settings {
         write!(f, " front-mark {:#x}", self.front_mark)?;
         for address in self.node_address4.map(IpAddr::V4).into_iter().chain(self.node_address6.map(IpAddr::V6)) {
             write!(f, " tunnel-from {address}")?;
+        }
+        if self.denies4 || self.denies6 {
+            f.write_str(" denies")?;
         }
         if self.tunnel_mtu > 0 {
             write!(f, " tunnel-mtu {}", self.tunnel_mtu)?;

@@ -6,18 +6,20 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::port::{self, Port};
+use super::weights::{self, Weights};
 use super::{Settings, address};
 use crate::model::problem::code;
 use crate::model::{Backend, BackendState, IpFamily, ObjectRef, Problem};
 use crate::source::Objects;
 use crate::source::kinds::{Endpoint, EndpointConditions, EndpointSlice, Node};
 
-/// What tells whether a backend runs on this node.
+/// What endpoints do not say of themselves: whether they are on this node, and what Pods ask for.
 #[derive(Debug)]
 pub(super) struct Locality {
     node_name: String,
     node_ips: Vec<IpAddr>,
     pod_cidrs: Vec<IpNet>,
+    weights: Weights,
 }
 
 impl Locality {
@@ -27,7 +29,8 @@ impl Locality {
             Some(node) if settings.pod_cidrs.is_empty() => pod_cidrs(node, problems),
             _ => settings.pod_cidrs.clone(),
         };
-        Locality { node_name: settings.node_name.clone(), node_ips: settings.node_ips.clone(), pod_cidrs }
+        let weights = Weights::of_pods(objects, problems);
+        Locality { node_name: settings.node_name.clone(), node_ips: settings.node_ips.clone(), pod_cidrs, weights }
     }
 
     fn is_local(&self, node: Option<&str>, address: IpAddr) -> bool {
@@ -113,15 +116,17 @@ fn backend(
             return None;
         }
     };
-    let node = endpoint.node();
+    let (node, pod) = (endpoint.node(), pod(slice, endpoint));
+    let asked = pod.as_deref().and_then(|pod| locality.weights.of_pod(pod));
+    let weight = asked.or_else(|| weights::of_slice(slice, problems)).unwrap_or(1);
     Some(Backend {
         address,
         port,
-        weight: 1,
-        state: state(endpoint.conditions),
+        weight: weight.max(1),
+        state: weighed(state(endpoint.conditions), weight),
         local: locality.is_local(node, address),
         node: node.map(str::to_owned),
-        pod: pod(slice, endpoint),
+        pod,
     })
 }
 
@@ -153,6 +158,11 @@ fn state(conditions: EndpointConditions) -> BackendState {
         (false, true) => BackendState::Terminating,
         (false, false) => BackendState::Unhealthy,
     }
+}
+
+/// Without any weight it keeps the flows that it has, like one that ends.
+fn weighed(state: BackendState, weight: u16) -> BackendState {
+    if weight == 0 { state.max(BackendState::Terminating) } else { state }
 }
 
 fn pod(slice: &EndpointSlice, endpoint: &Endpoint) -> Option<String> {

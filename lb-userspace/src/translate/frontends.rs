@@ -9,6 +9,9 @@ use crate::model::problem::code;
 use crate::model::{Frontend, FrontendKind, IpFamily, ObjectRef, Problem, ServiceType};
 use crate::source::kinds::{LoadBalancerIngress, Service};
 
+/// `loadBalancerClass` of Services whose address is ours to give; those without a class are too.
+const LOAD_BALANCER_CLASS: &str = "weir.io/load-balancer";
+
 /// An address of a Service; every port of the Service has a frontend on it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Vip {
@@ -17,6 +20,16 @@ pub(super) struct Vip {
 }
 
 impl Vip {
+    /// Its kind.
+    pub(super) const fn kind(&self) -> FrontendKind {
+        self.kind
+    }
+
+    /// The address.
+    pub(super) const fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// The frontend of a port.
     pub(super) fn with_port(self, port: u16) -> Frontend {
         Frontend { kind: self.kind, address: Some(self.address), port }
@@ -75,6 +88,10 @@ fn load_balancer_ips<'a>(object: &'a Service, owner: &ObjectRef, problems: &mut 
     });
     let given: Vec<_> = given.collect();
     if !object.status.load_balancer.ingress.is_empty() {
+        return given;
+    }
+    // of another class: its own controller gives it an address, and then it is ours to balance like any other
+    if object.spec.load_balancer_class.as_deref().is_some_and(|class| class != LOAD_BALANCER_CLASS) {
         return given;
     }
     let asked = object.spec.load_balancer_ip.iter().filter(|ip| !ip.is_empty());

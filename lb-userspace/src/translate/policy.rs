@@ -1,18 +1,20 @@
 //! The policies of a Service: which backends its clients are led to.
 
-use super::node_ports;
 use super::port;
 use super::service::NodePort;
+use super::{choice, node_ports};
 use crate::model::problem::code;
-use crate::model::{ObjectRef, Policy, Problem, ServiceType, TrafficPolicy};
+use crate::model::{Forwarding, ObjectRef, Policy, Problem, ServiceType, TrafficPolicy};
 use crate::source::kinds::Service;
 
 /// The policies as written; the port of the health check is given out later.
-pub(super) fn of(object: &Service, owner: &ObjectRef, problems: &mut Vec<Problem>) -> Policy {
+pub(super) fn of(object: &Service, forwarding: Forwarding, owner: &ObjectRef, problems: &mut Vec<Problem>) -> Policy {
     let spec = &object.spec;
     Policy {
         external: traffic(("spec.externalTrafficPolicy", &spec.external_traffic_policy), owner, problems),
         internal: traffic(("spec.internalTrafficPolicy", &spec.internal_traffic_policy), owner, problems),
+        affinity: choice::affinity(object, owner, problems),
+        algorithm: choice::algorithm(object, forwarding, owner, problems),
         health_check: None,
     }
 }

@@ -2,7 +2,9 @@
 
 use super::backends::{self, Locality};
 use super::port::{self, Port};
-use super::{Seniority, Settings, families, forwarding, front, frontends, policy, sctp, seniority};
+use super::{
+    Seniority, Settings, choice, families, forwarding, front, frontends, policy, sctp, seniority, source_ranges,
+};
 use crate::model::problem::code;
 use crate::model::{
     Forwarding, ForwardingBy, Frontend, IpFamily, ObjectRef, Policy, Problem, Service, ServiceKey, ServiceType, Target,
@@ -75,12 +77,13 @@ pub(super) fn translate(
         let problem = Problem::error(code::SERVICE_PORTS_MISSING, &owner, "the Service has no port");
         problems.push(problem.at_field("spec.ports").expected("at least one port"));
     }
-    later_fields(object, &owner, problems);
-    let policy = policy::of(object, &owner, problems);
-    let health_check = policy::health_check(object, service_type, &policy, &owner, problems);
+    ignored_annotations(object, &owner, problems);
     let ways = forwarding::of_service(object, settings, &owner, problems);
+    let policy = policy::of(object, ways.0, &owner, problems);
+    let health_check = policy::health_check(object, service_type, &policy, &owner, problems);
     let families = families::of(object, slices, &owner, problems);
     let vips = frontends::addresses(object, service_type, &families, &owner, problems);
+    let source_ranges = source_ranges::of(object, service_type, &vips, &owner, problems);
     let ports = port::valid(object, &owner, problems);
     let drafts = ports.into_iter().map(|port| {
         let target = match front::listener(object, &port, settings, &owner, problems) {
@@ -100,7 +103,7 @@ pub(super) fn translate(
             problems.extend(lone.filter(|lone| !problems.contains(lone)));
         }
         let service = balanced(object, service_type, families.clone(), &port, frontends, target, ways);
-        let service = Service { policy, ..service };
+        let service = Service { policy, source_ranges: source_ranges.clone(), ..service };
         Draft { service, index: port.index, node_port, health_check, seniority: seniority(&object.metadata) }
     });
     drafts.collect()
@@ -130,6 +133,7 @@ fn balanced(
         forwarding,
         forwarding_by,
         policy: Policy::default(),
+        source_ranges: None,
     }
 }
 
@@ -149,36 +153,15 @@ fn service_type(object: &kinds::Service, owner: &ObjectRef, problems: &mut Vec<P
 
 /// One of our own annotations that has no effect yet.
 fn is_ignored(key: &str) -> bool {
-    key.starts_with(ANNOTATIONS) && key != forwarding::ANNOTATION
+    key.starts_with(ANNOTATIONS) && key != forwarding::ANNOTATION && key != choice::ALGORITHM
 }
 
-/// Fields and annotations that have no effect yet, or a value that nobody knows.
-fn later_fields(object: &kinds::Service, owner: &ObjectRef, problems: &mut Vec<Problem>) {
-    let spec = &object.spec;
-    let later = [("spec.sessionAffinity", &spec.session_affinity, "None", "ClientIP")];
-    for (field, value, default, meaningful) in later {
-        match value.as_deref() {
-            Some(value) if value == meaningful => {
-                problems.push(Problem::info(code::NOT_YET, owner, "this is not honoured yet").at(field, meaningful));
-            }
-            None => {}
-            Some(value) if value == default || value.is_empty() => {}
-            Some(value) => {
-                let what = format!("there is no such setting; taken as {default}");
-                let problem = Problem::warning(code::FIELD_INVALID, owner, what).at(field, value);
-                problems.push(problem.expected(format!("{default} or {meaningful}")));
-            }
-        }
-    }
+/// Annotations that have no effect yet.
+fn ignored_annotations(object: &kinds::Service, owner: &ObjectRef, problems: &mut Vec<Problem>) {
     let ours: Vec<_> = object.metadata.annotations.keys().filter(|key| is_ignored(key)).collect();
     if let Some(first) = ours.first() {
         let problem = Problem::info(code::ANNOTATIONS_IGNORED, owner, "annotations that are not honoured yet");
         let all = ours.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ");
         problems.push(problem.at(format!("metadata.annotations[{first}]"), all));
-    }
-    if !spec.load_balancer_source_ranges.is_empty() {
-        let what = "clients are not restricted yet: everybody reaches this Service";
-        let problem = Problem::warning(code::SOURCE_RANGES_IGNORED, owner, what);
-        problems.push(problem.at("spec.loadBalancerSourceRanges", spec.load_balancer_source_ranges.join(", ")));
     }
 }

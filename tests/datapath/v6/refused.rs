@@ -41,3 +41,44 @@ fn the_sender_is_told_why_its_packet_goes_nowhere() {
         }
     }
 }
+
+fn sum_of(source: &[u8], destination: &[u8], protocol: u8, payload: &[u8]) -> u16 {
+    let mut pseudo = [source, destination].concat();
+    pseudo.extend((payload.len() as u32).to_be_bytes());
+    pseudo.extend([0, 0, 0, protocol]);
+    pseudo.extend(payload);
+    fold(pseudo.chunks(2).map(|p| u64::from(u16::from_be_bytes([p[0], *p.get(1).unwrap_or(&0)]))).sum())
+}
+
+#[test]
+fn clients_that_find_nobody_are_told_so() {
+    let mut bench = Bench6::new();
+    let octets = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap().octets();
+    let (vip, client) = (octets(VIP), octets(CLIENT));
+    let hook = Hook::Companion; // XDP leaves that to it
+    {
+        for (flags, expected) in
+            [(SYN, [0, 0, 0, 0, 0, 0, 0, 13, 0x50, 0x14]), (ACK, [0, 0, 0, 9, 0, 0, 0, 0, 0x50, 4])]
+        {
+            let packet = packet6(Carries::Tcp(flags), (CLIENT, 40_000), (VIP, 9)).payload(b"hello").options(60, 1);
+            let (verdict, bytes) = bench.run(hook, &packet.bytes());
+            assert_eq!(verdict, Verdict::Answer, "{hook:?}");
+            assert_eq!(bytes[..12], [ROUTER, UPLINK].concat(), "back to where it came from");
+            let (ip, segment) = bytes[14..].split_at(40);
+            assert_eq!(ip[..8], [0x60, 0, 0, 0, 0, 20, 6, 64]);
+            assert_eq!((&ip[8..24], &ip[24..40]), (&vip[..], &client[..]));
+            assert_eq!(segment[..14], [&9_u16.to_be_bytes()[..], &40_000_u16.to_be_bytes(), &expected].concat());
+            assert_eq!(sum_of(&vip, &client, 6, segment), 0xffff, "the checksum");
+        }
+        let packet = packet6(Carries::Udp, (CLIENT, 40_000), (VIP, 9)).payload(b"four");
+        let (verdict, bytes) = bench.run(hook, &packet.bytes());
+        assert_eq!(verdict, Verdict::Answer, "{hook:?}");
+        let (ip, message) = bytes[14..].split_at(40);
+        assert_eq!((&ip[8..24], &ip[24..40]), (&vip[..], &client[..]));
+        assert_eq!((&message[..2], &message[8..]), (&[1, 4][..], &packet.quoted(usize::MAX)[..]));
+        assert_eq!(sum_of(&vip, &client, 58, message), 0xffff, "the checksum");
+    }
+    assert_eq!(bench.host.drops.borrow()[DropReason::NoPort as usize].packets, 3);
+    assert_eq!(bench.host.stats.borrow()[Stat::Refused as usize], 3);
+    bench.assert_equal_state();
+}

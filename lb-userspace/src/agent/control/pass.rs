@@ -38,8 +38,10 @@ impl Control {
         if self.schedule.takes_resync(begun) {
             self.resync();
         }
-        let node = self.facts.node(&self.config, &self.taken);
+        let mut node = self.facts.node(&self.config, &self.taken);
+        node.denied = self.deny_list.networks();
         let outcome = self.reconciler.run_once(&desired, &node, self.prune());
+        self.forget_affinities(&outcome);
         self.expiring = expiry::problems(&desired.tls, clock::wall());
         self.desired = Arc::new(desired);
         self.schedule.passed(clock::now(), outcome.needs_retry);
@@ -65,6 +67,18 @@ impl Control {
         match self.reconciler.reload() {
             Ok(entries) => self.maps_changed = (entries > 0).then(|| problems::maps_changed(entries)),
             Err(error) => tracing::warn!(%error, "the maps could not be read again; it is tried again later"),
+        }
+    }
+
+    /// Clients do not keep a backend that has left the ring of their service.
+    fn forget_affinities(&self, outcome: &Outcome) {
+        let tables = &outcome.compiled.tables;
+        if outcome.writes == 0 || !self.reconciler.actual().policies.values().any(|policy| policy.affinity > 0) {
+            return;
+        }
+        match self.state.dataplane().forget_affinities(tables) {
+            Ok(forgotten) => tracing::debug!(forgotten, "clients that kept a backend"),
+            Err(error) => tracing::warn!(%error, "cannot forget which clients kept a backend that is gone"),
         }
     }
 
@@ -124,6 +138,7 @@ impl Control {
         problems.extend(self.expiring.iter().cloned());
         problems.extend(self.follow_failed.iter().cloned());
         problems.extend(self.unheard.iter().cloned());
+        problems.extend(self.deny_list.problems().iter().cloned());
         problems.extend(self.maps_changed.iter().cloned());
         problems.extend(self.state.kube_proxy().as_ref().and_then(problems::kube_proxy));
         problems.extend(self.taken.problems.iter().cloned());

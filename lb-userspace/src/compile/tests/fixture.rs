@@ -30,6 +30,9 @@ pub(crate) fn node() -> Node {
         },
         http_port: 0,
         https_port: 0,
+        external_cluster_ips: false,
+        source_ranges_everywhere: false,
+        denied: None,
         limits: Limits::default(),
     }
 }
@@ -48,6 +51,7 @@ pub(crate) fn service(name: &str, frontends: &[Frontend], target: Target) -> Ser
         target,
         forwarding: Forwarding::Snat,
         policy: Policy::default(),
+        source_ranges: None,
         forwarding_by: ForwardingBy::default(),
     }
 }

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aya::Pod;
-use lb_common::abi::{DeviceEntry, map};
+use aya::maps::lpm_trie::Key;
+use lb_common::abi::{DeviceEntry, RangeKey4, RangeKey6, map};
 use lb_common::addr::{Addr4, Addr6, Address, V4, V6};
 use lb_common::dsr::Tunnel;
 use lb_common::ip::Ip;
@@ -23,6 +24,8 @@ pub(super) struct FamilyMaps {
     pub(super) nodes: &'static str,
     pub(super) backend_nodes: &'static str,
     pub(super) tracked: &'static str,
+    pub(super) denied: &'static str,
+    pub(super) ranges: &'static str,
 }
 
 /// A family whose maps can be read.
@@ -31,6 +34,16 @@ pub(super) trait LiveFamily: Tunnel + Ip<Addr: Pod> {
     const MAPS: FamilyMaps;
     /// How its routes are asked for.
     const ROUTE: Kind;
+    /// An address among those denied.
+    type Words: Pod;
+    /// An address among those of a service.
+    type RangeKey: Pod;
+
+    /// The key of an address among those denied.
+    fn denied_key(address: Self::Addr) -> Key<Self::Words>;
+
+    /// The key of a client among those of a service.
+    fn range_key(service: u32, client: Self::Addr) -> Key<Self::RangeKey>;
 
     /// An address for people.
     fn ip(address: Self::Addr) -> IpAddr;
@@ -58,8 +71,20 @@ impl LiveFamily for V4 {
         nodes: map::NODES4,
         backend_nodes: map::BACKEND_NODES4,
         tracked: map::TRACKED4,
+        denied: map::DENIED4,
+        ranges: map::RANGES4,
     };
     const ROUTE: Kind = Kind::Route4;
+    type Words = u32;
+    type RangeKey = RangeKey4;
+
+    fn denied_key(address: Addr4) -> Key<u32> {
+        Key::new(32, address.raw())
+    }
+
+    fn range_key(service: u32, client: Addr4) -> Key<RangeKey4> {
+        Key::new(64, [service, client.raw()])
+    }
 
     fn ip(address: Addr4) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from(address.bytes()))
@@ -84,8 +109,21 @@ impl LiveFamily for V6 {
         nodes: map::NODES6,
         backend_nodes: map::BACKEND_NODES6,
         tracked: map::TRACKED6,
+        denied: map::DENIED6,
+        ranges: map::RANGES6,
     };
     const ROUTE: Kind = Kind::Route6;
+    type Words = [u32; 4];
+    type RangeKey = RangeKey6;
+
+    fn denied_key(address: Addr6) -> Key<[u32; 4]> {
+        Key::new(128, address.words())
+    }
+
+    fn range_key(service: u32, client: Addr6) -> Key<RangeKey6> {
+        let [a, b, c, d] = client.words();
+        Key::new(160, [service, a, b, c, d])
+    }
 
     fn ip(address: Addr6) -> IpAddr {
         IpAddr::V6(Ipv6Addr::from(address.bytes()))

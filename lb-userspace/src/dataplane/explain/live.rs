@@ -8,16 +8,19 @@ use std::io;
 use std::net::SocketAddr;
 
 use aya::Pod;
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap as Hashed, MapData, MapError};
 use lb_common::abi::{
-    BackendEntry, DeviceEntry, FlowEntry, FlowKey, FormerRing, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey,
-    NextHop, Note, Refusals, ReplyEntry, RingLine, ServiceEntry, Stat, TrackedEntry, device_flag, frontend_flag, map,
+    AffinityEntry, AffinityKey, BackendEntry, DeviceEntry, FlowEntry, FlowKey, FormerRing, FragmentEntry, FragmentKey,
+    FrontendEntry, FrontendKey, LoadEntry, NextHop, Note, Refusals, ReplyEntry, RingLine, ServiceEntry, Stat,
+    TrackedEntry, device_flag, frontend_flag, map,
 };
 use lb_common::be::Be16;
 use lb_common::drop_reason::DropReason;
 use lb_common::dsr::Nodes;
 use lb_common::ethernet::Mac;
 use lb_common::lookup::{Lookup, Route, Table};
+use lb_common::policy::Policies;
 use lb_common::question::{Kind, Question};
 
 use super::ask::Oracle;
@@ -47,6 +50,12 @@ struct Dsr<A> {
     tracked: Overlay<FlowKey<A>, TrackedEntry>,
 }
 
+/// The networks that are denied, and those that services are for.
+struct Networks<F: LiveFamily> {
+    denied: LpmTrie<MapData, F::Words, u32>,
+    ranges: LpmTrie<MapData, F::RangeKey, u32>,
+}
+
 /// The maps of one family as they are.
 pub(super) struct Live<F: LiveFamily> {
     frontends: Frontends<F::Addr>,
@@ -73,6 +82,10 @@ pub(super) struct Live<F: LiveFamily> {
     hops: Overlay<u32, NextHop<F::Addr>>,
     note: RefCell<Note<F::Addr>>,
     dsr: Dsr<F::Addr>,
+    networks: Networks<F>,
+    affinity_table: Hashed<MapData, AffinityKey, AffinityEntry>,
+    affinities: Overlay<AffinityKey, AffinityEntry>,
+    loads: MappedArray<LoadEntry>,
     seen: RefCell<Vec<Seen>>,
     failed: Cell<Option<DataplaneError>>,
 }
@@ -118,6 +131,10 @@ where
                 tracked_table: maps.hash(names.tracked)?,
                 tracked: RefCell::default(),
             },
+            networks: Networks { denied: maps.networks(names.denied)?, ranges: maps.networks(names.ranges)? },
+            affinity_table: maps.hash(map::AFFINITY)?,
+            affinities: RefCell::default(),
+            loads: maps.mapped(map::LOADS, Access::Read)?,
             seen: RefCell::default(),
             failed: Cell::default(),
         })
@@ -167,6 +184,15 @@ where
             Err(error) => Err(map_io(error)),
         };
         self.read(name, found)
+    }
+
+    fn is_in<K: Pod>(&self, name: &'static str, trie: &LpmTrie<MapData, K, u32>, key: &Key<K>) -> bool {
+        let found = match trie.get(key, 0) {
+            Ok(_) => Ok(Some(())),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(map_io(error)),
+        };
+        self.read(name, found).is_some()
     }
 
     fn device(&self, index: u32) -> Option<DeviceEntry> {
@@ -231,6 +257,10 @@ where
         let found_seen = found.as_ref().map(|entry| (entry.service, front(entry)));
         self.saw(Seen::Frontend { at: at::<F>(key.address, key.port), found: found_seen });
         found
+    }
+
+    fn is_denied(&self, source: F::Addr) -> bool {
+        self.is_in(F::MAPS.denied, &self.networks.denied, &F::denied_key(source))
     }
 
     fn is_node_address(&self, address: F::Addr) -> bool {
@@ -372,6 +402,41 @@ where
     fn count_drop(&self, reason: DropReason, _bytes: usize) {
         self.saw(Seen::Dropped(reason));
     }
+}
+
+impl<F> Policies<F> for Live<F>
+where
+    F: LiveFamily,
+    FrontendKey<F::Addr>: Pod,
+    BackendEntry<F::Addr>: Pod,
+    FlowKey<F::Addr>: Pod,
+    FlowEntry<F::Addr>: Pod,
+    ReplyEntry<F::Addr>: Pod,
+    FragmentKey<F::Addr>: Pod,
+{
+    fn in_ranges(&self, service: u32, client: F::Addr) -> bool {
+        self.is_in(F::MAPS.ranges, &self.networks.ranges, &F::range_key(service, client))
+    }
+
+    /// Any number will do: the next packet gets another one.
+    fn chance(&self) -> u32 {
+        lb_common::hash::rehash(self.clock as u32)
+    }
+
+    fn affinity(&self, key: &AffinityKey) -> Option<RefMut<'_, AffinityEntry>> {
+        let read = || self.get(map::AFFINITY, &self.affinity_table, key);
+        RefMut::filter_map(place(&self.affinities, key, read), Option::as_mut).ok()
+    }
+
+    fn put_affinity(&self, key: &AffinityKey, entry: &AffinityEntry) {
+        self.affinities.borrow_mut().insert(*key, Some(*entry));
+    }
+
+    fn load_of(&self, backend: u32) -> u64 {
+        self.loads.read(backend).map_or(0, |entry| entry.load)
+    }
+
+    fn add_load(&self, _backend: u32) {}
 }
 
 impl<F> Nodes<F> for Live<F>

@@ -3,9 +3,13 @@
 use std::io;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::MemoryStore;
 use crate::dataplane::store::{MapStore, StoreError};
-use crate::tables::{BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, Settings, Tables};
+use crate::tables::{
+    BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, ServicePolicy, Settings, Tables,
+};
 
 /// Fails each write and grace period with a probability, in a sequence that the seed determines.
 pub(crate) struct FaultyStore {
@@ -121,6 +125,31 @@ impl MapStore for FaultyStore {
     fn delete_vip(&mut self, address: IpAddr) -> Result<(), StoreError> {
         self.fail_now_and_then("delete")?;
         self.inner.delete_vip(address)
+    }
+
+    fn write_policy(&mut self, service: ServiceId, policy: &ServicePolicy) -> Result<(), StoreError> {
+        self.fail_now_and_then("update")?;
+        self.inner.write_policy(service, policy)
+    }
+
+    fn upsert_range(&mut self, service: ServiceId, network: IpNet) -> Result<(), StoreError> {
+        self.fail_now_and_then("update")?;
+        self.inner.upsert_range(service, network)
+    }
+
+    fn delete_range(&mut self, service: ServiceId, network: IpNet) -> Result<(), StoreError> {
+        self.fail_now_and_then("delete")?;
+        self.inner.delete_range(service, network)
+    }
+
+    fn upsert_denied(&mut self, network: IpNet) -> Result<(), StoreError> {
+        self.fail_now_and_then("update")?;
+        self.inner.upsert_denied(network)
+    }
+
+    fn delete_denied(&mut self, network: IpNet) -> Result<(), StoreError> {
+        self.fail_now_and_then("delete")?;
+        self.inner.delete_denied(network)
     }
 
     fn write_settings(&mut self, settings: &Settings) -> Result<(), StoreError> {

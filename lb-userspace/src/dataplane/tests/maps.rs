@@ -156,7 +156,7 @@ fn full_maps_name_the_flag() {
     run("full", |stage| {
         let dataplane = stage.start().unwrap();
         let mut store = dataplane.store().unwrap();
-        let frontend = Frontend { service: ServiceId(1), front: None, cluster: false, inside: false, dsr: false };
+        let frontend = Frontend { service: ServiceId(1), front: None, ..Default::default() };
         let full = (0..=64).find_map(|port| store.upsert_frontend(&key("192.0.2.10", port), &frontend).err());
         assert!(matches!(full, Some(StoreError::Full { capacity: 64, flag: "--max-frontends", .. })), "{full:?}");
         let full = store.write_ring(ServiceId(64), &ring(1, 0)).unwrap_err();
@@ -401,8 +401,7 @@ fn ring(slots: u32, salt: u32) -> Ring {
 
 /// One of everything.
 fn tables() -> Tables {
-    let frontend =
-        |service, front| Frontend { service: ServiceId(service), front, cluster: false, inside: false, dsr: false };
+    let frontend = |service, front| Frontend { service: ServiceId(service), front, ..Default::default() };
     let udp = FrontendKey { protocol: Protocol::Udp, ..key("192.0.2.10", 53) };
     Tables {
         frontends: [

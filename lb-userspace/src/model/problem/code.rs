@@ -57,8 +57,20 @@ pub const FRONTEND_CONFLICT: &str = "frontend-conflict";
 pub const LOAD_BALANCER_NO_POOL: &str = "load-balancer-no-pool";
 /// A Service of the front leads to a port that the front does not have.
 pub const FRONT_PORT_UNKNOWN: &str = "front-port-unknown";
-/// `loadBalancerSourceRanges` is not enforced yet.
-pub const SOURCE_RANGES_IGNORED: &str = "source-ranges-ignored";
+/// What stands in `loadBalancerSourceRanges` is not a network; it lets nobody in.
+pub const SOURCE_RANGE_INVALID: &str = "source-range-invalid";
+/// `loadBalancerSourceRanges` names no network of a family in which the Service has an address, which nobody reaches then.
+pub const SOURCE_RANGES_CLOSED: &str = "source-ranges-closed";
+/// There is no such algorithm.
+pub const ALGORITHM_INVALID: &str = "algorithm-invalid";
+/// An algorithm that does not choose alike on every node, for a Service that forwards by DSR.
+pub const ALGORITHM_UNSUITABLE: &str = "algorithm-unsuitable";
+/// A weight is not one.
+pub const WEIGHT_INVALID: &str = "weight-invalid";
+/// A line of the list of denied networks is not a network.
+pub const DENIED_INVALID: &str = "denied-invalid";
+/// The list of denied networks cannot be read; those that were denied stay so.
+pub const DENIED_UNREADABLE: &str = "denied-unreadable";
 
 /// An Ingress is of a class that is not ours.
 pub const INGRESS_CLASS_FOREIGN: &str = "ingress-class-foreign";

@@ -36,10 +36,25 @@ pub struct ServiceSpec {
     pub internal_traffic_policy: Option<String>,
     pub health_check_node_port: Option<i64>,
     pub session_affinity: Option<String>,
+    pub session_affinity_config: SessionAffinityConfig,
+    pub load_balancer_class: Option<String>,
     pub ip_families: Vec<String>,
     pub external_name: Option<String>,
     pub ip_family_policy: Option<String>,
     pub publish_not_ready_addresses: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SessionAffinityConfig {
+    #[serde(rename = "clientIP")]
+    pub client_ip: ClientIpConfig,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ClientIpConfig {
+    pub timeout_seconds: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -209,12 +209,13 @@ impl<'a> Refusal<'a> {
     }
 }
 
-/// Keeps only what is of use: of pods those with host ports, of pods and nodes only annotations of our own.
+/// Keeps only what is of use: of pods those with host ports, without annotations: weights that only their own node
+/// knew would give each node another ring; of nodes only annotations of our own.
 fn useful(body: Body) -> Option<Body> {
     match body {
         Body::Pod(mut pod) => {
             let inner = Arc::make_mut(&mut pod);
-            inner.metadata.annotations.retain(|name, _| name.starts_with("weir.io/"));
+            inner.metadata.annotations.clear();
             inner.metadata.labels.clear();
             has_host_ports(inner).then_some(Body::Pod(pod))
         }

@@ -7,7 +7,7 @@ use lb_common::abi::Stat;
 use lb_common::conntrack::FlowState;
 use lb_common::drop_reason::DropReason;
 use lb_common::lookup::{Route, Table};
-use lb_common::verdict::{Verdict, refused};
+use lb_common::verdict::{Verdict, is_unserved, refused};
 
 use super::{ExplainQuery, StepRow};
 use crate::dataplane::explain::{Explanation, Seen};
@@ -143,10 +143,15 @@ impl Teller<'_> {
             Verdict::Transmit(_) => self.row("verdict", "forward", "rewritten and sent to the next hop"),
             Verdict::Answer => self.row("verdict", "forward", "answered"),
             Verdict::Front => self.row("verdict", "forward", "to the front of this node"),
-            Verdict::HandOver(_) | Verdict::Dsr(_) | Verdict::Tunnel => {
+            Verdict::HandOver(_) | Verdict::Dsr(_) | Verdict::Choose(_) | Verdict::Tunnel => {
                 self.row("verdict", "pass", "left to the kernel");
             }
             Verdict::Drop(reason) => self.dropped(reason),
+            Verdict::Refuse(why) if is_unserved(why) => {
+                let reason = refused(why).0;
+                let told = format!("{} The client is told at once.", reason.text().trim());
+                self.row("verdict", format!("reject: {}", reason.label()), told);
+            }
             Verdict::Refuse(why) => self.dropped(refused(why).0),
         }
     }

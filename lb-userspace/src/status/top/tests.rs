@@ -35,8 +35,7 @@ fn reading(at: Instant, services: &[(u32, u64)], backends: &[(u32, u32, u64)], d
             protocol: Protocol::Tcp,
             inside: false,
         };
-        let value =
-            crate::tables::Frontend { service: ServiceId(id), front: None, cluster: false, inside: false, dsr: false };
+        let value = crate::tables::Frontend { service: ServiceId(id), front: None, ..Default::default() };
         tables.services.insert(ServiceId(id), vec![BackendId(1)].into());
         tables.frontends.insert(frontend, value);
     }
@@ -101,6 +100,7 @@ fn the_names_of_a_dual_stack_service_are_kept_and_its_families_added() {
             forwarding: crate::model::Forwarding::Snat,
             forwarding_by: crate::model::ForwardingBy::default(),
             policy: crate::model::Policy::default(),
+            source_ranges: None,
         };
         let cluster = crate::model::TrafficPolicy::Cluster;
         reading.view.desired =

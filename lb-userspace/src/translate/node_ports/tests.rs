@@ -19,6 +19,7 @@ fn draft(name: &str, protocol: Protocol, node_port: NodePort) -> Draft {
             families: vec![IpFamily::V4],
             forwarding: Forwarding::Snat,
             policy: Policy::default(),
+            source_ranges: None,
             forwarding_by: ForwardingBy::default(),
         },
     }
