@@ -95,7 +95,7 @@ fn a_client_keeps_its_backend_for_all_its_flows() {
         for port in 40_000..40_020 {
             let packet = tcp((&client, port), (VIP, 7070), SYN).bytes();
             assert_eq!(bench.run(Hook::Ingress, &packet).0, Verdict::HandOver(lb_common::abi::Task::Forward));
-            bench.run(Hook::Companion, &packet);
+            let _ = bench.run(Hook::Companion, &packet);
         }
         backends.extend(
             bench
@@ -121,7 +121,7 @@ fn a_client_keeps_its_backend_for_all_its_flows() {
 fn a_source_hash_leads_all_flows_of_a_client_alike() {
     let mut bench = Bench::with(world(frontend_flag::CHOOSES, service_flag::SOURCE_HASH));
     for port in 40_000..40_030 {
-        bench.run(Hook::Companion, &tcp((CLIENT, port), (VIP, 7070), SYN).bytes());
+        let _ = bench.run(Hook::Companion, &tcp((CLIENT, port), (VIP, 7070), SYN).bytes());
     }
     let backends: std::collections::BTreeSet<u32> = bench.flows(Table::HalfOpen).values().map(|e| e.backend).collect();
     assert_eq!(backends.len(), 1);

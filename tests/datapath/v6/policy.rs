@@ -58,7 +58,7 @@ fn a_client_keeps_its_backend_for_all_its_flows() {
     for port in 40_000..40_020 {
         let packet = packet6(Carries::Tcp(SYN), (CLIENT, port), (VIP, 80)).bytes();
         assert_eq!(bench.run(Hook::Ingress, &packet).0, Verdict::HandOver(Task::Forward));
-        bench.run(Hook::Companion, &packet);
+        let _ = bench.run(Hook::Companion, &packet);
     }
     let backends: std::collections::BTreeSet<u32> =
         bench.replies(Table::HalfOpen).values().map(|e| e.backend).collect();
