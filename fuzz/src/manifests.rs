@@ -52,6 +52,9 @@ fn compiled(desired: &DesiredState) {
         settings: tables::Settings { snat_ports: (15_000, 29_999), ..tables::Settings::default() },
         http_port: 80,
         https_port: 443,
+        external_cluster_ips: false,
+        source_ranges_everywhere: false,
+        denied: Some(Arc::default()),
         limits: Limits::default(),
     };
     let (first, ids) = compile(desired, &node, &Ids::default());

@@ -16,6 +16,7 @@ pub(super) fn judge(hook: Hook, before: &[u8], after: &[u8], verdict: Verdict) {
         | Verdict::Drop(_)
         | Verdict::Refuse(_)
         | Verdict::Dsr(_)
+        | Verdict::Choose(_)
         | Verdict::Tunnel => {
             assert_eq!(before, after, "{verdict:?}, and yet the packet was touched");
         }
@@ -27,12 +28,16 @@ pub(super) fn judge(hook: Hook, before: &[u8], after: &[u8], verdict: Verdict) {
     }
 }
 
-/// The ICMP error that a refused packet became is right, and quotes it as it came.
+/// The reset that a refused packet became is right; the ICMP error is, and quotes it as it came.
 pub(super) fn told(before: &[u8], after: &[u8]) {
     let old = Datagram::of_frame(before).expect("only IP packets are refused");
     let new = Datagram::of_frame(after).expect("an error is an IP packet");
     assert!(new.header_sum_is_right() && new.sum_is_right(), "a checksum of the error is wrong");
     assert_eq!(new.destination, old.source, "it goes to the sender");
+    if new.protocol == TCP {
+        assert_eq!(old.protocol, TCP, "only a segment is reset");
+        return;
+    }
     let quote = &new.payload()[8..];
     assert!(old.bytes.starts_with(quote) && quote.len() >= 28, "it quotes another packet");
 }

@@ -18,8 +18,10 @@ use crate::dataplane::spec::{self, Shape};
 use crate::dataplane::store::StoreError;
 use crate::dataplane::{Dataplane, inspect};
 use crate::diff::diff;
-use crate::model::{FrontListener, Protocol};
-use crate::tables::{BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, Settings, Tables};
+use crate::model::{Algorithm, FrontListener, Protocol};
+use crate::tables::{
+    BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, ServicePolicy, Settings, Tables,
+};
 
 #[test]
 fn every_map_of_the_object_is_as_specified() {
@@ -399,6 +401,10 @@ fn ring(slots: u32, salt: u32) -> Ring {
     (0..slots).map(|slot| BackendId(1 + (slot + salt) % 7)).collect::<Vec<_>>().into()
 }
 
+fn net(text: &str) -> ipnet::IpNet {
+    text.parse().unwrap()
+}
+
 /// One of everything.
 fn tables() -> Tables {
     let frontend = |service, front| Frontend { service: ServiceId(service), front, ..Default::default() };
@@ -406,8 +412,8 @@ fn tables() -> Tables {
     Tables {
         frontends: [
             (key("192.0.2.10", 80), frontend(1, None)),
-            (key("0.0.0.0", 30_080), Frontend { inside: true, ..frontend(1, None) }),
-            (udp, frontend(2, None)),
+            (key("0.0.0.0", 30_080), Frontend { inside: true, ranges: true, elsewhere: true, ..frontend(1, None) }),
+            (udp, Frontend { chooses: true, ..frontend(2, None) }),
             (FrontendKey { inside: true, ..key("0.0.0.0", 30_080) }, frontend(2, None)),
             (key("192.0.2.11", 80), frontend(3, Some(FrontListener::Http))),
             (key("192.0.2.11", 443), frontend(3, Some(FrontListener::Https))),
@@ -444,7 +450,12 @@ fn tables() -> Tables {
             node_address4: Some([10, 0, 0, 1].into()),
             node_address6: Some("2001:db8::1".parse().unwrap()),
             tunnel_mtu: 1500,
+            denies4: true,
+            denies6: true,
         },
+        policies: [(ServiceId(2), ServicePolicy { affinity: 60, algorithm: Algorithm::Random })].into(),
+        ranges: [(ServiceId(1), net("192.0.2.0/25")), (ServiceId(4), net("2001:db8::/32"))].into(),
+        denied: std::sync::Arc::new(["198.51.100.0/24", "2001:db8:bad::/48"].map(net).into()),
     }
 }
 
@@ -455,6 +466,15 @@ fn write(dataplane: &Dataplane, tables: &Tables) {
     }
     for (&id, ring) in &tables.services {
         store.write_ring(id, ring).unwrap();
+    }
+    for (&id, policy) in &tables.policies {
+        store.write_policy(id, policy).unwrap();
+    }
+    for &(id, network) in &tables.ranges {
+        store.upsert_range(id, network).unwrap();
+    }
+    for &network in tables.denied.iter() {
+        store.upsert_denied(network).unwrap();
     }
     for (key, frontend) in &tables.frontends {
         store.upsert_frontend(key, frontend).unwrap();
