@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Result, ensure};
+use rustix::process::Signal;
 use weir_lab::{CLIENT, CLIENT6, Cluster, Flow, SOON, ask_tcp, ask_udp, eventually};
 
 use crate::common::{EXTERNAL, metric, scenario};
