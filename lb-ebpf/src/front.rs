@@ -10,6 +10,7 @@ use lb_common::hash::flow_hash;
 use lb_common::pipeline;
 
 use crate::maps::{DEVICES, LISTENERS};
+use crate::since;
 use crate::sockets::{self, SocketMaps};
 use crate::tables::{Kernel, LISTENER_TRIES, Routed as _, listener_slot};
 
@@ -91,14 +92,17 @@ fn assign_of<F: Looked>(ctx: &SkLookupContext) {
 /// A connection of this node's own processes or pods to a VIP of the front, which was led to the listener's port of the
 /// node's address. What came in by an external interface is refused: there that port is nobody's. Of what the node sends to
 /// itself, `own`, the kernel says that it came in by the device that has the address (net/ipv4/route.c,
-/// `ip_route_output_key_hash_rcu`); nobody outside can have that source and get an answer.
+/// `ip_route_output_key_hash_rcu`); nobody outside can have that source and get an answer. Where the kernel does not say by
+/// which device, all but the node's own might be from outside.
 #[inline(always)]
 fn from_inside(ctx: &SkLookupContext, kind: u32, own: bool) -> Option<FrontendEntry> {
-    // SAFETY: the context is valid while the program runs (the field is of 5.17).
-    let ingress = unsafe { (*ctx.lookup).ingress_ifindex };
-    // SAFETY: plain words; the agent replaces elements whole.
-    let outside = unsafe { DEVICES.get(ingress) }.is_some_and(|device| device.flags & device_flag::OUTSIDE != 0);
-    (kind != 0 && (own || !outside)).then_some(FrontendEntry { service: 0, flags: kind })
+    let outside = || {
+        // SAFETY: the context is valid while the program runs.
+        let ingress = unsafe { (*ctx.lookup).ingress_ifindex };
+        // SAFETY: plain words; the agent replaces elements whole.
+        unsafe { DEVICES.get(ingress) }.is_some_and(|device| device.flags & device_flag::OUTSIDE != 0)
+    };
+    (kind != 0 && (own || (since::lookup_device() && !outside()))).then_some(FrontendEntry { service: 0, flags: kind })
 }
 
 /// The frontend that the connection is for, if the front answers it, and the hash of the connection.

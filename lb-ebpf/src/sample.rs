@@ -4,12 +4,10 @@
 //! What it needs to know of the packet waits in a note of this CPU.
 
 use core::ffi::c_void;
+use core::ptr::{read_unaligned, read_volatile};
 
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC, xdp_action, xdp_md};
-use aya_ebpf::helpers::generated::{
-    bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_ringbuf_output, bpf_skb_load_bytes, bpf_xdp_get_buff_len,
-    bpf_xdp_load_bytes,
-};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_ringbuf_output, bpf_skb_load_bytes, bpf_xdp_load_bytes};
 use aya_ebpf::macros::{classifier, map, xdp};
 use aya_ebpf::maps::{PerCpuArray, RingBuf};
 use aya_ebpf::programs::{TcContext, XdpContext};
@@ -20,6 +18,7 @@ use lb_common::limits;
 use lb_common::sample::{BUDGETS, Capture, SHARED};
 
 use crate::maps::{TC_PROGRAMS, XDP_PROGRAMS};
+use crate::since;
 use crate::tables::word_of_settings;
 
 #[map]
@@ -102,8 +101,7 @@ fn leave_note(hook: u32, device: u32, reason: u32, action: u32) {
 #[xdp(frags)]
 pub fn weir_sample(ctx: XdpContext) -> u32 {
     let Some(note) = SAMPLE_NOTES.get_ptr_mut(0) else { return xdp_action::XDP_PASS };
-    // SAFETY: the helper only reads the context, which is valid while the program runs.
-    let length = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as u32;
+    let length = since::length(ctx.ctx) as u32;
     take(note, length, |place, size| load_xdp(ctx.ctx, place, size));
     // SAFETY: the element is this CPU's own.
     unsafe { (*note).action }
@@ -123,15 +121,14 @@ pub fn weir_sample_tc(ctx: TcContext) -> i32 {
 
 /// Copies the packet behind the head and sends both, within the budget of the CPU.
 #[inline(always)]
-fn take(note: *mut SampleNote, length: u32, load: impl FnOnce(*mut c_void, u32) -> bool) {
+fn take(note: *mut SampleNote, length: u32, load: impl FnOnce(*mut c_void, u32) -> u32) {
     // SAFETY: the element is this CPU's own. Read once: with the note taken, the next packet begins without a service.
     let (reason, service) = unsafe {
         let service = (*note).head.service;
         (*note).head.service = 0;
         ((*note).head.reason, service)
     };
-    // SAFETY: the helper takes nothing and only reads the clock (since 5.11).
-    let now = ticks(unsafe { bpf_ktime_get_coarse_ns() });
+    let now = ticks(since::clock());
     let Some((snap, limit)) = wanted(reason, service, now) else { return };
     let Some(budget) = SAMPLE_BUDGETS.get_ptr_mut(reason) else { return };
     // SAFETY: the element is this CPU's own.
@@ -172,11 +169,8 @@ fn emit(
     unsafe {
         (*note).head.time = bpf_ktime_get_ns();
         (*note).head.length = length;
-        (*note).head.captured = size;
         (*note).head.service = service;
-        if !load((&raw mut (*note).bytes).cast(), size) {
-            (*note).head.captured = 0;
-        }
+        (*note).head.captured = load((&raw mut (*note).bytes).cast(), size);
         let ring = (&raw const SAMPLES).cast_mut().cast::<c_void>();
         if bpf_ringbuf_output(ring, note.cast(), u64::from(size) + size_of::<SampleHead>() as u64, 0) != 0 {
             (*budget).lost += 1;
@@ -222,13 +216,39 @@ const fn bounded(size: u32) -> u32 {
 }
 
 #[inline(always)]
-fn load_xdp(ctx: *mut xdp_md, place: *mut c_void, size: u32) -> bool {
-    // SAFETY: the helper writes `size` bytes or fails (since 5.18).
-    unsafe { bpf_xdp_load_bytes(ctx, 0, place, size) == 0 }
+fn load_xdp(ctx: *mut xdp_md, place: *mut c_void, size: u32) -> u32 {
+    if !since::xdp_buffers() {
+        return copy(ctx, place.cast(), size);
+    }
+    // SAFETY: the helper writes `size` bytes or fails.
+    if unsafe { bpf_xdp_load_bytes(ctx, 0, place, size) == 0 } { size } else { 0 }
+}
+
+/// How many words are copied at most where there is no helper for it: headers, and more than of a drop is shown.
+const COPIED: usize = 32;
+
+/// The same word by word; gives how many bytes it copied, of which the last few may be missing.
+#[inline(always)]
+fn copy(ctx: *mut xdp_md, place: *mut [u64; COPIED], size: u32) -> u32 {
+    const WORD: usize = size_of::<u64>();
+    let mut copied = 0;
+    while copied < COPIED {
+        // SAFETY: the context is valid while the program runs. Volatile: see `XdpPacket::at`.
+        let (start, end) =
+            unsafe { (read_volatile(&raw const (*ctx).data), read_volatile(&raw const (*ctx).data_end)) };
+        let from = start as usize + copied * WORD;
+        if (copied + 1) * WORD > size as usize || from + WORD > end as usize {
+            break;
+        }
+        // SAFETY: both bounds are checked: of the packet above, of the note by the number of words.
+        unsafe { (*place)[copied] = read_unaligned(from as *const u64) };
+        copied += 1;
+    }
+    (copied * WORD) as u32
 }
 
 #[inline(always)]
-fn load_skb(skb: *mut __sk_buff, place: *mut c_void, size: u32) -> bool {
+fn load_skb(skb: *mut __sk_buff, place: *mut c_void, size: u32) -> u32 {
     // SAFETY: the helper writes `size` bytes or fails.
-    unsafe { bpf_skb_load_bytes(skb.cast(), 0, place, size) == 0 }
+    if unsafe { bpf_skb_load_bytes(skb.cast(), 0, place, size) == 0 } { size } else { 0 }
 }

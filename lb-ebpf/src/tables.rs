@@ -7,7 +7,7 @@ use aya_ebpf::bindings::{
     __sk_buff, BPF_ANY, BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED,
     BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, BPF_NOEXIST, bpf_fib_lookup as FibParams,
 };
-use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_map_lookup_elem, bpf_sk_release};
+use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_map_lookup_elem, bpf_sk_release};
 use aya_ebpf::maps::PerCpuArray;
 use lb_common::abi::{
     BackendEntry, Counters, DeviceEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey,
@@ -25,6 +25,7 @@ use crate::maps::{
 };
 use crate::policy::PolicyMaps;
 use crate::sample;
+use crate::since;
 
 /// How many listeners are tried for one connection before it is given up.
 pub(crate) const LISTENER_TRIES: u32 = 4;
@@ -118,8 +119,7 @@ impl<F: Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES> {
 
     #[inline(always)]
     fn clock(&self) -> u64 {
-        // SAFETY: the helper takes nothing and only reads the clock (since 5.11).
-        unsafe { bpf_ktime_get_coarse_ns() }
+        since::clock()
     }
 
     #[inline(always)]

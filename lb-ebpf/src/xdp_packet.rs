@@ -9,6 +9,7 @@ use lb_common::csum::Delta;
 use lb_common::packet::{self, Packet};
 
 use crate::forget::forget;
+use crate::since;
 
 /// The largest offset that the verifier adds to the start of a packet (`MAX_PACKET_OFF` in kernel/bpf/verifier.c).
 const LONGEST_OFFSET: usize = 0xffff;
@@ -42,8 +43,7 @@ impl XdpPacket<'_> {
 impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn len(&self) -> usize {
-        // SAFETY: the helper only reads the context, which is valid while the program runs.
-        unsafe { aya_ebpf::helpers::generated::bpf_xdp_get_buff_len(self.0.ctx) as usize }
+        since::length(self.0.ctx)
     }
 
     #[inline(always)]

@@ -157,7 +157,7 @@ impl Dataplane {
         let places = survey::places(&netlink, &pins, config, &uplinks, &Refusals::new())?;
         let mut report =
             StartReport { kernel: probe::kernel_release(), features: probe::features(), ..StartReport::default() };
-        report.notes = probe::warnings();
+        report.notes = probe::warnings(&report.features);
         if let Some(path) = bpffs::ensure(&config.pin_path)? {
             report.notes.push(Note::info("bpffs-mounted", format!("bpffs was mounted at {}", path.display())));
         }

@@ -20,6 +20,7 @@ use lb_common::be::Be32;
 use lb_common::drop_reason::{DROP_REASONS, DropReason};
 use lb_common::host::Maps;
 use lb_common::limits::RING_LINE_SLOTS;
+use lb_userspace::dataplane::object;
 
 use crate::fixture::{Outcome, hex};
 use crate::packet::UPLINK;
@@ -73,7 +74,8 @@ impl Kernel {
         for name in others.into_iter().chain(backends) {
             loader.map_max_entries(name, 64);
         }
-        let mut ebpf = loader.load(lb_userspace::dataplane::object::OBJECT).unwrap();
+        object::tell(&mut loader);
+        let mut ebpf = loader.load(&object::for_this_kernel()).unwrap();
         call(&mut ebpf);
         let xdp: &mut Xdp = ebpf.program_mut(program::XDP).unwrap().try_into().unwrap();
         for device in ["up0", "up1"] {
@@ -451,11 +453,16 @@ fn call(ebpf: &mut Ebpf) {
 }
 
 /// Loads a program; the verifier gives up with EAGAIN when its thread gets a signal, and wants to be called again.
-fn load(mut program: impl FnMut() -> Result<(), ProgramError>) {
+fn load(program: impl FnMut() -> Result<(), ProgramError>) {
+    try_load(program).unwrap();
+}
+
+/// The same, for whom a refusal is an answer.
+pub(crate) fn try_load(mut program: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
     for _ in 0..20 {
         match program() {
             Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == std::io::ErrorKind::WouldBlock => {}
-            other => return other.unwrap(),
+            other => return other,
         }
     }
     panic!("the verifier was interrupted twenty times");

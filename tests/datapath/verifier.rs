@@ -1,8 +1,11 @@
 //! How much the verifier has to walk through.
 
+use aya::programs::{Program, ProgramError};
+use aya::{EbpfLoader, VerifierLogLevel};
 use lb_common::abi::{CALLED, program};
+use lb_userspace::dataplane::object;
 
-use crate::kernel::{self, Kernel};
+use crate::kernel::{self, Kernel, try_load};
 use crate::world;
 
 /// A quarter of what the verifier allows (BPF_COMPLEXITY_LIMIT_INSNS, one million), since other versions of it walk further:
@@ -31,4 +34,37 @@ fn every_program_stays_well_below_the_limit() {
         };
         assert!((1..budget).contains(&count), "{name}: {count} instructions of {budget}");
     }
+}
+
+/// Each program by itself, also those that no fixture runs, with a line for `cargo xtask kernels`: what kernels other than
+/// this one refuse, they tell.
+#[test]
+fn each_program_is_accepted() {
+    if !kernel::available() {
+        return;
+    }
+    let mut loader = EbpfLoader::new();
+    object::tell(&mut loader);
+    // the whole log of a large program takes minutes; its end says why
+    let mut ebpf =
+        loader.verifier_log_level(VerifierLogLevel::STATS).load(&object::for_this_kernel()).expect("an object");
+    let mut refused = Vec::new();
+    for (name, program) in ebpf.programs_mut() {
+        let result = try_load(|| match program {
+            Program::Xdp(program) => program.load(),
+            Program::SchedClassifier(program) => program.load(),
+            Program::SkLookup(program) => program.load(),
+            Program::CgroupSockAddr(program) => program.load(),
+            _ => Err(ProgramError::UnexpectedProgramType),
+        });
+        let instructions = program.info().ok().and_then(|info| info.verified_instruction_count());
+        match result {
+            Ok(()) => println!("\nprogram {name} {}", instructions.map_or("-".to_owned(), |count| count.to_string())),
+            Err(error) => {
+                println!("\nprogram {name} refused: {}", error.to_string().replace('\n', " "));
+                refused.push(name.to_owned());
+            }
+        }
+    }
+    assert!(refused.is_empty(), "refused: {refused:?}");
 }

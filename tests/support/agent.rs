@@ -51,7 +51,7 @@ pub struct AgentOptions {
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 10254);
 
 /// Loading takes seconds when the verifier is slow and the build is a debug build.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(180);
 
 impl Agent {
     /// Starts it in the node's namespace; does not wait.

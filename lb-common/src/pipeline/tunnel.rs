@@ -41,9 +41,12 @@ pub fn tunnel_of<F: Ip, P: Packet, L: Lookup<F>>(
             Joined::Early | Joined::Unknown => Verdict::Pass,
         },
         Ok(Kind::Icmp(ip)) => {
-            // Counted apart, for the reason that stands in `judge`.
-            let verdict = icmp::error(packet, &frame, &ip, lookup, false);
-            return counted::<F, P, L>(packet, lookup, verdict);
+            // Counted apart, for the reason that stands in `judge`; and what passes apart from what does not, for the one
+            // that stands at `Verdict::Dsr`: kernels before 6.3 refuse what was copied so.
+            return match icmp::error(packet, &frame, &ip, lookup, false) {
+                Verdict::Pass => Verdict::Pass,
+                verdict => counted::<F, P, L>(packet, lookup, verdict),
+            };
         }
         _ => Verdict::Pass,
     };

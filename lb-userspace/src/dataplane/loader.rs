@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::config::{MapSizes, Pins};
 use super::error::{DataplaneError, map_io, pin_io};
-use super::object::OBJECT;
+use super::object::{self, OBJECT};
 use super::report::Note;
 use super::spec::{self, MapSpec, Shape};
 use super::{probe, sys};
@@ -110,14 +110,13 @@ fn pinned_shape(pin: &Path, name: &'static str) -> Result<Option<Shape>, Datapla
 }
 
 fn load_object(pins: &Pins, specs: &[MapSpec]) -> Result<Ebpf, DataplaneError> {
-    let errno = u8::from(probe::refuses_by_number());
     let mut loader = EbpfLoader::new();
-    loader.override_global("SOCKET_ERRNO", &errno, true);
+    object::tell(&mut loader);
     for spec in specs {
         loader.map_max_entries(spec.name, spec.shape.entries);
         loader.map_pin_path(spec.name, pins.map(spec.name));
     }
-    loader.load(OBJECT).map_err(|error| match &error {
+    loader.load(&object::for_this_kernel()).map_err(|error| match &error {
         EbpfError::MapError(inner) if is_refused(inner) => {
             DataplaneError::Permission { operation: "make BPF maps".to_owned() }
         }

@@ -85,10 +85,23 @@ pub struct InterfaceStatus {
 pub struct Feature {
     /// Short name.
     pub name: &'static str,
+    /// The version of Linux that brought it; none if that is not the point.
+    pub since: Option<&'static str>,
     /// Whether it is there.
     pub available: bool,
     /// What is lost without it.
     pub without: &'static str,
+}
+
+impl Feature {
+    /// What a newer kernel would bring, as one sentence; `None` if it is there, or if no version is the reason.
+    pub(crate) fn loss(&self) -> Option<String> {
+        let since = self.since.filter(|_| !self.available)?;
+        Some(format!(
+            "this kernel lacks what Linux {since} brought: {}; without it there is no {}",
+            self.name, self.without
+        ))
+    }
 }
 
 /// What was found at start.
@@ -137,7 +150,11 @@ impl fmt::Display for StartReport {
 
 impl fmt::Display for Feature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.name, if self.available { "" } else { " missing" })
+        match (self.available, self.since) {
+            (true, _) => f.write_str(self.name),
+            (false, Some(since)) => write!(f, "{} missing ({since})", self.name),
+            (false, None) => write!(f, "{} missing", self.name),
+        }
     }
 }
 
@@ -178,15 +195,20 @@ mod tests {
             notes: Vec::new(),
         };
         let features = vec![
-            Feature { name: "tcx", available: true, without: "-" },
-            Feature { name: "tcp_migrate_req", available: false, without: "handshakes of a front that dies" },
+            Feature { name: "tcx", since: Some("6.6"), available: true, without: "-" },
+            Feature {
+                name: "tcp_migrate_req",
+                since: Some("5.14"),
+                available: false,
+                without: "handshakes of a front that dies",
+            },
         ];
         let report =
             StartReport { kernel: "6.1.0".into(), features, interfaces: vec![interface], ..StartReport::default() };
         assert_eq!(
             report.to_string(),
             "kernel 6.1.0; eth0 tc (native: Operation not supported) by tcx; no sockets; probed: tcx, tcp_migrate_req \
-             missing; lost: handshakes of a front that dies"
+             missing (5.14); lost: handshakes of a front that dies"
         );
     }
 }
