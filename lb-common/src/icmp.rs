@@ -306,7 +306,8 @@ impl<'a, A: Address> Error<'a, A> {
         let ttl = if local { self.ip.ttl } else { self.ip.ttl - 1 };
         match self.rewrite::<F, P>(packet, view, ttl) {
             None => Verdict::Drop(DropReason::KernelRefused),
-            Some(()) if local => Verdict::Deliver,
+            // no device has the index 0; asked so, since LLVM would else not write it, and copy it all the same (`Verdict::Dsr`)
+            Some(()) if device == 0 => Verdict::Deliver,
             Some(()) => Verdict::Transmit(device),
         }
     }

@@ -126,8 +126,11 @@ pub fn icmp_of<F: Ip, P: Packet, L: Lookup<F>>(
 ) -> Verdict {
     let Ok(frame) = frame else { return Verdict::Pass };
     let Ok(Kind::Icmp(ip)) = parse::<F, P>(packet, frame.network) else { return Verdict::Pass };
-    let verdict = icmp::ingress(packet, &frame, &ip, lookup);
-    counted::<F, P, L>(packet, lookup, verdict)
+    match icmp::ingress(packet, &frame, &ip, lookup) {
+        // apart, as in `tunnel_of`
+        Verdict::Pass => Verdict::Pass,
+        verdict => counted::<F, P, L>(packet, lookup, verdict),
+    }
 }
 
 /// A packet of the family that came in; `None` if it is ICMP.

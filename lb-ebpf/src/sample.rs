@@ -143,8 +143,7 @@ fn take(note: *mut SampleNote, length: u32, load: impl FnOnce(*mut c_void, u32) 
 pub(crate) fn share(skb: *mut __sk_buff, device: u32) {
     let Some(note) = SAMPLE_NOTES.get_ptr_mut(0) else { return };
     let Some(budget) = SAMPLE_BUDGETS.get_ptr_mut(SHARED) else { return };
-    // SAFETY: the helper takes nothing and only reads the clock (since 5.11).
-    let now = ticks(unsafe { bpf_ktime_get_coarse_ns() });
+    let now = ticks(since::clock());
     // SAFETY: the element is this CPU's own.
     if !spend(unsafe { &mut *budget }, now, limits::SHARED_ERRORS) {
         return;
@@ -162,7 +161,7 @@ fn emit(
     budget: *mut SampleBudget,
     (length, snap): (u32, u32),
     service: u32,
-    load: impl FnOnce(*mut c_void, u32) -> bool,
+    load: impl FnOnce(*mut c_void, u32) -> u32,
 ) {
     let size = bounded(if length < snap { length } else { snap });
     // SAFETY: the elements are this CPU's own; `bytes` holds at least `size`; head and bytes lie behind one another.

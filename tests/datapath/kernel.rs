@@ -10,6 +10,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::{Program, ProgramError, SchedClassifier, SkLookup, TestRun as _, TestRunOptions, Xdp, XdpMode};
 use aya::test_helpers::NetNsGuard;
+use aya::util::KernelVersion;
 use lb_common::abi::{
     self, BackendEntry4, BackendEntry6, CALLED, Called, DeviceEntry, DropCounters, FlowEntry4, FlowKey4, FormerRing,
     FrontendEntry, FrontendKey4, FrontendKey6, HANDOVER_MAGIC, Refusals, ReplyEntry4, RingLine, SampleHead,
@@ -48,13 +49,18 @@ pub(crate) fn cpus() -> u32 {
     aya::util::nr_cpus().unwrap() as u32
 }
 
-/// True if this process may load programs; says so if not.
+/// True if this process may load programs and run them on packets of its own; says so if not.
 pub(crate) fn available() -> bool {
-    let root = weir_lab::is_root();
-    if !root {
+    if !weir_lab::is_root() {
         eprintln!("skipped: the kernel half of this test needs root");
+        return false;
     }
-    root
+    // net/bpf/test_run.c, `bpf_prog_test_run_xdp`: before, nobody says by which device a packet came in
+    let takes_contexts = KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(5, 15, 0));
+    if !takes_contexts {
+        eprintln!("skipped: the kernel half of fixtures needs test runs of XDP with a context (Linux 5.15)");
+    }
+    takes_contexts
 }
 
 impl Kernel {

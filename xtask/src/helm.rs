@@ -11,7 +11,6 @@ use anyhow::Result;
 
 use crate::exit::Exit;
 use crate::host;
-use crate::kube;
 
 /// The package, and the version that was tried.
 const PACKAGE: &str = "helm-python-sdk";
@@ -25,7 +24,7 @@ pub(crate) fn run() -> Result<()> {
 
 /// The folder of the package, filled if it is not there; or why it is not to be had.
 pub(crate) fn ensure() -> Result<PathBuf, String> {
-    let folder = kube::cache().ok_or("there is no home for a cache")?.join(format!("{PACKAGE}-{VERSION}"));
+    let folder = host::cache().ok_or("there is no home for a cache")?.join(format!("{PACKAGE}-{VERSION}"));
     if folder.is_dir() {
         return Ok(folder);
     }

@@ -7,7 +7,6 @@
 
 mod build;
 
-use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -38,14 +37,7 @@ pub(crate) fn ensure() -> Result<PathBuf, String> {
 }
 
 fn folder() -> Option<PathBuf> {
-    Some(cache()?.join(format!("kubernetes-{VERSION}")))
-}
-
-/// Where things for the tests are kept: outside of the checkout, so that a fresh clone does not make them again.
-pub(crate) fn cache() -> Option<PathBuf> {
-    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute()).or_else(home)?;
-    Some(base.join("weir"))
+    Some(host::cache()?.join(format!("kubernetes-{VERSION}")))
 }
 
 fn is_complete(folder: &Path) -> bool {

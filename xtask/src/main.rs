@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod apt;
 mod bench;
 mod build_ebpf;
 mod ci;
@@ -12,6 +13,7 @@ mod exit;
 mod fuzz;
 mod helm;
 mod host;
+mod kernels;
 mod kube;
 mod lint;
 mod setup;
@@ -42,6 +44,8 @@ enum Task {
     Test(test::Args),
     /// Throw inputs at the parsers and the packet pipeline, guided by what they cover
     Fuzz(fuzz::Args),
+    /// Boot other kernels under qemu, try the programs there, and write docs/kernels.md
+    Kernels(kernels::Args),
     /// Measure
     Bench(bench::Args),
     /// Everything that CI runs, in its order
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Kernels(args) => kernels::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Ci => ci::run(),
         Task::Lint => lint::run(),

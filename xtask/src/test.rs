@@ -1,6 +1,6 @@
 //! `cargo xtask test`: host tests, then the tests that need root (marked `#[ignore = "needs root"]`).
 
-mod executables;
+pub(crate) mod executables;
 mod stages;
 mod tally;
 
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut tally = Tally::default();
     let rootless = args.host_only || host::root() == Root::No;
     stages.run("set-up", || setup::ensure(if rootless { Use::Build } else { Use::Tests }))?;
-    let executables = stages.run("build", executables::build)?;
+    let executables = stages.run("build", || executables::build(&[]))?;
     stages.run("rules", tidy::run)?;
     stages.run("host tests", || host_tests(args, &mut tally))?;
     if args.filter.is_none() {

@@ -10,16 +10,16 @@ use serde_json::Value;
 use crate::host;
 
 /// One test program.
-pub(super) struct Executable {
-    pub(super) path: PathBuf,
+pub(crate) struct Executable {
+    pub(crate) path: PathBuf,
     /// The folder of its package, in which cargo runs it.
-    pub(super) package: PathBuf,
+    pub(crate) package: PathBuf,
 }
 
-/// Builds all test programs without running them.
-pub(super) fn build() -> Result<Vec<Executable>> {
+/// Builds test programs without running them: those that cargo's arguments select, or all.
+pub(crate) fn build(selection: &[&str]) -> Result<Vec<Executable>> {
     let mut cargo = host::cargo();
-    cargo.args(["test", "--no-run", "--message-format=json-render-diagnostics"]);
+    cargo.args(["test", "--no-run", "--message-format=json-render-diagnostics"]).args(selection);
     let mut child = cargo.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let stdout = child.stdout.take().context("cargo has no stdout")?;
     let mut executables = Vec::new();
