@@ -77,6 +77,14 @@ fn what_is_written_is_loaded_again() {
             store.delete_node(address).unwrap();
             store.delete_node(address).unwrap();
         }
+        for &(id, network) in &tables.ranges {
+            store.delete_range(id, network).unwrap();
+            store.delete_range(id, network).unwrap();
+        }
+        for &network in tables.denied.iter() {
+            store.delete_denied(network).unwrap();
+            store.delete_denied(network).unwrap();
+        }
         for &address in &tables.node_addresses {
             store.delete_node_address(address).unwrap();
             store.delete_node_address(address).unwrap();
@@ -102,6 +110,9 @@ fn plans_lead_the_kernel_from_tables_to_tables() {
         fewer.services.insert(ServiceId(1), ring(23, 3));
         fewer.frontends.retain(|_, frontend| frontend.service != ServiceId(2));
         fewer.services.remove(&ServiceId(2));
+        fewer.policies.remove(&ServiceId(2));
+        fewer.ranges.pop_first();
+        fewer.denied = std::sync::Arc::new([net("198.51.100.0/25")].into());
         for desired in [&full, &fewer, &full, &fewer] {
             let plan = diff(&actual, desired);
             assert!(!plan.is_empty());
