@@ -117,6 +117,12 @@ fn connections_to_a_backend_that_is_gone_end_at_once() -> Result<()> {
             // The network of a pod that is gone answers nobody, not even with a reset.
             let gone = if others { vec!["far"] } else { vec!["far", "near"] };
             let at = cluster.pods.iter().position(|pod| pod.name == "far").context("there is a pod `far`")?;
+            // cut off first: what ends with its sockets would say goodbye
+            cluster
+                .pods
+                .iter()
+                .filter(|pod| gone.contains(&pod.name.as_str()))
+                .try_for_each(|pod| pod.netns.ip("link set eth0 down").map(drop))?;
             drop(cluster.pods.remove(at));
             if !others {
                 cluster.pods.clear();
