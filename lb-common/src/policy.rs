@@ -158,7 +158,7 @@ pub(crate) fn select<F: Ip, L: Policies<F>>(lookup: &L, service: u32, client: &C
 fn kept<F: Ip, L: Policies<F>>(lookup: &L, key: &AffinityKey, kept_for: u32, now: u32) -> u32 {
     let Some(mut entry) = lookup.affinity(key) else { return 0 };
     let AffinityEntry { backend: id, generation, last_seen } = *entry;
-    let over = idle_ticks(now, last_seen) > seconds(kept_for as u64);
+    let over = idle_ticks(now, last_seen) > seconds(u64::from(kept_for));
     let there = lookup.backend(id).is_some_and(|backend| backend.generation == generation && backend.protocol != 0);
     if over || !there {
         return 0;

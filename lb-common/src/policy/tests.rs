@@ -50,7 +50,7 @@ fn a_client_without_entry_is_led_alike_on_every_node() {
 #[test]
 fn the_time_runs_from_the_last_flow_that_began() {
     let maps = world(60);
-    let at = |seconds: u32| maps.now.set(1_000 + (u64::from(seconds) * 1_000_000_000 >> 30) as u32);
+    let at = |seconds: u32| maps.now.set(1_000 + ((u64::from(seconds) * 1_000_000_000) >> 30) as u32);
     let kept = AffinityEntry { backend: 7, generation: 1, last_seen: 1_000 };
     let key = AffinityKey { service: SERVICE, ..client(1).key };
     let ring = world(0);
