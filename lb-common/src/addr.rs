@@ -45,8 +45,9 @@ impl Addr6 {
     }
 }
 
-/// An address of either family, as it stands in map keys: whole words in network byte order.
-pub trait Address: Copy + Eq + Debug + Default + Hash + Ord + 'static {
+/// An address of either family, as it stands in map keys: whole words in network byte order. Entries of maps rely on there
+/// being two of them.
+pub trait Address: sealed::Sealed + Copy + Eq + Debug + Default + Hash + Ord + 'static {
     /// The address that stands for "any" in a NodePort's frontend key.
     const ANY: Self;
 
@@ -94,6 +95,18 @@ impl Address for Addr6 {
     fn longs(&self) -> [u64; 2] {
         self.raw()
     }
+}
+
+mod sealed {
+    /// Only this crate says what an address is. To the agent it is plain data besides.
+    #[cfg(feature = "user")]
+    pub trait Sealed: aya::Pod {}
+    /// Only this crate says what an address is.
+    #[cfg(not(feature = "user"))]
+    pub trait Sealed {}
+
+    impl Sealed for super::Addr4 {}
+    impl Sealed for super::Addr6 {}
 }
 
 /// An address family: what differs between IPv4 and IPv6, and nothing else.

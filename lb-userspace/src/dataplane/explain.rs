@@ -10,11 +10,8 @@ mod seen;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use aya::Pod;
 use aya::programs::ProgramInfo;
-use lb_common::abi::{
-    BackendEntry, DeviceEntry, FlowEntry, FlowKey, FragmentKey, FrontendKey, ReplyEntry, device_flag, map, program,
-};
+use lb_common::abi::{DeviceEntry, device_flag, map, program};
 use lb_common::addr::{Family as _, V4, V6};
 use lb_common::ethernet::Ethernet;
 use lb_common::host::Bytes;
@@ -116,16 +113,7 @@ impl Explainer {
         }
     }
 
-    fn run<F>(&self, device: u32, frame: &[u8]) -> Result<Explanation, DataplaneError>
-    where
-        F: LiveFamily,
-        FrontendKey<F::Addr>: Pod,
-        BackendEntry<F::Addr>: Pod,
-        FlowKey<F::Addr>: Pod,
-        FlowEntry<F::Addr>: Pod,
-        ReplyEntry<F::Addr>: Pod,
-        FragmentKey<F::Addr>: Pod,
-    {
+    fn run<F: LiveFamily>(&self, device: u32, frame: &[u8]) -> Result<Explanation, DataplaneError> {
         let live = Live::<F>::open(&self.pins, device, sys::monotonic_ns())?;
         let attached = self.link(device).and_then(|link| link.xdp).map(|xdp| xdp.program);
         let xdp = attached.is_some() && attached == self.xdp;
@@ -153,16 +141,7 @@ impl Explainer {
     }
 
     /// Where the kernel sends what was rewritten for a pod on this node.
-    fn way_to_pod<F>(&self, live: &Live<F>, packet: &Bytes) -> Option<NextHop>
-    where
-        F: LiveFamily,
-        FrontendKey<F::Addr>: Pod,
-        BackendEntry<F::Addr>: Pod,
-        FlowKey<F::Addr>: Pod,
-        FlowEntry<F::Addr>: Pod,
-        ReplyEntry<F::Addr>: Pod,
-        FragmentKey<F::Addr>: Pod,
-    {
+    fn way_to_pod<F: LiveFamily>(&self, live: &Live<F>, packet: &Bytes) -> Option<NextHop> {
         let frame = Ethernet::parse(packet).ok()?;
         let ip = F::parse(packet, frame.network).ok()?;
         live.resolves.set(false);
@@ -223,16 +202,7 @@ fn backend(seen: &[Seen]) -> Option<Target> {
 }
 
 /// The packet is for a VIP: what XDP passes of these, for a port that nobody has, the companion answers.
-fn is_for_vip<F>(live: &Live<F>, packet: &Bytes) -> bool
-where
-    F: LiveFamily,
-    FrontendKey<F::Addr>: Pod,
-    BackendEntry<F::Addr>: Pod,
-    FlowKey<F::Addr>: Pod,
-    FlowEntry<F::Addr>: Pod,
-    ReplyEntry<F::Addr>: Pod,
-    FragmentKey<F::Addr>: Pod,
-{
+fn is_for_vip<F: LiveFamily>(live: &Live<F>, packet: &Bytes) -> bool {
     let Ok(frame) = Ethernet::parse(packet) else { return false };
     let addresses = F::addresses(packet, frame.network).filter(|_| frame.ether_type == F::ETHER_TYPE);
     addresses.is_some_and(|(_, destination)| live.is_vip(destination))

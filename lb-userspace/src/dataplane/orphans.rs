@@ -7,7 +7,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aya::Pod;
 use aya::maps::MapData;
 use lb_common::abi::socket::{SocketKey, SocketPeer, peer_flag};
 use lb_common::abi::{BackendEntry, BackendEntry4, BackendEntry6, map, protocol};
@@ -79,12 +78,7 @@ fn gone<A: Place>(
     peers: &MapData,
     backends: &MappedArray<BackendEntry<A>>,
     exists: &impl Fn(&Endpoint) -> bool,
-) -> io::Result<Vec<Gone<A>>>
-where
-    SocketKey<A>: Pod,
-    SocketPeer<A>: Pod,
-    BackendEntry<A>: Pod,
-{
+) -> io::Result<Vec<Gone<A>>> {
     let lives = |peer: &SocketPeer<A>| {
         let backend = backends.read(peer.backend);
         backend.is_some_and(|backend| backend.generation == peer.generation && backend.protocol != 0)
@@ -141,10 +135,7 @@ fn close_each<T>(listed: io::Result<impl Iterator<Item = T>>, close: impl Fn(&T)
     }
 }
 
-fn forget<A: Address>(peers: &MapData, gone: &[Gone<A>]) -> io::Result<()>
-where
-    SocketKey<A>: Pod,
-{
+fn forget<A: Address>(peers: &MapData, gone: &[Gone<A>]) -> io::Result<()> {
     let keys: Vec<_> = gone.iter().map(|gone| gone.key).collect();
     sys::delete_batch(peers.fd().as_fd(), &keys).map(drop)
 }

@@ -218,12 +218,7 @@ impl Loads {
         Ok(())
     }
 
-    fn count_family<F: MapFamily>(&self, now: u32, flows: &mut BTreeMap<u32, u64>) -> Result<(), DataplaneError>
-    where
-        BackendEntry<F::Addr>: Pod,
-        FlowKey<F::Addr>: Pod,
-        FlowEntry<F::Addr>: Pod,
-    {
+    fn count_family<F: MapFamily>(&self, now: u32, flows: &mut BTreeMap<u32, u64>) -> Result<(), DataplaneError> {
         let backends = self.maps.mapped::<BackendEntry<F::Addr>>(F::MAPS.backends, Access::Read)?;
         for name in [F::MAPS.flows, F::MAPS.half_flows] {
             let table = self.maps.data(name)?;

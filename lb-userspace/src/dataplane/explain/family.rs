@@ -29,7 +29,7 @@ pub(super) struct FamilyMaps {
 }
 
 /// A family whose maps can be read.
-pub(super) trait LiveFamily: Tunnel + Ip<Addr: Pod> {
+pub(super) trait LiveFamily: Tunnel + Ip {
     /// Its maps.
     const MAPS: FamilyMaps;
     /// How its routes are asked for.

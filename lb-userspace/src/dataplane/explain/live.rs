@@ -90,16 +90,7 @@ pub(super) struct Live<F: LiveFamily> {
     failed: Cell<Option<DataplaneError>>,
 }
 
-impl<F> Live<F>
-where
-    F: LiveFamily,
-    FrontendKey<F::Addr>: Pod,
-    BackendEntry<F::Addr>: Pod,
-    FlowKey<F::Addr>: Pod,
-    FlowEntry<F::Addr>: Pod,
-    ReplyEntry<F::Addr>: Pod,
-    FragmentKey<F::Addr>: Pod,
-{
+impl<F: LiveFamily> Live<F> {
     pub(super) fn open(pins: &Pins, ingress: u32, clock: u64) -> Result<Self, DataplaneError> {
         let maps = Maps::new(pins.clone());
         let names = F::MAPS;
@@ -219,16 +210,7 @@ fn at<F: LiveFamily>(address: F::Addr, port: Be16) -> SocketAddr {
     SocketAddr::new(F::ip(address), port.host())
 }
 
-impl<F> Lookup<F> for Live<F>
-where
-    F: LiveFamily,
-    FrontendKey<F::Addr>: Pod,
-    BackendEntry<F::Addr>: Pod,
-    FlowKey<F::Addr>: Pod,
-    FlowEntry<F::Addr>: Pod,
-    ReplyEntry<F::Addr>: Pod,
-    FragmentKey<F::Addr>: Pod,
-{
+impl<F: LiveFamily> Lookup<F> for Live<F> {
     type Ref<'a, T: 'a>
         = RefMut<'a, T>
     where
@@ -404,16 +386,7 @@ where
     }
 }
 
-impl<F> Policies<F> for Live<F>
-where
-    F: LiveFamily,
-    FrontendKey<F::Addr>: Pod,
-    BackendEntry<F::Addr>: Pod,
-    FlowKey<F::Addr>: Pod,
-    FlowEntry<F::Addr>: Pod,
-    ReplyEntry<F::Addr>: Pod,
-    FragmentKey<F::Addr>: Pod,
-{
+impl<F: LiveFamily> Policies<F> for Live<F> {
     fn in_ranges(&self, service: u32, client: F::Addr) -> bool {
         self.is_in(F::MAPS.ranges, &self.networks.ranges, &F::range_key(service, client))
     }
@@ -439,16 +412,7 @@ where
     fn add_load(&self, _backend: u32) {}
 }
 
-impl<F> Nodes<F> for Live<F>
-where
-    F: LiveFamily,
-    FrontendKey<F::Addr>: Pod,
-    BackendEntry<F::Addr>: Pod,
-    FlowKey<F::Addr>: Pod,
-    FlowEntry<F::Addr>: Pod,
-    ReplyEntry<F::Addr>: Pod,
-    FragmentKey<F::Addr>: Pod,
-{
+impl<F: LiveFamily> Nodes<F> for Live<F> {
     fn node(&self, address: F::Addr) -> u32 {
         self.get(F::MAPS.nodes, &self.dsr.nodes, &address).unwrap_or(0)
     }

@@ -1,0 +1,35 @@
+//! Indices into SETTINGS. Each word changes by one aligned store.
+
+/// Lowest NodePort in use in bits 16–31, highest in bits 0–15, host order; 0 if there is none.
+pub const NODE_PORTS: u32 = 0;
+/// First port for SNAT in bits 16–31, last in bits 0–15, host order.
+pub const SNAT_PORTS: u32 = 1;
+/// Mark set on packets for the front.
+pub const FRONT_MARK: u32 = 2;
+/// Filled slots of LISTENERS for HTTP in bits 0–15, for HTTPS in bits 16–31; the same for IPv6 in bits 32–63.
+pub const LISTENER_COUNTS: u32 = 3;
+/// Address (IPv4, the raw word in network order) that SNAT takes instead of the device's own; 0 if none.
+pub const SNAT_ADDRESS4: u32 = 4;
+/// First half of the IPv6 address that SNAT takes instead of the device's own, the raw words in network order; 0 if
+/// none. Two words cannot change at once: whoever changes the address writes 0 here, then the second half, then this.
+pub const SNAT_ADDRESS6: u32 = 5;
+/// Its second half.
+pub const SNAT_ADDRESS6_LOW: u32 = 6;
+/// Counts changes of routes, neighbours and interfaces; next hops remembered under another number are not used.
+pub const HOP_EPOCH: u32 = 7;
+/// Bit 0: DENIED4 is not empty; bit 1: DENIED6 is not.
+pub const DENY: u32 = 8;
+/// Until when CAPTURE holds, in ticks ([`crate::conntrack::ticks`]): written again as long as somebody wants it.
+pub const CAPTURE_UNTIL: u32 = 14;
+/// A [`crate::sample::Capture`]; 0: only a few dropped packets are sampled.
+pub const CAPTURE: u32 = 15;
+/// Address of this node (IPv4, the raw word in network order) that its tunnels come from; 0 if none.
+pub const NODE_ADDRESS4: u32 = 10;
+/// First half of the IPv6 address that tunnels come from; changed as [`SNAT_ADDRESS6`] is.
+pub const NODE_ADDRESS6: u32 = 11;
+/// Its second half.
+pub const NODE_ADDRESS6_LOW: u32 = 12;
+/// MTU of the network between the nodes; 0 if it is not known.
+pub const TUNNEL_MTU: u32 = 13;
+/// How many words there are.
+pub const COUNT: u32 = 16;
