@@ -158,7 +158,7 @@ pub fn received<F: Ip, S: Sockets<F>>(sockets: &S, caller: &Caller, source: &Pla
 }
 
 /// The frontend at exactly this address, else the NodePort: on the node's addresses, and for the node's own processes on
-/// loopback. A pod's loopback is its own.
+/// loopback, where host ports answer, too. A pod's loopback is its own.
 #[inline(always)]
 fn frontend_of<F: Ip, L: Lookup<F>, S: Sockets<F>>(
     lookup: &L,
@@ -172,6 +172,10 @@ fn frontend_of<F: Ip, L: Lookup<F>, S: Sockets<F>>(
     if named.address == F::Addr::ANY || caller.bound_to_loopback {
         return None; // what is bound to loopback reaches only loopback: who listens there answers, else it is refused
     }
+    let loopback = is_loopback(named.address);
+    if loopback && sockets.socket_setting(socket_setting::NAMESPACE) != caller.namespace {
+        return None;
+    }
     let key = FrontendKey {
         address: named.address,
         port: named.port,
@@ -184,19 +188,16 @@ fn frontend_of<F: Ip, L: Lookup<F>, S: Sockets<F>>(
     if !in_range(lookup.setting(setting::NODE_PORTS), named.port.host()) {
         return None;
     }
-    if !lookup.is_node_address(named.address) && !is_own_loopback(sockets, caller, named.address) {
+    let answered = if loopback {
+        sockets.socket_setting(socket_setting::LOOPBACK) != 0
+    } else {
+        lookup.is_node_address(named.address)
+    };
+    if !answered {
         return None;
     }
     let key = FrontendKey { address: F::Addr::ANY, ..key };
     lookup.frontend(&key).map(|frontend| from_inside(lookup, key, frontend))
-}
-
-/// A loopback address of the node's own namespace, where NodePorts answer.
-#[inline(always)]
-fn is_own_loopback<F: Ip, S: Sockets<F>>(sockets: &S, caller: &Caller, address: F::Addr) -> bool {
-    is_loopback(address)
-        && sockets.socket_setting(socket_setting::LOOPBACK) != 0
-        && sockets.socket_setting(socket_setting::NAMESPACE) == caller.namespace
 }
 
 /// 127.0.0.0/8 (RFC 1122, section 3.2.1.3) or ::1 (RFC 4291, section 2.5.3).

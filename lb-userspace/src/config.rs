@@ -38,6 +38,8 @@ const NODE_PORTS: (u16, u16) = (30_000, 32_767);
 pub struct Config {
     /// Where objects come from, in the order of the command line.
     pub sources: Vec<SourceChoice>,
+    /// The weights of all Pods are read from the API server.
+    pub pod_weights: bool,
     /// External interfaces; empty: those with a default route.
     pub interfaces: Vec<String>,
     /// Whether XDP is used.
@@ -98,6 +100,7 @@ impl TryFrom<&AgentArgs> for Config {
         let (snat_address4, snat_address6) = snat_addresses(&mut flags, &args.snat_address);
         let config = Config {
             sources: source::read(&mut flags, &args.source, args.kubeconfig.as_deref()),
+            pod_weights: args.pod_weights,
             interfaces: flags.each("--interface", &args.interface, flag::interface),
             xdp: flags.one("--xdp", &args.xdp, flag::parsed).unwrap_or_default(),
             node_ips: flags.each("--node-ip", &args.node_ip, flag::own_address),

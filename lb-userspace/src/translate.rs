@@ -22,21 +22,25 @@ mod forwarding;
 mod front;
 mod frontends;
 mod health_checks;
+mod host_ports;
 mod ingress;
 mod locate;
 mod node_ports;
-mod pods;
 mod policy;
 mod port;
 mod sctp;
 mod service;
 mod source_ranges;
 mod statuses;
+mod topology;
 mod weights;
 
 pub use locate::locate;
 pub use node_ports::moved_node_ports;
 pub use statuses::{Address, StatusWish, Statuses};
+
+/// Our `loadBalancerClass`, unless a flag says another.
+pub const LOAD_BALANCER_CLASS: &str = "weir.io/load-balancer";
 
 /// The settings that the translation depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +73,8 @@ pub struct Settings {
     pub watch_ingress_without_class: bool,
     /// How packets reach other nodes, where a Service says nothing.
     pub forwarding: Forwarding,
+    /// The `loadBalancerClass` of Services whose address is ours to give, as are those without one.
+    pub load_balancer_class: String,
 }
 
 impl Default for Settings {
@@ -88,6 +94,7 @@ impl Default for Settings {
             ingress_class: None,
             watch_ingress_without_class: false,
             forwarding: Forwarding::default(),
+            load_balancer_class: LOAD_BALANCER_CLASS.to_owned(),
         }
     }
 }
@@ -95,16 +102,19 @@ impl Default for Settings {
 /// Translates everything. The same objects and settings give the same result, in whatever order the objects came.
 pub fn translate(objects: &Objects, settings: &Settings) -> (DesiredState, Vec<Problem>) {
     let mut problems = Vec::new();
-    let mut drafts = translate_services(objects, settings, &mut problems);
+    let locality = backends::Locality::new(objects, settings, &mut problems);
+    let mut drafts = translate_services(objects, settings, &locality, &mut problems);
     node_ports::assign(&mut drafts, settings, &mut problems);
     conflicts::between_frontends(&mut drafts, &mut problems);
-    let services: Services = drafts.into_iter().map(|draft| (draft.service.key.clone(), draft.service)).collect();
+    let mut services: Services = drafts.into_iter().map(|draft| (draft.service.key.clone(), draft.service)).collect();
     let nodes = forwarding::nodes(objects, settings, &mut problems);
     forwarding::check(&services, &nodes, &mut problems);
     let asked = configmap::settings(objects, settings, &mut problems);
     let (routes, users, tls) = ingress::translate_all(objects, settings, &services, &asked, &mut problems);
     let streams = configmap::streams(objects, settings, &services, &mut problems);
-    pods::check(objects, &mut problems);
+    // no Ingress names them
+    let host_ports = host_ports::services(objects, &locality, &mut problems);
+    services.extend(host_ports.into_iter().map(|service| (service.key.clone(), service)));
     locate(objects, &mut problems);
     problems.extend(objects.problems());
     problem::sort(&mut problems);
@@ -112,13 +122,17 @@ pub fn translate(objects: &Objects, settings: &Settings) -> (DesiredState, Vec<P
     (DesiredState { services, routes, users, tls, streams, front: asked.front, externals, nodes }, problems)
 }
 
-fn translate_services(objects: &Objects, settings: &Settings, problems: &mut Vec<Problem>) -> Vec<service::Draft> {
+fn translate_services(
+    objects: &Objects,
+    settings: &Settings,
+    locality: &backends::Locality,
+    problems: &mut Vec<Problem>,
+) -> Vec<service::Draft> {
     let slices = slices_by_service(objects);
-    let locality = backends::Locality::new(objects, settings, problems);
     let translated = objects.services().flat_map(|object| {
         let key = (object.metadata.namespace.as_str(), object.metadata.name.as_str());
         let slices = slices.get(&key).map_or(&[][..], Vec::as_slice);
-        service::translate(object, slices, &locality, settings, problems)
+        service::translate(object, slices, locality, settings, problems)
     });
     translated.collect()
 }

@@ -23,6 +23,7 @@ mod front_inside;
 mod front_life;
 mod hops;
 mod host_network;
+mod host_ports;
 mod hostile;
 mod icmp;
 mod inside;

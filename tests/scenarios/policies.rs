@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result, bail, ensure};
-use weir_lab::{CLIENT, CLIENT6, Cluster, Node, Process, Request, SOON, ask_tcp, ask_udp, eventually};
+use weir_lab::{CLIENT, CLIENT6, Cluster, Flow, Node, Process, Request, SOON, ask_tcp, ask_udp, eventually};
 
-use crate::common::{EXTERNAL, metric, scenario};
+use crate::common::{EXTERNAL, greeted_by, metric, scenario};
 use crate::sockets::{CLUSTER_IP, in_pod};
 
 const EXTERNAL6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x100, 0, 0, 0, 0, 0, 0x64);
@@ -169,6 +169,74 @@ fn clients_inside_reach_only_local_backends_at_the_cluster_ip() -> Result<()> {
             })?;
         }
         drop(near);
+        Ok(())
+    })
+}
+
+/// The pods that answer at a place over and over.
+fn only(cluster: &Cluster, to: SocketAddr, pod: &str) -> Result<()> {
+    let pods = greeted_by(cluster, to, 16)?;
+    ensure!(pods.len() == 1 && pods.contains_key(pod), "{to}: {pods:?} instead of {pod} alone");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn clients_are_led_to_the_backends_that_are_preferred_and_connections_stay() -> Result<()> {
+    scenario(|cluster| {
+        start(cluster, "Cluster", "Cluster")?;
+        let [first, second] = [0, 1].map(|at| (cluster.nodes[at].port(30070), cluster.nodes[at].port6(30070)));
+        // of the first node's clients one is with the pod on the other
+        let flow = eventually("a connection to the pod on the other node", SOON, || {
+            let flow = Flow::start(&cluster.client, first.0)?;
+            ensure!(flow.pod() == "far", "{}", flow.pod());
+            Ok(flow)
+        })?;
+        let preferring =
+            service("Cluster", "Cluster").replace("spec:\n", "spec:\n  trafficDistribution: PreferSameNode\n");
+        cluster.write("web.yaml", &preferring)?;
+        for (to, pod) in [(first.0, "near"), (first.1, "near"), (second.0, "far"), (second.1, "far")] {
+            eventually("the node's own pod to be preferred", SOON, || only(cluster, to, pod))?;
+        }
+        let mut process = in_pod(cluster, "near")?;
+        for at in [IpAddr::from(CLUSTER_IP), CLUSTER_IP6.into()] {
+            let seen = greeted(&mut process, (at, 7070).into(), 16)?;
+            ensure!(seen == ["near".to_owned()].into(), "{at}: {seen:?}");
+        }
+        flow.goes_on(10)?;
+        ensure!(flow.stop()?.error.is_none(), "the connection to the other pod ended");
+        // without a pod of its own a node leads to the others
+        let near = cluster.pods.iter().position(|pod| pod.name == "near").map(|at| cluster.pods.remove(at));
+        cluster.write_pods()?;
+        for to in [first.0, first.1] {
+            eventually("the other node's pod to answer", SOON, || only(cluster, to, "far"))?;
+        }
+        drop(near);
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn cluster_ips_answer_outside_only_where_that_is_asked_for() -> Result<()> {
+    scenario(|cluster| {
+        cluster.nodes[1].agent_options().arguments.push("--external-cluster-ips".to_owned());
+        start(cluster, "Cluster", "Cluster")?;
+        let places = [IpAddr::from(CLUSTER_IP), CLUSTER_IP6.into()];
+        let by = |node: &Node| -> Result<()> {
+            cluster.client.ip(&format!("route replace {CLUSTER_IP} via {}", node.ip))?;
+            cluster.client.ip(&format!("-6 route replace {CLUSTER_IP6} via {}", node.ip6)).map(drop)
+        };
+        by(&cluster.nodes[1])?;
+        for at in places {
+            ask_tcp(&cluster.client, (at, 7070).into(), None).with_context(|| at.to_string())?;
+        }
+        by(&cluster.nodes[0])?;
+        for at in places {
+            if let Ok(greeting) = ask_tcp(&cluster.client, (at, 7070).into(), None) {
+                bail!("{at}: answered by {greeting}");
+            }
+        }
         Ok(())
     })
 }

@@ -1,9 +1,11 @@
 //! The seed manifests whose traffic stays at layer 4.
 
+use std::fs;
+
 use anyhow::{Result, ensure};
 use weir_lab::{ServerOptions, ask_tcp};
 
-use crate::common::{EXTERNAL, add_seed, expect_pod, greeted_by, node_port, problems, scenario};
+use crate::common::{EXTERNAL, add_seed, expect_pod, greeted_by, node_port, problems, scenario, seeds};
 
 #[test]
 #[ignore = "needs root"]
@@ -78,6 +80,22 @@ fn seed_06_node_port_of_a_load_balancer_without_a_pool() -> Result<()> {
         let problems = problems(&cluster.nodes[0])?;
         let about = problems.iter().find(|p| p["name"] == "service-lagou" && p["severity"] == "info");
         ensure!(about.is_some(), "no info that there is no pool: {problems:?}");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn seed_11_a_host_port() -> Result<()> {
+    scenario(|cluster| {
+        let pod = cluster.add_pod(0, "webapp", "webapp")?;
+        // what scheduler and kubelet add
+        let (node, ip) = (pod.node.clone(), pod.ip);
+        let seed = fs::read_to_string(seeds().join("11-hostport.yaml"))?;
+        cluster.write("11.yaml", &format!("{seed}\n  nodeName: {node}\nstatus: {{podIP: {ip}}}\n"))?;
+        cluster.start_agents()?;
+        expect_pod(cluster, cluster.nodes[0].port(8081), "x", "/", "webapp", "/")?;
+        ensure!(ask_tcp(&cluster.client, cluster.nodes[1].port(8081), None).is_err(), "8081 of the other node answers");
         Ok(())
     })
 }

@@ -65,6 +65,7 @@ fn wanted(config: &Config, facts: &Facts) -> Wanted {
     let named = [&manifests.configmap, &manifests.tcp_services_configmap, &manifests.udp_services_configmap];
     Wanted {
         node_name: facts.name.clone(),
+        pod_weights: config.pod_weights,
         config_maps: named.into_iter().flatten().cloned().collect(),
         secrets: manifests.default_ssl_certificate.iter().cloned().collect(),
     }

@@ -16,6 +16,9 @@ pub struct AgentArgs {
     /// For --source kube: the file that names the API server and how to log in there [default: as a pod of the cluster]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+    /// For --source kube: weights that Pods ask for count; each agent then watches the Pods of all nodes
+    #[arg(long)]
+    pub pod_weights: bool,
     /// External interface [default: those with a default route]; repeatable
     #[arg(long, value_name = "IF")]
     pub interface: Vec<String>,

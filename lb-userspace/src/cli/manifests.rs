@@ -25,6 +25,9 @@ pub struct ManifestArgs {
     /// How packets reach backends on other nodes: snat, or dsr (the annotation weir.io/forwarding of a Service is stronger)
     #[arg(long, value_name = "WAY", default_value = "snat")]
     pub forwarding: String,
+    /// loadBalancerClass of the Services whose address is weir's to give; those without a class are, too
+    #[arg(long, value_name = "NAME", default_value = "weir.io/load-balancer")]
+    pub load_balancer_class: String,
     /// Service that gets the requests which no Ingress wants
     #[arg(long, value_name = "NS/NAME")]
     pub default_backend_service: Option<String>,

@@ -10,6 +10,8 @@ use crate::model::{
 };
 use crate::tables::{self, FrontendKey, IpFamily, ServiceId};
 
+mod host_ports;
+
 /// Name of the service, in no namespace, that the front's ports on the node's own addresses belong to. Its frontends come
 /// from `--http-port` and `--https-port`, not from an object.
 pub const FRONT_SERVICE: &str = "weir-front";
@@ -43,6 +45,8 @@ pub(super) struct Claim {
     pub(super) chooses: bool,
     /// Clients are led to backends on this node only, and there are some on others.
     pub(super) elsewhere: bool,
+    /// The host port of a pod: the rest of the address is not its.
+    pub(super) host_port: bool,
 }
 
 impl Claim {
@@ -57,6 +61,7 @@ impl Claim {
             ranges: false,
             chooses: false,
             elsewhere: false,
+            host_port: false,
         }
     }
 }
@@ -77,6 +82,7 @@ pub(super) fn claims(desired: &DesiredState, node: &Node, problems: &mut Vec<Pro
     for service in desired.services.values() {
         claims.add_service(service, &nodes, node);
     }
+    claims.add_host_ports(desired, node, problems);
     for stream in &desired.streams {
         claims.add_stream(node, stream, desired, problems);
     }
@@ -97,7 +103,7 @@ impl Claims {
 
     /// Addresses with a frontend of their own that nobody else answers for, and that clients outside know.
     pub(super) fn vips(&self, node_addresses: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
-        let outside = self.frontends.iter().filter(|(_, claim)| !claim.cluster);
+        let outside = self.frontends.iter().filter(|(_, claim)| !claim.cluster && !claim.host_port);
         let addresses = outside.map(|(key, _)| key.address);
         addresses.filter(|address| !address.is_unspecified() && !node_addresses.contains(address)).collect()
     }
@@ -128,7 +134,7 @@ impl Claims {
             Target::Backends(_) => None,
         };
         let tunnelled = front.is_none() && service.forwarding == Forwarding::Dsr;
-        for frontend in service.frontends.iter().filter(|frontend| in_data_plane(frontend.kind)) {
+        for frontend in service.frontends.iter().filter(|frontend| of_services(frontend.kind)) {
             let addresses = match frontend.address {
                 Some(address) => vec![address],
                 None => service.families.iter().map(|family| family.unspecified()).collect(),
@@ -162,11 +168,18 @@ impl Claims {
         let ranges = service.source_ranges.is_some() && is_restricted(kind, node);
         let chooses = front.is_none() && policy::of(service).is_some();
         let elsewhere = policy == TrafficPolicy::Local && serves_elsewhere(service, IpFamily::of(key.address));
-        self.insert(key, Claim { owner: owner(policy), front, cluster, inside, dsr, ranges, chooses, elsewhere });
+        let claim = Claim::of(owner(policy));
+        self.insert(key, Claim { front, cluster, inside, dsr, ranges, chooses, elsewhere, ..claim });
         if inside {
             let claim = Claim { front, chooses, ..Claim::of(owner(TrafficPolicy::Cluster)) };
             self.insert(FrontendKey { inside, ..key }, claim);
         }
+    }
+
+    /// Who has a port of an address of the node.
+    fn holder(&self, key: &FrontendKey) -> Option<&Claim> {
+        let on_every_node = FrontendKey { address: IpFamily::of(key.address).unspecified(), ..*key };
+        self.frontends.get(key).or_else(|| self.frontends.get(&on_every_node))
     }
 
     /// A port of the node that leads to a service, where no frontend of a Service is in its way.
@@ -179,8 +192,7 @@ impl Claims {
                 continue;
             }
             let key = FrontendKey { address, port: stream.port, protocol: stream.protocol, inside: false };
-            let on_every_node = FrontendKey { address: family.unspecified(), ..key };
-            match self.frontends.get(&key).or_else(|| self.frontends.get(&on_every_node)) {
+            match self.holder(&key) {
                 None => {
                     let front = stream.proxy.map(|_| FrontListener::Http);
                     let name = if front.is_some() { own_front(stream.port) } else { stream.service.clone() };
@@ -205,8 +217,7 @@ impl Claims {
         for &address in addresses {
             let family = IpFamily::of(address);
             let key = FrontendKey { address, port, protocol: Protocol::Tcp, inside: false };
-            let on_every_node = FrontendKey { address: family.unspecified(), ..key };
-            match self.frontends.get(&key).or_else(|| self.frontends.get(&on_every_node)) {
+            match self.holder(&key) {
                 None => {
                     let owner = (service.clone(), family, TrafficPolicy::Cluster);
                     let front = Some(listener);
@@ -246,8 +257,8 @@ fn serves_elsewhere(service: &Service, family: IpFamily) -> bool {
     others.any(|backend| backend.state != BackendState::Unhealthy)
 }
 
-/// Kinds that the data plane balances.
-const fn in_data_plane(kind: FrontendKind) -> bool {
+/// Kinds of frontends of Services; host ports yield to them.
+const fn of_services(kind: FrontendKind) -> bool {
     match kind {
         FrontendKind::ClusterIP | FrontendKind::NodePort | FrontendKind::ExternalIP | FrontendKind::LoadBalancer => {
             true

@@ -18,7 +18,8 @@ pub(super) struct Choice {
     pub(super) draining: BTreeSet<BackendKey>,
 }
 
-/// New flows go to the active backends, with the policy Local only to those on this node. If there is none they go to the
+/// New flows go to the active backends, with the policy Local only to those on this node, with the policy Cluster only to
+/// those that hints do not keep from this node. If there is none they go to the
 /// terminating ones, which still serve (the rule of KEP-1669 for kube-proxy); never to unhealthy ones.
 ///
 /// Flows that are there stay while their backend is named at all: connections are bound to it, and a pod that misses a
@@ -32,18 +33,24 @@ pub(super) fn choose(backends: &[Backend], family: IpFamily, policy: TrafficPoli
     let key =
         |backend: &Backend| BackendKey { address: backend.address, port: backend.port, protocol, local: backend.local };
     let weighted = |state| {
-        let near = in_state(state).filter(|backend| policy == TrafficPolicy::Cluster || backend.local);
+        let near = in_state(state).filter(|backend| match policy {
+            TrafficPolicy::Cluster => !backend.far,
+            TrafficPolicy::Local => backend.local,
+        });
         near.map(|backend| (key(backend), backend.weight)).collect::<BTreeMap<_, _>>()
     };
     let mut draining: BTreeSet<_> = match protocol {
         Protocol::Udp => BTreeSet::new(),
         Protocol::Tcp | Protocol::Sctp => in_state(BackendState::Unhealthy).map(key).collect(),
     };
+    // hints change with every pod that comes or goes: flows stay where they are
+    draining.extend(in_state(BackendState::Active).filter(|backend| backend.far).map(key));
     let active = weighted(BackendState::Active);
     if active.is_empty() {
         return Choice { in_ring: weighted(BackendState::Terminating), draining };
     }
     draining.extend(in_state(BackendState::Terminating).map(key));
+    draining.retain(|backend| !active.contains_key(backend));
     Choice { in_ring: active, draining }
 }
 

@@ -41,6 +41,8 @@ pub struct Manifests {
     pub watch_ingress_without_class: bool,
     /// How packets reach other nodes, where a Service says nothing.
     pub forwarding: Forwarding,
+    /// The class of Services whose address is ours to give.
+    pub load_balancer_class: String,
 }
 
 impl Manifests {
@@ -67,6 +69,9 @@ impl Manifests {
             ingress_class: optional(flags, "--ingress-class", args.ingress_class.as_deref(), name),
             watch_ingress_without_class: args.watch_ingress_without_class,
             forwarding: flags.one("--forwarding", &args.forwarding, flag::parsed).unwrap_or_default(),
+            load_balancer_class: flags
+                .one("--load-balancer-class", &args.load_balancer_class, class)
+                .unwrap_or_default(),
         };
         if manifests.http_port != 0 && manifests.http_port == manifests.https_port {
             flags.mistake("--https-port", &args.https_port, "another port than --http-port");
@@ -93,6 +98,7 @@ impl Manifests {
             ingress_class: self.ingress_class.clone(),
             watch_ingress_without_class: self.watch_ingress_without_class,
             forwarding: self.forwarding,
+            load_balancer_class: self.load_balancer_class.clone(),
         }
     }
 }
@@ -108,6 +114,17 @@ fn optional<T>(
 
 fn object(flags: &mut Flags, flag: &'static str, text: Option<&str>) -> Option<ObjectName> {
     optional(flags, flag, text, flag::object_name)
+}
+
+/// A name with or without a domain before it, as `spec.loadBalancerClass` has it.
+fn class(text: &str) -> Result<String, String> {
+    let good = |part: &str| flag::is_name(&part.to_ascii_lowercase());
+    let (domain, name) = text.split_once('/').unwrap_or(("x", text));
+    if good(domain) && good(name) {
+        Ok(text.to_owned())
+    } else {
+        Err("a class, such as weir.io/load-balancer".to_owned())
+    }
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -32,6 +32,8 @@ pub struct Backend {
     pub node: Option<String>,
     /// It runs on this node.
     pub local: bool,
+    /// Clients of this node are led to nearer ones (topology hints).
+    pub far: bool,
     /// `namespace/name` of the pod, if the source tells.
     pub pod: Option<String>,
 }
@@ -42,6 +44,9 @@ impl fmt::Display for Backend {
         write!(f, "{} {:?} {place}", SocketAddr::new(self.address, self.port), self.state)?;
         if self.weight != 1 {
             write!(f, " weight={}", self.weight)?;
+        }
+        if self.far {
+            f.write_str(" far")?;
         }
         let (node, pod) = (self.node.as_deref().unwrap_or("-"), self.pod.as_deref().unwrap_or("-"));
         write!(f, " node={node} pod={pod}")

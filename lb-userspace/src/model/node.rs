@@ -55,6 +55,7 @@ mod tests {
             state: BackendState::Active,
             node: node.map(str::to_owned),
             local: false,
+            far: false,
             pod: None,
         }
     }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Backend, IpFamily, Policy, Protocol, TrafficPolicy};
+use super::{Backend, IpFamily, ObjectRef, Policy, Protocol, TrafficPolicy};
 
 /// Names one balanced port of a Kubernetes Service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -21,13 +21,32 @@ pub struct ServiceKey {
     pub protocol: Protocol,
 }
 
-impl std::fmt::Display for ServiceKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// What stands before the name of a pod whose host port is balanced: no Service has such a name.
+const OF_POD: &str = "pod/";
+
+impl ServiceKey {
+    /// That of a host port of a pod, with its `hostIP` where it has one.
+    pub fn of_pod(namespace: &str, pod: &str, host_ip: Option<IpAddr>, port: u16, protocol: Protocol) -> Self {
+        let at = host_ip.map(|ip| format!("@{ip}")).unwrap_or_default();
+        Self { namespace: namespace.to_owned(), name: format!("{OF_POD}{pod}{at}"), port, protocol }
+    }
+
+    /// The object that asks for it: a Service, or the pod with the host port.
+    pub fn object(&self) -> ObjectRef {
+        match self.name.strip_prefix(OF_POD) {
+            Some(pod) => ObjectRef::new("Pod", &self.namespace, pod.split('@').next().unwrap_or(pod)),
+            None => ObjectRef::new("Service", &self.namespace, &self.name),
+        }
+    }
+}
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}:{}/{}", self.namespace, self.name, self.port, self.protocol)
     }
 }
 
-/// The `type` of a Service.
+/// The `type` of a Service, or what else asks for a balanced port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(clippy::enum_variant_names, reason = "these are the field's terms")]
 pub enum ServiceType {
@@ -39,6 +58,8 @@ pub enum ServiceType {
     LoadBalancer,
     /// A DNS alias; never balanced at layer 4.
     ExternalName,
+    /// No Service: the `hostPort` of a pod.
+    HostPort,
 }
 
 /// How packets reach backends on other nodes.
@@ -110,7 +131,7 @@ pub enum FrontendKind {
 pub struct Frontend {
     /// Kind.
     pub kind: FrontendKind,
-    /// The VIP; `None` for a NodePort: every NodePort address of the node.
+    /// The VIP; `None` for a NodePort or host port: every NodePort address of the node.
     pub address: Option<IpAddr>,
     /// Port.
     pub port: u16,

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::kinds::{
-    Endpoint, EndpointAddress, EndpointConditions, EndpointPort, EndpointSlice, EndpointSubset, Endpoints, IntOrString,
-    Metadata, ObjectReference, Pod, SERVICE_NAME_LABEL, Service, ServicePort,
+    Endpoint, EndpointAddress, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, EndpointSubset,
+    Endpoints, HintFor, IntOrString, Metadata, ObjectReference, Pod, SERVICE_NAME_LABEL, Service, ServicePort, ZONE,
 };
 use super::{Body, Kind, Object, ObjectKey};
 
@@ -19,11 +19,12 @@ pub fn slices(objects: &BTreeMap<ObjectKey, Object>) -> Vec<Object> {
         Body::Service(service) if !service.is_external_name() => Some(service),
         _ => None,
     });
+    let zones = zones(objects);
     services
         .filter(|service| !sliced.contains(&(&service.metadata.namespace, &service.metadata.name)))
         .flat_map(|service| match endpoints_of(objects, service) {
-            Some(endpoints) => from_endpoints(service, endpoints),
-            None => from_pods(service, &pods),
+            Some(endpoints) => from_endpoints(service, endpoints, &zones),
+            None => from_pods(service, &pods, &zones),
         })
         .map(|slice| Object { body: Body::EndpointSlice(Arc::new(slice)), origin: None })
         .collect()
@@ -37,6 +38,36 @@ fn sliced_services(objects: &BTreeMap<ObjectKey, Object>) -> BTreeSet<(&String, 
     slices.filter_map(|slice| Some((&slice.namespace, slice.labels.get(SERVICE_NAME_LABEL)?))).collect()
 }
 
+/// The zone of each node that is in one.
+type Zones<'a> = HashMap<&'a str, &'a str>;
+
+fn zones(objects: &BTreeMap<ObjectKey, Object>) -> Zones<'_> {
+    let mut zones = Zones::new();
+    for object in objects.values() {
+        if let Body::Node(node) = &object.body
+            && let Some(zone) = node.metadata.labels.get(ZONE)
+        {
+            zones.insert(&node.metadata.name, zone);
+        }
+    }
+    zones
+}
+
+/// The hints that a control plane gives to an endpoint of a Service with `trafficDistribution`: its own node and zone.
+fn hints(service: &Service, node: Option<&str>, zones: &Zones<'_>) -> EndpointHints {
+    let distribution = service.spec.traffic_distribution.as_deref();
+    let (by_node, by_zone) = match distribution {
+        Some("PreferSameNode") => (true, true),
+        Some("PreferSameZone" | "PreferClose") => (false, true),
+        _ => (false, false),
+    };
+    let for_it = |name: Option<&str>| name.map(|name| HintFor { name: name.to_owned() }).into_iter().collect();
+    EndpointHints {
+        for_nodes: for_it(node.filter(|_| by_node)),
+        for_zones: for_it(node.filter(|_| by_zone).and_then(|node| zones.get(node).copied())),
+    }
+}
+
 fn endpoints_of<'a>(objects: &'a BTreeMap<ObjectKey, Object>, service: &Service) -> Option<&'a Endpoints> {
     let Metadata { namespace, name, .. } = service.metadata.clone();
     match &objects.get(&ObjectKey { kind: Kind::Endpoints, namespace, name })?.body {
@@ -48,7 +79,7 @@ fn endpoints_of<'a>(objects: &'a BTreeMap<ObjectKey, Object>, service: &Service)
 /// What makes two endpoints share a slice: address type and ports.
 type Group = (&'static str, Vec<EndpointPort>);
 
-fn from_endpoints(service: &Service, endpoints: &Endpoints) -> Vec<EndpointSlice> {
+fn from_endpoints(service: &Service, endpoints: &Endpoints, zones: &Zones<'_>) -> Vec<EndpointSlice> {
     let mut groups: BTreeMap<Group, Vec<Endpoint>> = BTreeMap::new();
     for subset in &endpoints.subsets {
         let EndpointSubset { addresses, not_ready_addresses, ports } = subset;
@@ -56,7 +87,10 @@ fn from_endpoints(service: &Service, endpoints: &Endpoints) -> Vec<EndpointSlice
         let not_ready = not_ready_addresses.iter().map(|address| (address, false));
         for (address, is_ready) in ready.chain(not_ready) {
             let group = (address_type(&address.ip), ports.clone());
-            groups.entry(group).or_default().push(endpoint(address, is_ready));
+            groups.entry(group).or_default().push(Endpoint {
+                hints: hints(service, address.node_name.as_deref(), zones),
+                ..endpoint(address, is_ready)
+            });
         }
     }
     named_slices(service, groups)
@@ -72,7 +106,7 @@ fn endpoint(address: &EndpointAddress, is_ready: bool) -> Endpoint {
     }
 }
 
-fn from_pods(service: &Service, pods: &PodIndex<'_>) -> Vec<EndpointSlice> {
+fn from_pods(service: &Service, pods: &PodIndex<'_>, zones: &Zones<'_>) -> Vec<EndpointSlice> {
     let mut groups: BTreeMap<Group, Vec<Endpoint>> = BTreeMap::new();
     for pod in pods.selected_by(service).filter(|pod| !pod.has_ended()) {
         let ports: Vec<_> = service.spec.ports.iter().filter_map(|port| pod_port(port, pod)).collect();
@@ -80,7 +114,9 @@ fn from_pods(service: &Service, pods: &PodIndex<'_>) -> Vec<EndpointSlice> {
             continue;
         }
         for address in pod.addresses().filter(|address| is_wanted(service, pod, address)) {
-            groups.entry((address_type(address), ports.clone())).or_default().push(pod_endpoint(service, pod, address));
+            let hints = hints(service, pod.spec.node_name.as_deref(), zones);
+            let endpoint = Endpoint { hints, ..pod_endpoint(service, pod, address) };
+            groups.entry((address_type(address), ports.clone())).or_default().push(endpoint);
         }
     }
     named_slices(service, groups)

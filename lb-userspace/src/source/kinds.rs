@@ -18,8 +18,8 @@ mod service;
 
 pub use cluster::{ConfigMap, Namespace, Node, NodeAddress, NodeSpec, NodeStatus};
 pub use endpoints::{
-    Endpoint, EndpointAddress, EndpointConditions, EndpointPort, EndpointSlice, EndpointSubset, Endpoints,
-    ObjectReference, SERVICE_NAME_LABEL,
+    Endpoint, EndpointAddress, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, EndpointSubset,
+    Endpoints, HintFor, ObjectReference, SERVICE_NAME_LABEL,
 };
 pub use ingress::{
     HttpIngressPath, HttpIngressRuleValue, Ingress, IngressBackend, IngressClass, IngressClassSpec, IngressRule,
@@ -46,6 +46,12 @@ pub struct Metadata {
     pub creation_timestamp: Option<String>,
     pub deletion_timestamp: Option<String>,
 }
+
+/// The annotation of a Pod or EndpointSlice with its share of new flows relative to other backends; 0: none.
+pub const WEIGHT: &str = "weir.io/weight";
+
+/// The label of a Node with the zone that it is in.
+pub const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// An object of any kind that is read.
 pub trait Named {

@@ -35,6 +35,8 @@ use subject::{Subject, WatchId};
 pub struct Wanted {
     /// Whose pods are watched.
     pub node_name: String,
+    /// The weights that pods of all nodes ask for are of use, so all pods are watched.
+    pub pod_weights: bool,
     /// Namespace and name of each ConfigMap that a flag names.
     pub config_maps: Vec<(String, String)>,
     /// The same of Secrets.

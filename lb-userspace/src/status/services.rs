@@ -142,9 +142,15 @@ fn table_row(view: &View, id: ServiceId, ring: &Ring) -> ServiceRow {
     }
 }
 
-/// The maps know a NodePort by its unspecified address and a cluster IP by its mark, and of other kinds only the address.
+/// The maps know a NodePort by its unspecified address, a host port on loopback by that, a cluster IP by its mark, and of
+/// other kinds only the address.
 fn table_frontend(key: &FrontendKey, cluster: bool) -> FrontendRow {
     let node_port = key.address.is_unspecified();
-    let kind = if node_port { Some(FrontendKind::NodePort) } else { cluster.then_some(FrontendKind::ClusterIP) };
+    let kind = match cluster {
+        _ if node_port => Some(FrontendKind::NodePort),
+        true if key.address.is_loopback() => Some(FrontendKind::HostPort),
+        true => Some(FrontendKind::ClusterIP),
+        false => None,
+    };
     FrontendRow { kind, address: (!node_port).then_some(key.address), port: key.port }
 }

@@ -28,6 +28,7 @@ fn backend(address: &str, state: BackendState, local: bool) -> Backend {
         weight: 1,
         state,
         node: Some(if local { "node-1" } else { "node-2" }.to_owned()),
+        far: false,
         local,
         pod: Some(format!("default/web-{address}")),
     }

@@ -7,11 +7,11 @@ use ipnet::IpNet;
 
 use super::port::{self, Port};
 use super::weights::{self, Weights};
-use super::{Settings, address};
+use super::{Settings, address, topology};
 use crate::model::problem::code;
 use crate::model::{Backend, BackendState, IpFamily, ObjectRef, Problem};
 use crate::source::Objects;
-use crate::source::kinds::{Endpoint, EndpointConditions, EndpointSlice, Node};
+use crate::source::kinds::{Endpoint, EndpointConditions, EndpointHints, EndpointSlice, Node};
 
 /// What endpoints do not say of themselves: whether they are on this node, and what Pods ask for.
 #[derive(Debug)]
@@ -20,20 +20,25 @@ pub(super) struct Locality {
     node_ips: Vec<IpAddr>,
     pod_cidrs: Vec<IpNet>,
     weights: Weights,
+    place: topology::Place,
 }
 
 impl Locality {
     /// From the settings, else from this node's Node object.
     pub(super) fn new(objects: &Objects, settings: &Settings, problems: &mut Vec<Problem>) -> Self {
-        let pod_cidrs = match objects.node("", &settings.node_name) {
+        let own = objects.node("", &settings.node_name);
+        let pod_cidrs = match own {
             Some(node) if settings.pod_cidrs.is_empty() => pod_cidrs(node, problems),
             _ => settings.pod_cidrs.clone(),
         };
         let weights = Weights::of_pods(objects, problems);
-        Locality { node_name: settings.node_name.clone(), node_ips: settings.node_ips.clone(), pod_cidrs, weights }
+        let place = topology::Place::of(&settings.node_name, own.map(AsRef::as_ref));
+        let node_ips = settings.node_ips.clone();
+        Locality { node_name: settings.node_name.clone(), node_ips, pod_cidrs, weights, place }
     }
 
-    fn is_local(&self, node: Option<&str>, address: IpAddr) -> bool {
+    /// By the name of its node, else by its address.
+    pub(super) fn is_local(&self, node: Option<&str>, address: IpAddr) -> bool {
         match node {
             Some(node) => node == self.node_name,
             None => self.node_ips.contains(&address) || self.pod_cidrs.iter().any(|cidr| cidr.contains(&address)),
@@ -59,28 +64,34 @@ fn pod_cidrs(node: &Node, problems: &mut Vec<Problem>) -> Vec<IpNet> {
 }
 
 /// The backends of a port in the families of its Service: of the slices' ports of that name, each address and port once.
+/// With `topology` their hints count.
 pub(super) fn of_port(
     slices: &[&EndpointSlice],
     families: &[IpFamily],
     port: &Port<'_>,
-    locality: &Locality,
+    (locality, topology): (&Locality, bool),
     problems: &mut Vec<Problem>,
 ) -> Vec<Backend> {
-    let mut backends: BTreeMap<(IpAddr, u16), Backend> = BTreeMap::new();
+    let mut backends: BTreeMap<(IpAddr, u16), (Backend, &EndpointHints)> = BTreeMap::new();
     for slice in slices.iter().filter(|slice| slice.address_type != "FQDN") {
         let Some(number) = number_in(slice, port, problems) else { continue };
         for (index, endpoint) in slice.endpoints.iter().enumerate() {
             let backend = backend(slice, index, endpoint, number, locality, problems);
             let backend = backend.filter(|backend| families.contains(&IpFamily::of(backend.address)));
             let Some(backend) = backend else { continue };
-            let known = backends.entry((backend.address, backend.port)).or_insert_with(|| backend.clone());
+            let hints = &endpoint.hints;
+            let known = backends.entry((backend.address, backend.port)).or_insert_with(|| (backend.clone(), hints));
             // While an endpoint moves from one slice to another both name it; the better word counts.
-            if backend.state < known.state {
-                *known = backend;
+            if backend.state < known.0.state {
+                *known = (backend, hints);
             }
         }
     }
-    backends.into_values().collect()
+    let mut backends: Vec<_> = backends.into_values().collect();
+    if topology {
+        topology::lead(&mut backends, &locality.place);
+    }
+    backends.into_iter().map(|(backend, _)| backend).collect()
 }
 
 fn number_in(slice: &EndpointSlice, port: &Port<'_>, problems: &mut Vec<Problem>) -> Option<u16> {
@@ -125,6 +136,7 @@ fn backend(
         weight: weight.max(1),
         state: weighed(state(endpoint.conditions), weight),
         local: locality.is_local(node, address),
+        far: false,
         node: node.map(str::to_owned),
         pod,
     })

@@ -4,13 +4,10 @@ use std::net::IpAddr;
 
 use super::port::{self, Port};
 use super::service::NodePort;
-use super::{address, families, node_ports};
+use super::{Settings, address, families, node_ports};
 use crate::model::problem::code;
 use crate::model::{Frontend, FrontendKind, IpFamily, ObjectRef, Problem, ServiceType};
 use crate::source::kinds::{LoadBalancerIngress, Service};
-
-/// `loadBalancerClass` of Services whose address is ours to give; those without a class are too.
-const LOAD_BALANCER_CLASS: &str = "weir.io/load-balancer";
 
 /// An address of a Service; every port of the Service has a frontend on it.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +38,7 @@ pub(super) fn addresses(
     object: &Service,
     service_type: ServiceType,
     families: &[IpFamily],
-    owner: &ObjectRef,
+    (settings, owner): (&Settings, &ObjectRef),
     problems: &mut Vec<Problem>,
 ) -> Vec<Vip> {
     if object.is_headless() {
@@ -51,7 +48,7 @@ pub(super) fn addresses(
     let external = object.spec.external_ips.iter().enumerate();
     written.extend(external.map(|(i, ip)| (FrontendKind::ExternalIP, format!("spec.externalIPs[{i}]"), ip)));
     if service_type == ServiceType::LoadBalancer {
-        written.extend(load_balancer_ips(object, owner, problems));
+        written.extend(load_balancer_ips(object, (settings, owner), problems));
     }
     let mut vips: Vec<Vip> = Vec::new();
     for (kind, field, text) in written {
@@ -80,7 +77,11 @@ fn cluster_ips(object: &Service) -> Vec<Written<'_>> {
     several.chain(single).filter(|(_, _, ip)| !ip.is_empty()).collect()
 }
 
-fn load_balancer_ips<'a>(object: &'a Service, owner: &ObjectRef, problems: &mut Vec<Problem>) -> Vec<Written<'a>> {
+fn load_balancer_ips<'a>(
+    object: &'a Service,
+    (settings, owner): (&Settings, &ObjectRef),
+    problems: &mut Vec<Problem>,
+) -> Vec<Written<'a>> {
     let status = object.status.load_balancer.ingress.iter().enumerate();
     let given = status.filter_map(|(i, ingress)| {
         let field = format!("status.loadBalancer.ingress[{i}].ip");
@@ -91,7 +92,7 @@ fn load_balancer_ips<'a>(object: &'a Service, owner: &ObjectRef, problems: &mut 
         return given;
     }
     // of another class: its own controller gives it an address, and then it is ours to balance like any other
-    if object.spec.load_balancer_class.as_deref().is_some_and(|class| class != LOAD_BALANCER_CLASS) {
+    if !is_of_our_class(object, settings) {
         return given;
     }
     let asked = object.spec.load_balancer_ip.iter().filter(|ip| !ip.is_empty());
@@ -103,6 +104,11 @@ fn load_balancer_ips<'a>(object: &'a Service, owner: &ObjectRef, problems: &mut 
             .push(problem.at_field("status.loadBalancer.ingress").expected("an address there, or spec.loadBalancerIP"));
     }
     asked
+}
+
+/// Its address is ours to give: the class says so, or there is none.
+pub(super) fn is_of_our_class(object: &Service, settings: &Settings) -> bool {
+    object.spec.load_balancer_class.as_ref().is_none_or(|class| *class == settings.load_balancer_class)
 }
 
 fn own_address(ingress: &LoadBalancerIngress) -> Option<&String> {
@@ -121,7 +127,7 @@ pub(super) fn node_port(
     let allowed = match service_type {
         ServiceType::NodePort => true,
         ServiceType::LoadBalancer => object.spec.allocate_load_balancer_node_ports != Some(false) || written.is_some(),
-        ServiceType::ClusterIP | ServiceType::ExternalName => false,
+        ServiceType::ClusterIP | ServiceType::ExternalName | ServiceType::HostPort => false,
     };
     match written {
         None if allowed && !object.is_headless() => NodePort::Any,

@@ -60,16 +60,21 @@ fn judge<'a>(index: usize, raw: &'a ServicePort, owner: &ObjectRef) -> Judgement
         let expected = "1-65535, or the name of a port of the pods";
         return Err(Box::new(problem.at(field("targetPort"), target).expected(expected)));
     }
-    let protocol = match raw.protocol.as_deref() {
-        None | Some("TCP" | "") => Protocol::Tcp,
-        Some("UDP") => Protocol::Udp,
-        Some("SCTP") => Protocol::Sctp,
+    let protocol = protocol(raw.protocol.as_deref(), &format!("spec.ports[{index}]"), owner)?;
+    Ok(Port { index, number, protocol, raw })
+}
+
+/// A protocol by its name; that of a port without one is TCP. `port` is the place of the port in its object.
+pub(super) fn protocol(written: Option<&str>, port: &str, owner: &ObjectRef) -> Result<Protocol, Box<Problem>> {
+    match written {
+        None | Some("TCP" | "") => Ok(Protocol::Tcp),
+        Some("UDP") => Ok(Protocol::Udp),
+        Some("SCTP") => Ok(Protocol::Sctp),
         Some(other) => {
             let problem = Problem::error(code::PROTOCOL_UNKNOWN, owner, "there is no such protocol");
-            return Err(Box::new(problem.at(field("protocol"), other).expected("TCP, UDP or SCTP")));
+            Err(Box::new(problem.at(format!("{port}.protocol"), other).expected("TCP, UDP or SCTP")))
         }
-    };
-    Ok(Port { index, number, protocol, raw })
+    }
 }
 
 /// What the good ports so far have taken: slices tell ports apart by name.

@@ -4,6 +4,7 @@ use super::backends::{self, Locality};
 use super::port::{self, Port};
 use super::{
     Seniority, Settings, choice, families, forwarding, front, frontends, policy, sctp, seniority, source_ranges,
+    topology,
 };
 use crate::model::problem::code;
 use crate::model::{
@@ -55,6 +56,11 @@ impl Draft {
     }
 }
 
+/// A label leaves it to another proxy.
+pub(super) fn is_of_other_proxy(object: &kinds::Service) -> bool {
+    object.metadata.labels.contains_key(PROXY_NAME_LABEL)
+}
+
 /// Names a Service in a Problem.
 pub(super) fn reference(namespace: &str, name: &str) -> ObjectRef {
     ObjectRef::new("Service", namespace, name)
@@ -70,7 +76,7 @@ pub(super) fn translate(
 ) -> Vec<Draft> {
     let owner = reference(&object.metadata.namespace, &object.metadata.name);
     let Some(service_type) = service_type(object, &owner, problems) else { return Vec::new() };
-    if service_type == ServiceType::ExternalName || object.metadata.labels.contains_key(PROXY_NAME_LABEL) {
+    if service_type == ServiceType::ExternalName || is_of_other_proxy(object) {
         return Vec::new();
     }
     if object.spec.ports.is_empty() && !object.is_headless() {
@@ -80,16 +86,17 @@ pub(super) fn translate(
     ignored_annotations(object, &owner, problems);
     let ways = forwarding::of_service(object, settings, &owner, problems);
     let policy = policy::of(object, ways.0, &owner, problems);
+    let topology = topology::counts(object, ways.0, &owner, problems);
     let health_check = policy::health_check(object, service_type, &policy, &owner, problems);
     let families = families::of(object, slices, &owner, problems);
-    let vips = frontends::addresses(object, service_type, &families, &owner, problems);
+    let vips = frontends::addresses(object, service_type, &families, (settings, &owner), problems);
     let source_ranges = source_ranges::of(object, service_type, &vips, &owner, problems);
     let ports = port::valid(object, &owner, problems);
     let drafts = ports.into_iter().map(|port| {
         let target = match front::listener(object, &port, settings, &owner, problems) {
             Some(listener) => Target::Front(listener),
             None => {
-                let backends = backends::of_port(slices, &families, &port, locality, problems);
+                let backends = backends::of_port(slices, &families, &port, (locality, topology), problems);
                 Target::Backends(sctp::reachable(backends, &port, &owner, problems))
             }
         };

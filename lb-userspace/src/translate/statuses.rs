@@ -6,7 +6,9 @@ use std::net::IpAddr;
 
 use super::Settings;
 use super::front::selects_front;
+use super::frontends::is_of_our_class;
 use super::ingress::Classes;
+use super::service::is_of_other_proxy;
 use crate::source::kinds::{LoadBalancerIngress, Node, Service};
 use crate::source::{Kind, ObjectKey, Objects};
 
@@ -42,16 +44,16 @@ const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers"
 impl Statuses {
     /// Every status that should be another. Called with every pass.
     pub fn wishes(&mut self, objects: &Objects, settings: &Settings) -> Vec<StatusWish> {
-        let mut wishes = self.of_services(objects);
+        let mut wishes = self.of_services(objects, settings);
         wishes.extend(self.of_ingresses(objects, settings));
         wishes
     }
 
     /// A Service of type LoadBalancer is told the address that it asked for; an address that somebody else gave stays.
-    fn of_services(&mut self, objects: &Objects) -> Vec<StatusWish> {
+    fn of_services(&mut self, objects: &Objects, settings: &Settings) -> Vec<StatusWish> {
         let before = std::mem::take(&mut self.asked);
         let mut wishes = Vec::new();
-        for service in objects.services().filter(|service| is_balanced(service)) {
+        for service in objects.services().filter(|service| is_ours(service, settings)) {
             let metadata = &service.metadata;
             let key = key(Kind::Service, &metadata.namespace, &metadata.name);
             let asked = service.spec.load_balancer_ip.as_deref().filter(|ip| ip.parse::<IpAddr>().is_ok());
@@ -123,8 +125,10 @@ fn of_node(node: &Node) -> Vec<Address> {
     if external.is_empty() { of_type("InternalIP") } else { external }
 }
 
-fn is_balanced(service: &Service) -> bool {
-    service.spec.service_type.as_deref() == Some("LoadBalancer")
+/// What has another class gets its address from another controller, and what has another proxy is none of our business.
+fn is_ours(service: &Service, settings: &Settings) -> bool {
+    let balanced = service.spec.service_type.as_deref() == Some("LoadBalancer");
+    balanced && is_of_our_class(service, settings) && !is_of_other_proxy(service)
 }
 
 fn key(kind: Kind, namespace: &str, name: &str) -> ObjectKey {
@@ -225,6 +229,18 @@ mod tests {
         }
         assert!(wishes(&mut statuses, &service("loadBalancerIP: 192.0.2.6,", "{ip: 192.0.2.6}")).is_empty());
         assert_eq!(wishes(&mut statuses, &service("", "{ip: 192.0.2.6}")), ["Service default/s "]);
+    }
+
+    #[test]
+    fn services_of_another_class_or_proxy_are_told_nothing() {
+        let told = |more: &str, label: &str| {
+            let text = service(&format!("loadBalancerIP: 192.0.2.5, {more}"), "");
+            wishes(&mut Statuses::default(), &text.replace("{name: s}", &format!("{{name: s, labels: {{{label}}}}}")))
+                .len()
+        };
+        assert_eq!(told("loadBalancerClass: weir.io/load-balancer,", ""), 1);
+        assert_eq!(told("loadBalancerClass: example.com/other,", ""), 0);
+        assert_eq!(told("", "service.kubernetes.io/service-proxy-name: other"), 0);
     }
 
     #[test]

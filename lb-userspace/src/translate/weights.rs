@@ -5,10 +5,8 @@ use std::collections::HashMap;
 use crate::model::problem::code;
 use crate::model::{ObjectRef, Problem};
 use crate::source::Objects;
-use crate::source::kinds::{EndpointSlice, Metadata};
+use crate::source::kinds::{EndpointSlice, Metadata, WEIGHT};
 
-/// The share of new flows relative to other backends; 0: none.
-const ANNOTATION: &str = "weir.io/weight";
 /// Rings have at least a hundred slots per backend, so finer shares would be lost.
 const MOST: u16 = 1_000;
 
@@ -42,13 +40,13 @@ pub(super) fn of_slice(slice: &EndpointSlice, problems: &mut Vec<Problem>) -> Op
 }
 
 fn written(metadata: &Metadata, kind: &str, problems: &mut Vec<Problem>) -> Option<u16> {
-    let text = metadata.annotations.get(ANNOTATION)?;
+    let text = metadata.annotations.get(WEIGHT)?;
     match text.trim().parse::<u16>().ok().filter(|weight| *weight <= MOST) {
         Some(weight) => Some(weight),
         None => {
             let owner = ObjectRef::new(kind, &metadata.namespace, &metadata.name);
             let problem = Problem::error(code::WEIGHT_INVALID, &owner, "this is not a weight; 1 is taken");
-            let problem = problem.at(format!("metadata.annotations[{ANNOTATION}]"), text);
+            let problem = problem.at(format!("metadata.annotations[{WEIGHT}]"), text);
             let problem = problem.expected(format!("0-{MOST}; 0 takes no new flows"));
             if !problems.contains(&problem) {
                 problems.push(problem);

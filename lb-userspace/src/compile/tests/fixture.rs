@@ -94,6 +94,7 @@ pub(crate) fn backend(text: &str) -> Backend {
         state: BackendState::Active,
         node: None,
         local: false,
+        far: false,
         pod: None,
     }
 }

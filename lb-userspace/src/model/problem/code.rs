@@ -49,6 +49,10 @@ pub const NODE_PORT_CONFLICT: &str = "node-port-conflict";
 pub const NODE_PORTS_EXHAUSTED: &str = "node-ports-exhausted";
 /// An allocated node port is another than before.
 pub const NODE_PORT_MOVED: &str = "node-port-moved";
+/// Two pods of a node ask for the same host port.
+pub const HOST_PORT_CONFLICT: &str = "host-port-conflict";
+/// A Service has the port of the node that a pod asks for as host port.
+pub const HOST_PORT_TAKEN: &str = "host-port-taken";
 /// A node cannot listen on the port at which outer load balancers ask for the health of a Service.
 pub const HEALTH_CHECK_UNHEARD: &str = "health-check-unheard";
 /// Two Services ask for the same address, port and protocol.
@@ -65,6 +69,8 @@ pub const SOURCE_RANGES_CLOSED: &str = "source-ranges-closed";
 pub const ALGORITHM_INVALID: &str = "algorithm-invalid";
 /// An algorithm that does not choose alike on every node, for a Service that forwards by DSR.
 pub const ALGORITHM_UNSUITABLE: &str = "algorithm-unsuitable";
+/// Nearer backends are asked for where every node has to choose alike.
+pub const TOPOLOGY_UNSUITABLE: &str = "topology-unsuitable";
 /// A weight is not one.
 pub const WEIGHT_INVALID: &str = "weight-invalid";
 /// A line of the list of denied networks is not a network.

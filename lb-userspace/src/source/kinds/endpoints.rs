@@ -26,8 +26,23 @@ pub struct Endpoint {
     pub conditions: EndpointConditions,
     pub target_ref: Option<ObjectReference>,
     pub node_name: Option<String>,
+    pub hints: EndpointHints,
     /// v1beta1 only: there the node's name is the label `kubernetes.io/hostname`.
     pub topology: BTreeMap<String, String>,
+}
+
+/// Whom an endpoint is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct EndpointHints {
+    pub for_nodes: Vec<HintFor>,
+    pub for_zones: Vec<HintFor>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct HintFor {
+    pub name: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -1,4 +1,4 @@
-//! Pod (v1): for slices derived from pods.
+//! Pod (v1): for slices derived from pods, and for host ports.
 #![allow(missing_docs, reason = "fields of the Kubernetes API")]
 
 use serde::Deserialize;
@@ -17,6 +17,7 @@ pub struct Pod {
 #[serde(default, rename_all = "camelCase")]
 pub struct PodSpec {
     pub node_name: Option<String>,
+    pub host_network: bool,
     pub containers: Vec<Container>,
     /// Sidecars (restartable init containers) have ports too.
     pub init_containers: Vec<Container>,
@@ -35,6 +36,8 @@ pub struct ContainerPort {
     pub name: Option<String>,
     pub container_port: Option<i64>,
     pub host_port: Option<i64>,
+    #[serde(rename = "hostIP")]
+    pub host_ip: Option<String>,
     pub protocol: Option<String>,
 }
 

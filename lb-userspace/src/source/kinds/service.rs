@@ -38,6 +38,7 @@ pub struct ServiceSpec {
     pub session_affinity: Option<String>,
     pub session_affinity_config: SessionAffinityConfig,
     pub load_balancer_class: Option<String>,
+    pub traffic_distribution: Option<String>,
     pub ip_families: Vec<String>,
     pub external_name: Option<String>,
     pub ip_family_policy: Option<String>,

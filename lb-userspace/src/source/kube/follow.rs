@@ -19,7 +19,7 @@ use super::received::Received;
 use super::subject::{Subject, WatchId};
 use crate::model::problem::code;
 use crate::model::{ObjectRef, Problem};
-use crate::source::kinds::Pod;
+use crate::source::kinds::{Pod, WEIGHT};
 use crate::source::{Body, Object, ObjectKey, parse};
 
 /// Objects in one answer to a list.
@@ -141,7 +141,9 @@ impl Watch {
 
     fn entry(&self, received: &Received, types: &TypeMeta) -> Entry {
         let read = parse::object(self.subject.kind, types, &received.document);
-        Entry { key: self.key(received), read: read.map(|body| useful(body).map(|body| Object { body, origin: None })) }
+        let of_all_nodes = self.subject.fields.is_none();
+        let useful = |body| useful(body, of_all_nodes).map(|body| Object { body, origin: None });
+        Entry { key: self.key(received), read: read.map(useful) }
     }
 
     fn key(&self, received: &Received) -> ObjectKey {
@@ -209,15 +211,15 @@ impl<'a> Refusal<'a> {
     }
 }
 
-/// Keeps only what is of use: of pods those with host ports, without annotations: weights that only their own node
-/// knew would give each node another ring; of nodes only annotations of our own.
-fn useful(body: Body) -> Option<Body> {
+/// Keeps only what is of use: of pods those with host ports, and where the pods of all nodes are read those with weights:
+/// weights that only their own node knew would give each node another ring; of nodes only annotations of our own.
+fn useful(body: Body, of_all_nodes: bool) -> Option<Body> {
     match body {
         Body::Pod(mut pod) => {
             let inner = Arc::make_mut(&mut pod);
-            inner.metadata.annotations.clear();
+            inner.metadata.annotations.retain(|name, _| of_all_nodes && name == WEIGHT);
             inner.metadata.labels.clear();
-            has_host_ports(inner).then_some(Body::Pod(pod))
+            (has_host_ports(inner) || !inner.metadata.annotations.is_empty()).then_some(Body::Pod(pod))
         }
         Body::Node(mut node) => {
             Arc::make_mut(&mut node).metadata.annotations.retain(|name, _| name.starts_with("weir.io/"));

@@ -50,10 +50,11 @@ impl Subject {
     }
 }
 
-/// What is watched as long as the agent runs. Pods only those of this node.
+/// What is watched as long as the agent runs. Pods only those of this node, unless the weights of all are of use.
 pub(super) fn always(wanted: &Wanted) -> Vec<Subject> {
     let kinds = [Kind::Service, Kind::EndpointSlice, Kind::Node, Kind::IngressClass, Kind::Ingress];
-    let pods = Subject { fields: Some(format!("spec.nodeName={}", wanted.node_name)), ..Subject::all(Kind::Pod) };
+    let own_pods = (!wanted.pod_weights).then(|| format!("spec.nodeName={}", wanted.node_name));
+    let pods = Subject { fields: own_pods, ..Subject::all(Kind::Pod) };
     let config_maps = wanted.config_maps.iter().map(|name| Subject::named(&named(Kind::ConfigMap, name)));
     let secrets = wanted.secrets.iter().map(|name| Subject::named(&named(Kind::Secret, name)));
     kinds.into_iter().map(Subject::all).chain([pods]).chain(config_maps).chain(secrets).collect()

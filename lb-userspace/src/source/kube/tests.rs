@@ -26,9 +26,14 @@ struct Running {
 
 impl Running {
     fn start(fake: &Fake) -> Self {
+        Self::wanting(fake, false)
+    }
+
+    fn wanting(fake: &Fake, pod_weights: bool) -> Self {
         let (sender, events) = channel(1024);
         let wanted = Wanted {
             node_name: "n1".to_owned(),
+            pod_weights,
             config_maps: vec![("a".to_owned(), "tcp".to_owned())],
             ..Wanted::default()
         };
@@ -95,6 +100,26 @@ fn cluster() -> Fake {
     fake.put("endpointslices", "a", "web-1", json!({"addressType": "IPv4", "endpoints": null, "ports": null}));
     fake.put("nodes", "", "n1", json!({}));
     fake
+}
+
+#[tokio::test(start_paused = true)]
+async fn weights_of_pods_are_read_of_all_nodes_or_of_none() {
+    for everywhere in [false, true] {
+        let fake = cluster();
+        let weighted = |node: &str| {
+            let metadata = json!({"annotations": {"weir.io/weight": "3", "other": "x"}});
+            json!({"metadata": metadata, "spec": {"nodeName": node, "containers": []}})
+        };
+        fake.put("pods", "a", "here", weighted("n1"));
+        fake.put("pods", "a", "there", weighted("n2"));
+        fake.put("pods", "a", "without", pod("n2", 0));
+        let mut running = Running::wanting(&fake, everywhere);
+        running.told().await;
+        let pods: Vec<_> =
+            running.objects.pods().map(|pod| (pod.metadata.name.clone(), pod.metadata.annotations.len())).collect();
+        let expected = if everywhere { vec![("here".to_owned(), 1), ("there".to_owned(), 1)] } else { Vec::new() };
+        assert_eq!(pods, expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]

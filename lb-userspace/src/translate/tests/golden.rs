@@ -76,6 +76,7 @@ fn set(settings: &mut Settings, line: &str) {
         "node-name" => value.clone_into(&mut settings.node_name),
         "node-ip" => settings.node_ips.push(value.parse().unwrap()),
         "pod-cidr" => settings.pod_cidrs.push(value.parse().unwrap()),
+        "load-balancer-class" => value.clone_into(&mut settings.load_balancer_class),
         "http-port" => settings.http_port = value.parse().unwrap(),
         "ingress-class" => settings.ingress_class = Some(value.to_owned()),
         "watch-ingress-without-class" => settings.watch_ingress_without_class = value.parse().unwrap(),

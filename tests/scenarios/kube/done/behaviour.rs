@@ -21,6 +21,7 @@ pub(super) fn all_behave(cluster: &Cluster, plane: &ControlPlane) -> Result<()> 
     cluster_ip(cluster, plane)?;
     node_ports(cluster)?;
     external_name_is_not_balanced(cluster)?;
+    host_port(cluster)?;
     streams(cluster)?;
     for front in fronts(cluster, 80, 31188) {
         paths_and_hosts(cluster, front)?;
@@ -84,6 +85,14 @@ fn node_ports(cluster: &Cluster) -> Result<()> {
 fn external_name_is_not_balanced(cluster: &Cluster) -> Result<()> {
     let rows = services(cluster, 0)?;
     ensure!(rows.iter().all(|row| row["name"] != "service-external"), "{rows:?}");
+    Ok(())
+}
+
+/// 11: on the node where the pod runs, and on no other.
+fn host_port(cluster: &Cluster) -> Result<()> {
+    expect_pod(cluster, cluster.nodes[1].port(8081), "x", "/", "webapp", "/")?;
+    let elsewhere = Request::get("x", "/").send(&cluster.client, cluster.nodes[0].port(8081));
+    ensure!(elsewhere.is_err(), "8081 of a node without the pod answers");
     Ok(())
 }
 
