@@ -7,6 +7,7 @@ use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, WWW_AUTHENT
 use super::guard::Refusal;
 use super::names::NameError;
 use super::path::PathError;
+use super::settings::NoClient;
 use super::table::RouteEntry;
 
 /// Longest host or path that is repeated in an answer.
@@ -44,6 +45,12 @@ impl Answer {
     pub fn refused(refusal: Refusal) -> Self {
         let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
         Answer { close: true, ..Self::new(status, format!("{status}\n\nRefused by weir: {}.\n", refusal.reason)) }
+    }
+
+    /// A proxy does not tell who the client is. The connection is one of others as well, and goes on.
+    pub fn no_client(why: NoClient) -> Self {
+        let status = StatusCode::BAD_REQUEST;
+        Self::new(status, format!("{status}\n\nRefused by weir: {why}.\n"))
     }
 
     /// The client is sent elsewhere.

@@ -14,20 +14,11 @@ pub struct Element {
     pub scheme: Option<String>,
 }
 
-/// The elements of a list, in their order. One that is not well-formed says nothing, and so does all before it: whoever
-/// wrote it may have written that too.
-pub fn parse(list: &str) -> Vec<Element> {
-    let mut elements = Vec::new();
-    for text in split(list, b',') {
-        match element(text) {
-            Some(element) => elements.push(element),
-            None => {
-                elements.clear();
-                elements.push(Element::default());
-            }
-        }
-    }
-    elements
+/// The elements of one line of the header, in their order; `None`: what stands there is not well-formed. A quote that is not
+/// closed reaches to the end of its line, so lines are never joined before they are parsed: a client that opens one would
+/// hide what the proxy after it adds.
+pub fn parse(line: &str) -> Vec<Option<Element>> {
+    split(line, b',').into_iter().map(element).collect()
 }
 
 fn element(text: &str) -> Option<Element> {
@@ -111,7 +102,7 @@ mod tests {
     use super::*;
 
     fn clients(list: &str) -> Vec<Option<String>> {
-        parse(list).into_iter().map(|element| element.client).collect()
+        parse(list).into_iter().map(|element| element?.client).collect()
     }
 
     #[test]
@@ -120,15 +111,18 @@ mod tests {
         assert_eq!(clients("for=\"_gazonk\""), [some("_gazonk")]);
         assert_eq!(clients("For=\"[2001:db8:cafe::17]:4711\""), [some("2001:db8:cafe::17")]);
         assert_eq!(clients("for=192.0.2.43, for=\"198.51.100.17:80\""), [some("192.0.2.43"), some("198.51.100.17")]);
-        let whole = &parse("for=192.0.2.60;proto=HTTPS; host=\"a.example:8443\";by=203.0.113.43")[0];
+        let whole = parse("for=192.0.2.60;proto=HTTPS; host=\"a.example:8443\";by=203.0.113.43").remove(0);
         let expected = Element { client: some("192.0.2.60"), host: some("a.example:8443"), scheme: some("https") };
-        assert_eq!(whole, &expected);
+        assert_eq!(whole, Some(expected));
     }
 
     #[test]
-    fn what_is_malformed_hides_what_stands_before_it() {
-        assert_eq!(clients("for=192.0.2.1, for=\"x, for=192.0.2.2"), [None]);
-        assert_eq!(clients("for=192.0.2.1, nonsense, for=192.0.2.2"), [None, Some("192.0.2.2".to_owned())]);
+    fn what_is_malformed_is_no_element() {
+        let some = |text: &str| Some(text.to_owned());
+        // The end of the line is never the element before the open quote.
+        assert_eq!(clients("for=192.0.2.1, for=\"x, for=192.0.2.2"), [some("192.0.2.1"), None]);
+        assert_eq!(clients("for=\", for=\"[2001:db8::1]\""), [None]);
+        assert_eq!(clients("for=192.0.2.1, nonsense, for=192.0.2.2"), [some("192.0.2.1"), None, some("192.0.2.2")]);
         assert_eq!(clients("for=\"a, b\\\"c\""), [Some("a, b\"c".to_owned())]);
         assert_eq!(clients("for=2001:db8::1"), [Some("2001".to_owned())], "no address without quotes and brackets");
     }
@@ -137,7 +131,7 @@ mod tests {
     fn our_own_are_read_again() {
         for address in ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1"] {
             let address: IpAddr = address.parse().expect(address);
-            let [element] = &parse(&write(address, "a.example:80", "https"))[..] else { panic!("one element") };
+            let [Some(element)] = &parse(&write(address, "a.example:80", "https"))[..] else { panic!("one element") };
             assert_eq!(element.client.as_deref(), Some(&*address.to_canonical().to_string()));
             assert_eq!((element.host.as_deref(), element.scheme.as_deref()), (Some("a.example:80"), Some("https")));
         }

@@ -57,7 +57,9 @@ impl Client {
 pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
     let view = worker.view();
     let settings = &view.router.settings;
-    let told = settings.ends(&client.ends, request.headers()).map(|ends| client.told(ends));
+    let told = settings.ends(&client.ends, request.headers());
+    let nobody = told.as_ref().err().copied();
+    let told = told.ok().flatten().map(|ends| client.told(ends));
     let asker = told.as_ref().unwrap_or(&client);
     client.served.set(client.served.get() + 1);
     let refusal = client.guard.refusal().or_else(|| request.extensions().get::<Refusal>().copied());
@@ -67,13 +69,17 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Inc
     let id = head.headers.get(X_REQUEST_ID).cloned();
     let mut after = After::new(settings, &head, &asker.ends);
     let accepts = settings.accepts(&head);
-    let result = match refusal {
-        Some(refusal) => {
+    let result = match (refusal, nobody) {
+        (Some(refusal), _) => {
             record.refused();
             Err(Answer::refused(refusal))
         }
-        None if settings.blocks(asker.ends.client, &head.headers) => Err(Answer::forbidden()),
-        None => forward(&worker, &view, asker, (head, body), &mut record, &mut after).await,
+        (None, Some(why)) => {
+            record.refused();
+            Err(Answer::no_client(why))
+        }
+        (None, None) if settings.blocks(asker.ends.client, &head.headers) => Err(Answer::forbidden()),
+        (None, None) => forward(&worker, &view, asker, (head, body), &mut record, &mut after).await,
     };
     let mut response = match result {
         Ok(mut relayed) => {

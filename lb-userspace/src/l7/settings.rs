@@ -24,6 +24,7 @@ mod request_id;
 
 use matches::Matches;
 pub use matches::compiles;
+pub use proxies::NoClient;
 pub(super) use request_id::X_REQUEST_ID;
 
 /// What the front calls itself.
@@ -126,7 +127,7 @@ impl Settings {
     }
 
     /// The client and what it asked for, as a proxy that is believed tells it; `None`: as the connection shows it.
-    pub fn ends(&self, ends: &Ends, headers: &HeaderMap) -> Option<Ends> {
+    pub fn ends(&self, ends: &Ends, headers: &HeaderMap) -> Result<Option<Ends>, NoClient> {
         proxies::ends(&self.asked.forwarded, &self.forwarded_header, ends, headers)
     }
 

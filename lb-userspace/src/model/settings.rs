@@ -20,7 +20,7 @@ pub use answers::AnswerSettings;
 pub use blocked::{Blocked, TextMatch};
 pub use clients::ClientSettings;
 pub use compression::{Coding, CompressionSettings};
-pub use forwarded::ForwardedSettings;
+pub use forwarded::{ForwardedSettings, address};
 pub use log::{Escape, LogFormat, LogPart, LogSettings, LogVariable};
 pub use requests::RequestSettings;
 pub use streams::StreamSettings;

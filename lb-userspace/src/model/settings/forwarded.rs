@@ -56,14 +56,14 @@ impl ForwardedSettings {
     }
 
     /// The client's address in a list of them, of which each proxy has added one at the end: the last one that is no
-    /// proxy's (RFC 7239 section 5.2 has the same order), or the first if all are. `None`: none is an address.
-    pub fn client_in<'a>(&self, list: impl DoubleEndedIterator<Item = &'a str>) -> Option<IpAddr> {
+    /// proxy's (RFC 7239 section 5.2 has the same order), or the first if all are. An element that is no address is `None`,
+    /// and so is the client who stands behind it: to take the proxy after it for the client would give whoever sends
+    /// nonsense the rights of a proxy.
+    pub fn client_in(&self, list: impl DoubleEndedIterator<Item = Option<IpAddr>>) -> Option<IpAddr> {
         let mut found = None;
-        for text in list.rev() {
-            // Whoever wrote what is no address may have written all before it.
-            let Some(address) = address(text.trim()) else { break };
-            found = Some(address);
-            if self.proxies.is_empty() || !self.trusts(address) {
+        for address in list.rev() {
+            found = Some(address?);
+            if self.proxies.is_empty() || !address.is_some_and(|address| self.trusts(address)) {
                 break;
             }
         }
@@ -72,7 +72,8 @@ impl ForwardedSettings {
 }
 
 /// An address, perhaps with a port.
-fn address(text: &str) -> Option<IpAddr> {
+pub fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
     let plain = || text.trim_start_matches('[').trim_end_matches(']').parse().ok();
     text.parse::<std::net::SocketAddr>().map(|at| at.ip()).ok().or_else(plain)
 }
@@ -90,13 +91,16 @@ mod tests {
         for (proxies, list, client) in [
             ("10.0.0.0/8", "192.0.2.9, 192.0.2.1, 10.0.0.2", Some("192.0.2.1")),
             ("10.0.0.0/8", "10.0.0.3,10.0.0.2", Some("10.0.0.3")),
-            ("10.0.0.0/8", "evil, 10.0.0.2", Some("10.0.0.2")),
+            ("10.0.0.0/8", "evil, 192.0.2.1, 10.0.0.2", Some("192.0.2.1")),
+            ("10.0.0.0/8", "evil, 10.0.0.2", None),
             ("10.0.0.0/8", "evil", None),
+            ("10.0.0.0/8", "", None),
+            ("", "192.0.2.9, evil", None),
             ("", "192.0.2.9, 192.0.2.1", Some("192.0.2.1")),
             ("10.0.0.0/8 2001:db8::/32", "[2001:db9::1]:443, 2001:db8::2", Some("2001:db9::1")),
             ("10.0.0.0/8", "192.0.2.1:4711", Some("192.0.2.1")),
         ] {
-            let found = of(proxies).client_in(list.split(','));
+            let found = of(proxies).client_in(list.split(',').map(address));
             assert_eq!(found, client.map(|text| text.parse().expect(text)), "{list}");
         }
         assert!(of("").trusts([192, 0, 2, 1].into()) && !of("10.0.0.0/8").trusts([192, 0, 2, 1].into()));

@@ -103,7 +103,11 @@ impl Told<'_> {
         let router = Arc::new(Router::new(0, &table));
         let view = worker::View::new(Arc::clone(&router));
         let settings = &router.settings;
-        let ends = settings.ends(&here, &head.headers).unwrap_or_else(|| here.clone());
+        let ends = settings.ends(&here, &head.headers).map_err(|why| {
+            self.step("client", "unknown", why.to_string());
+            Answer::no_client(why)
+        })?;
+        let ends = ends.unwrap_or_else(|| here.clone());
         if ends.client != here.client || ends.scheme() != here.scheme() {
             self.step(
                 "client",

@@ -53,6 +53,71 @@ fn source_ranges_go_by_the_client_that_a_proxy_tells() {
     assert!(site.problems.is_empty(), "{:?}", site.problems);
 }
 
+/// Sends a request whose headers are bytes, and tells the status of its answer.
+fn status_of(site: &crate::harness::Site, lines: &[&[u8]]) -> String {
+    use std::io::{Read, Write};
+    let head = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n";
+    let mut stream = std::net::TcpStream::connect(site.address()).expect("connected");
+    stream.write_all(&[&head[..], &lines.join(&b"\r\n"[..]), b"\r\n\r\n"].concat()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("text");
+    answer.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+/// A proxy at 127.0.0.1 and in 10.0.0.0/8; its own address may go where the client at 192.0.2.1 may not.
+fn blocks_a_client(header: &str, pod: &Pod) -> crate::harness::Site {
+    let data = [
+        ("use-forwarded-headers", "true"),
+        ("proxy-real-ip-cidr", "127.0.0.0/8, 10.0.0.0/8"),
+        ("block-cidrs", "192.0.2.1"),
+        ("forwarded-for-header", header),
+    ];
+    configured(&data, &[], pod)
+}
+
+#[test]
+fn nonsense_does_not_turn_a_client_into_the_proxy() {
+    let pod = Pod::echo();
+    let site = blocks_a_client("X-Forwarded-For", &pod);
+    for (lines, status) in [
+        (&[&b"X-Forwarded-For: 192.0.2.1"[..]][..], "403"),
+        (&[b"X-Forwarded-For: \xff, 192.0.2.1"], "403"),
+        (&[b"X-Forwarded-For: \xff", b"X-Forwarded-For: 192.0.2.1"], "403"),
+        (&[b"X-Forwarded-For: \xff, 192.0.2.9"], "200"),
+        // Who cannot be read is not the proxy, whichever of them it was.
+        (&[b"X-Forwarded-For: 192.0.2.1\xff"], "400"),
+        (&[b"X-Forwarded-For: 192.0.2.1\xff, 10.0.0.9"], "400"),
+        (&[b"X-Forwarded-For: unknown"], "400"),
+        (&[b"X-Forwarded-For:"], "400"),
+        // The proxy itself: it looks whether the front is there.
+        (&[b"X-Other: x"], "200"),
+    ] {
+        assert_eq!(status_of(&site, lines), status, "{lines:?}");
+    }
+    assert_eq!(pod.seen().len(), 2);
+}
+
+#[test]
+fn an_open_quote_does_not_swallow_what_a_proxy_adds() {
+    let pod = Pod::echo();
+    let site = blocks_a_client("Forwarded", &pod);
+    for (lines, status) in [
+        (&[&b"Forwarded: for=192.0.2.1"[..]][..], "403"),
+        (&[b"Forwarded: for=\"", b"Forwarded: for=192.0.2.1"], "403"),
+        (&[b"Forwarded: for=\xff, for=192.0.2.1"], "403"),
+        (&[b"Forwarded: for=\"", b"Forwarded: for=192.0.2.9"], "200"),
+        // Written behind it on the same line, it cannot be told from what the client wrote.
+        (&[b"Forwarded: for=\", for=192.0.2.1"], "400"),
+        (&[b"Forwarded: for=\", for=192.0.2.1", b"Forwarded: for=10.0.0.9"], "400"),
+        (&[b"Forwarded: for=\", for=\"[2001:db8::1]\""], "400"),
+        (&[b"Forwarded: proto=http"], "400"),
+        (&[b"X-Forwarded-For: 192.0.2.1"], "200"),
+    ] {
+        assert_eq!(status_of(&site, lines), status, "{lines:?}");
+    }
+    assert_eq!(pod.seen().len(), 2);
+}
+
 #[test]
 fn proxies_at_any_address_are_warned_of() {
     let pod = Pod::echo();
@@ -124,6 +189,12 @@ fn proxies_are_believed_by_rfc_7239() {
     let appended = by_rfc7239(&[trusted, named, add, ("compute-full-forwarded-for", "true")], &[list]);
     let before = list.trim_start_matches("Forwarded: ");
     assert_eq!(appended[3], Some(format!("{before}, for=127.0.0.1;host=\"public.example\";proto=https")));
+    // Nor does it hide our own element from backends.
+    let open = by_rfc7239(
+        &[trusted, named, add, ("compute-full-forwarded-for", "true")],
+        &["Forwarded: for=\"", "Forwarded: for=192.0.2.1"],
+    );
+    assert_eq!(open[3].as_deref(), Some("for=192.0.2.1, for=127.0.0.1;host=\"a.example\";proto=http"));
     assert_eq!(by_rfc7239(&[trusted, named], &[also]), of(["127.0.0.1", "http", "a.example", ""]));
     let nobody = by_rfc7239(&[("proxy-real-ip-cidr", "192.0.2.0/24"), named, add], &[list]);
     assert_eq!(nobody, of(["127.0.0.1", "http", "a.example", "for=127.0.0.1;host=\"a.example\";proto=http"]));
