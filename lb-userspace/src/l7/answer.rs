@@ -142,6 +142,11 @@ impl Answer {
         Self::new(StatusCode::NO_CONTENT, String::new())
     }
 
+    /// The client took too long to send its body.
+    pub fn slow_body() -> Self {
+        Answer { close: true, ..Self::plain(StatusCode::REQUEST_TIMEOUT, "The body of the request came too slowly") }
+    }
+
     /// The path cannot be routed safely.
     pub fn bad_path(error: PathError) -> Self {
         let status = StatusCode::BAD_REQUEST;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::answer::Answer;
 use super::balance::Picker;
-use super::body::{Progress, RequestBody, ResponseBody};
+use super::body::{BodyError, Progress, RequestBody, ResponseBody};
 use super::compress::Encoder;
 use super::filter::Outbound;
 use super::forward::{self, Follows};
@@ -188,7 +188,8 @@ impl<'a> Exchange<'a> {
         if body.is_end_stream() {
             return Ok(());
         }
-        match gather(body, &self.worker.room, &self.progress, self.tee.as_deref()).await {
+        let limit = self.worker.client_limits().stall;
+        match gather(body, &self.worker.room, &self.progress, self.tee.as_deref(), limit).await {
             Ok(gathered) => {
                 if gathered.is_whole {
                     self.follows = Follows::Known;
@@ -199,6 +200,7 @@ impl<'a> Exchange<'a> {
                 self.gathered = Some(Rc::new(gathered));
                 Ok(())
             }
+            Err(BodyError::Stalled) => Err(Answer::slow_body()),
             Err(_) => Err(self.refused_body().unwrap_or_else(Answer::broken_body)),
         }
     }

@@ -1,5 +1,15 @@
+use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::Request;
+use hyper::body::{Body, Frame};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::harness::{Site, ingress};
 use crate::pod::Pod;
@@ -94,4 +104,39 @@ fn long_bodies_arrive_whole_and_are_limited_as_ever() {
     let site = Site::annotated(&[("proxy-request-buffering", "on"), ("proxy-body-size", "1m")], &pod);
     assert_eq!(site.get("a.example", "/", &["--data-binary", &data, "--header", chunked]).status, 413);
     assert_eq!(pod.seen().len(), 2);
+}
+
+/// A body that stops after its first piece.
+struct Stops {
+    begun: bool,
+}
+
+impl Body for Stops {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if std::mem::replace(&mut self.begun, true) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"hello")))))
+    }
+}
+
+#[test]
+fn a_client_of_http2_that_stops_in_its_body_is_told() {
+    let pod = Pod::echo();
+    let manifests = ingress("web", "a.example", "/", &[("proxy-request-buffering", "on")]);
+    let site = Site::configured(&[("client-body-timeout", "1")], &manifests, &[("web", &pod)]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let status = runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(site.address()).await.expect("connected");
+        let client = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let (mut sender, connection) = client.expect("HTTP/2 is spoken");
+        tokio::spawn(connection);
+        let request = Request::put("http://a.example/").body(Stops { begun: false }).expect("a request");
+        let answer = tokio::time::timeout(Duration::from_secs(60), sender.send_request(request)).await;
+        answer.expect("an answer in time").expect("an answer").status()
+    });
+    assert_eq!((status.as_u16(), pod.seen().len()), (408, 0));
 }
