@@ -52,8 +52,8 @@ pub(super) fn front(status: &FrontStatus) -> Vec<Problem> {
         Problem::warning(code::FRONT_RESTARTED, &object, what)
     });
     let unresolved = status.unresolved.iter().map(|(name, why)| {
-        let what = format!("an ExternalName Service leads to {name}: {why}; requests get 503");
-        Problem::warning(code::NAME_UNRESOLVED, &object, what).at("spec.externalName", name)
+        let what = format!("an ExternalName Service or an auth-url leads to {name}: {why}; requests get 503");
+        Problem::warning(code::NAME_UNRESOLVED, &object, what).expected("a name with an address")
     });
     transparent.chain(failed).chain(unresolved).collect()
 }

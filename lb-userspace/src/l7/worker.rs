@@ -40,6 +40,9 @@ use crate::siphash::UNKEYED;
 pub use limits::Limits;
 pub use view::View;
 
+/// Names without an address that a worker tells of; of more it is known that there are some.
+const MOST_UNRESOLVED: usize = 1024;
+
 /// What the main thread sees of a worker.
 #[derive(Debug, Default)]
 pub struct Shared {
@@ -209,6 +212,7 @@ impl Worker {
         }
         let mut unresolved = self.counters.0.unresolved.lock().unwrap_or_else(PoisonError::into_inner);
         match error {
+            Some(_) if unresolved.len() >= MOST_UNRESOLVED && !unresolved.contains_key(name) => {}
             Some(error) => drop(unresolved.insert(name.to_owned(), error)),
             None => drop(unresolved.remove(name)),
         }

@@ -122,6 +122,36 @@ fn a_name_without_an_address_is_said() {
 }
 
 #[test]
+fn names_that_clients_make_up_are_not_said() {
+    let names = NameServer::start();
+    let own = ingress("own", "own.example", "/", &[("auth-url", "http://gone.example.test/check")]);
+    let any = ingress("any", "*.any.example", "/", &[("auth-url", "http://$host/check")]);
+    let (own_pod, any_pod) = (Pod::echo(), Pod::echo());
+    let site = Site::with_names(1, &(own + &any), &[("own", &own_pod), ("any", &any_pod)], &[names.address]);
+    for number in 0..20 {
+        assert_eq!(site.get(&format!("x{number}.any.example"), "/", &[]).status, 503);
+    }
+    assert!(names.times("x19.any.example") > 0, "nobody asked for it");
+    assert_eq!(site.get("own.example", "/", &[]).status, 503);
+    // What the agent hears is a whole list: the made-up names came first.
+    site.eventually("the agent to hear of it", || !site.unresolved().is_empty());
+    assert_eq!(site.unresolved(), ["gone.example.test"]);
+}
+
+#[test]
+fn clients_do_not_choose_the_port_of_an_authentication_service() {
+    let names = NameServer::start();
+    names.set("a.example", Some(Ipv4Addr::LOCALHOST));
+    let (web, anybody) = (Pod::echo(), Pod::echo());
+    let manifests = ingress("web", "a.example", "/", &[("auth-url", "http://$http_host/check")]);
+    let site = Site::with_names(1, &manifests, &[("web", &web)], &[names.address]);
+    assert!(site.problems.is_empty(), "{:?}", site.problems);
+    let reply = site.get(&format!("a.example:{}", anybody.address.port()), "/", &[]);
+    assert_ne!(reply.status, 200, "{reply:?}");
+    assert!(names.times("a.example") > 0 && anybody.seen().is_empty() && web.seen().is_empty());
+}
+
+#[test]
 fn what_is_no_name_is_a_problem() {
     let pod = Pod::echo();
     let site = Site::with_names(1, &manifest("\"not a name\"", &pod), &[], &[]);

@@ -156,7 +156,11 @@ async fn ask(
         Some(service) => view.addresses(service),
         None => {
             let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
-            destination::resolve(worker, authority.host(), port).await?
+            // The agent hears of names that Ingresses write, not of those that clients make up.
+            match external.url.names_host() {
+                true => destination::resolve(worker, authority.host(), port).await?,
+                false => destination::find(worker, authority.host(), port).await?,
+            }
         }
     };
     let request = question(external, url, seen).ok_or(Unasked::Url)?;

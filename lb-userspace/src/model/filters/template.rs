@@ -152,6 +152,27 @@ impl Template {
         Ok(template)
     }
 
+    /// No variable stands in the host and port of this URL.
+    pub fn names_host(&self) -> bool {
+        let mut inside = false;
+        for part in &self.parts {
+            let text = match part {
+                Part::Variable(_) if inside => return false,
+                Part::Variable(_) => continue,
+                Part::Text(text) if inside => text,
+                Part::Text(text) => match text.split_once("://") {
+                    Some((_, behind)) => behind,
+                    None => continue,
+                },
+            };
+            if text.contains(['/', '?']) {
+                return true;
+            }
+            inside = true;
+        }
+        inside
+    }
+
     /// The text with values in the place of variables.
     pub fn expand(&self, variables: &impl Variables) -> String {
         let mut expanded = String::new();
@@ -275,6 +296,21 @@ mod tests {
             let template = Template::parse(text).expect(text);
             assert_eq!(template.expand(&Names), expected, "{text}");
             assert_eq!(Template::parse(&template.to_string()), Ok(template), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_of_urls() {
+        for (text, names) in [
+            ("http://a.example", true),
+            ("$scheme://a.example:80/$host", true),
+            ("http://a.example?$args", true),
+            ("http://$host/x", false),
+            ("http://a.$namespace.svc/x", false),
+            ("http://a:$service_port", false),
+            ("$host", false),
+        ] {
+            assert_eq!(Template::parse(text).expect(text).names_host(), names, "{text}");
         }
     }
 

@@ -203,7 +203,7 @@ pub const BACKENDS_UNREACHABLE: &str = "backends-unreachable";
 pub const INTERFACES_NOT_FOLLOWED: &str = "interfaces-not-followed";
 /// The front cannot answer for VIPs that are on no interface.
 pub const FRONT_NOT_TRANSPARENT: &str = "front-not-transparent";
-/// The name behind an ExternalName Service has no address.
+/// The name behind an ExternalName Service, or in an auth-url, has no address.
 pub const NAME_UNRESOLVED: &str = "name-unresolved";
 /// kube-proxy runs on this node as well.
 pub const KUBE_PROXY_RUNS: &str = "kube-proxy-runs";

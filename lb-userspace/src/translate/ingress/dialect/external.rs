@@ -89,7 +89,7 @@ pub(super) const ANNOTATIONS: &[Annotation] = &[
         "template",
         "",
         "The service that is asked about every request: 2xx lets it through, 401 and 403 do not, all else is 500.",
-        "A service that cannot be asked is 503. NAME.NAMESPACE.svc is found without DNS. Its certificate is not checked, as there.",
+        "A service that cannot be asked is 503. NAME.NAMESPACE.svc is found without DNS. $http_host in its host is $host: clients do not choose the port. Its certificate is not checked, as there.",
         Support::Guards(|asked, text| url::parse(text).map(|url| asked.external.url = url)),
     ),
     annotation(

@@ -4,9 +4,9 @@ use super::*;
 use crate::source::kinds::Ingress;
 
 /// An absolute URL over HTTP or HTTPS. Clients must not choose the host by what they send, except by the host that they
-/// ask for, which the rules know.
+/// ask for, which the rules know, and never the port: `$http_host`, which may have one, is taken as `$host` there.
 pub(super) fn parse(text: &str) -> Parsed<Option<Template>> {
-    let template = value::template(text)?;
+    let template = without_clients_port(value::template(text)?)?;
     if template.is_empty() {
         return Ok(None);
     }
@@ -17,12 +17,23 @@ pub(super) fn parse(text: &str) -> Parsed<Option<Template>> {
     };
     let written = template.to_string();
     let (scheme, authority) = split(&written).ok_or_else(wrong)?;
-    let harmless = ["host", "http_host", "best_http_host", "namespace", "ingress_name", "service_name", "service_port"];
+    let harmless = ["host", "namespace", "ingress_name", "service_name", "service_port"];
     let good = matches!(scheme, "http" | "https" | "${scheme}")
         && !authority.is_empty()
         && variables(authority).all(|name| harmless.contains(&name))
         && !authority.contains(['@', '\\', ' ', '#']);
     if good { Ok(Some(template)) } else { Err(wrong()) }
+}
+
+fn without_clients_port(template: Template) -> Parsed<Template> {
+    let written = template.to_string();
+    let Some((scheme, authority)) = split(&written) else { return Ok(template) };
+    let named = authority.replace("${http_host}", "${host}").replace("${best_http_host}", "${host}");
+    if named == authority {
+        return Ok(template);
+    }
+    let rest = &written[scheme.len() + "://".len() + authority.len()..];
+    value::template(&format!("{scheme}://{named}{rest}"))
 }
 
 /// Where people log in: a URL, or a path of the same host.
@@ -42,8 +53,7 @@ pub(super) fn parse_signin(text: &str) -> Parsed<Option<Template>> {
 /// The host is the one that the client names, and the Ingress takes any.
 pub(super) fn is_up_to_clients(url: &Template, ingress: &Ingress) -> bool {
     let written = url.to_string();
-    let names_host = split(&written)
-        .is_some_and(|(_, authority)| variables(authority).any(|name| name == "host" || name.ends_with("http_host")));
+    let names_host = split(&written).is_some_and(|(_, authority)| variables(authority).any(|name| name == "host"));
     let any_host = ingress.spec.rules.is_empty()
         || ingress.spec.rules.iter().any(|rule| rule.host.as_deref().unwrap_or_default().is_empty());
     names_host && any_host
@@ -103,6 +113,13 @@ mod tests {
         ] {
             assert!(parse(url).is_err(), "{url}");
         }
+        for (url, taken) in [
+            ("https://$http_host/auth?to=$http_host", "https://${host}/auth?to=${http_host}"),
+            ("$scheme://$best_http_host:4180", "${scheme}://${host}:4180"),
+        ] {
+            let parsed = parse(url).expect(url).map(|url| url.to_string());
+            assert_eq!(parsed.as_deref(), Some(taken), "the client would choose the port");
+        }
         assert_eq!(parse(" "), Ok(None));
         assert!(parse_signin("/oauth2/start").is_ok() && parse_signin("//evil").is_err());
         assert!(parse_signin("javascript:x").is_err());
@@ -126,6 +143,9 @@ mod tests {
     fn clients_do_not_choose_who_authenticates_them() {
         let url = parse("http://$host/auth").expect("a URL").expect("one");
         let mut ingress = Ingress::default();
+        assert!(
+            parse("http://$http_host/auth").is_ok_and(|url| url.is_some_and(|url| is_up_to_clients(&url, &ingress)))
+        );
         assert!(is_up_to_clients(&url, &ingress));
         ingress.spec.rules = vec![crate::source::kinds::IngressRule { host: Some("a.example".into()), http: None }];
         assert!(!is_up_to_clients(&url, &ingress));
