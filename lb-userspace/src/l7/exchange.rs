@@ -59,7 +59,7 @@ pub struct Exchange<'a> {
     worker: &'a Rc<Worker>,
     client: &'a Client,
     rule: &'a Rule,
-    head: Parts,
+    head: &'a mut Parts,
     target: Uri,
     outbound: Outbound,
     follows: Follows,
@@ -122,14 +122,14 @@ impl<'a> Exchange<'a> {
         worker: &'a Rc<Worker>,
         client: &'a Client,
         rule: &'a Rule,
-        head: Parts,
+        head: &'a mut Parts,
         body: Incoming,
         target: Uri,
         outbound: Outbound,
     ) -> Self {
         let empty = body.is_end_stream();
         let follows = match body.size_hint().exact() {
-            Some(_) if empty && forward::wants_websocket(&head) => Follows::WebSocket,
+            Some(_) if empty && forward::wants_websocket(head) => Follows::WebSocket,
             Some(_) => Follows::Known,
             None => Follows::Chunks,
         };
@@ -372,9 +372,9 @@ impl<'a> Exchange<'a> {
             None => return None,
         };
         let mut request =
-            forward::request(&self.head, self.target.clone(), self.follows, &self.client.ends, &self.outbound);
+            forward::request(self.head, self.target.clone(), self.follows, &self.client.ends, &self.outbound);
         if self.transport.http2 {
-            forward::for_http2(&mut request, self.transport.tls.is_some(), &self.head);
+            forward::for_http2(&mut request, self.transport.tls.is_some(), self.head);
         }
         let body = RequestBody::new(body, Rc::clone(&self.progress)).after(self.gathered.clone());
         Some(request.map(|()| body.seen_by(self.tee.clone())))

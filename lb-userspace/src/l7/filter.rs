@@ -32,7 +32,7 @@ mod variables;
 pub use audience::{Audience, Silent};
 pub use balance::{set_cookie, ties};
 use cors::Allowed;
-pub use errors::{PageRequest, stand_in};
+pub use errors::{Pages, stand_in};
 use headers::Inbound;
 pub use headers::Outbound;
 pub use mirror::copy;

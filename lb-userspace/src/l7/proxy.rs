@@ -14,7 +14,7 @@ use super::body::ResponseBody;
 use super::canary::by_weight;
 use super::destination::{self, Destination};
 use super::exchange::{Exchange, Relayed};
-use super::filter::{self, After, PageRequest, Seen, Silent};
+use super::filter::{self, After, Pages, Seen, Silent};
 use super::forward::Ends;
 use super::guard::{Handle, Refusal};
 use super::record::Record;
@@ -134,7 +134,7 @@ async fn forward(
     worker: &Rc<Worker>,
     view: &View,
     client: &Client,
-    (head, body): (Parts, Incoming),
+    (mut head, body): (Parts, Incoming),
     record: &mut Record,
     after: &mut After,
 ) -> Result<Relayed, Answer> {
@@ -147,11 +147,11 @@ async fn forward(
     record.route(rule);
     note(rule, &head, &target, record);
     let Some(pages) = rule.entry.filters.errors.as_deref() else {
-        return send(worker, view, client, rule, target, (head, body), record, after).await;
+        return send(worker, view, client, rule, target, (&mut head, body), record, after).await;
     };
-    let page = PageRequest::new(pages, &Seen { rule, head: &head, ends: &client.ends }, worker);
-    let result = Box::pin(send(worker, view, client, rule, target, (head, body), record, after)).await;
-    Box::pin(page.replace(result, worker, view)).await
+    let result = Box::pin(send(worker, view, client, rule, target, (&mut head, body), record, after)).await;
+    let pages = Pages { asked: pages, seen: Seen { rule, head: &head, ends: &client.ends } };
+    Box::pin(pages.replace(result, worker, view)).await
 }
 
 /// To the backend of its rule.
@@ -162,20 +162,20 @@ async fn send(
     client: &Client,
     rule: &Rule,
     target: Uri,
-    (head, body): (Parts, Incoming),
+    (head, body): (&mut Parts, Incoming),
     record: &mut Record,
     after: &mut After,
 ) -> Result<Relayed, Answer> {
-    let seen = Seen { rule, head: &head, ends: &client.ends };
+    let seen = Seen { rule, head, ends: &client.ends };
     let mut outbound = filter::before(&seen, &body, worker, view, after, &mut Silent).await?;
     view.router.settings.complete(&mut outbound, &seen);
-    let mut destination = destination::of(rule, view, &head, |canary| by_weight(canary, worker.random()));
+    let mut destination = destination::of(rule, view, head, |canary| by_weight(canary, worker.random()));
     if destination.is_none() {
         destination = destination::stand_in(rule, view);
         outbound.headers.extend(destination.iter().flat_map(|_| filter::stand_in(&seen)));
     }
     let Some(Destination { upstream, turn, balance, affinity }) = destination else {
-        return Err(Answer::unavailable(&rule.entry, host_of(&head), head.uri.path()));
+        return Err(Answer::unavailable(&rule.entry, host_of(head), head.uri.path()));
     };
     record.upstream(&upstream.name, rule);
     let named;
@@ -187,9 +187,9 @@ async fn send(
         }
     };
     let mirror = rule.entry.filters.mirror.as_deref();
-    let copy = mirror.and_then(|mirror| filter::copy(mirror, rule, &head, &client.ends, &outbound));
+    let copy = mirror.and_then(|mirror| filter::copy(mirror, rule, head, &client.ends, &outbound));
     let transport = destination::transport(rule, upstream, &client.ends);
-    let ties = balance.map(|balance| filter::ties(balance, affinity, rule, &head, &client.ends)).unwrap_or_default();
+    let ties = balance.map(|balance| filter::ties(balance, affinity, rule, head, &client.ends)).unwrap_or_default();
     let endpoints = Endpoints { addresses, weights: upstream.weights.as_deref(), pool: &worker.pool };
     let sticky = affinity.map(|affinity| Sticky::new(affinity, ties.cookie, &upstream.name, worker.random()));
     let mut picker = Picker::new(endpoints, balance, ties.hash, sticky, turn);

@@ -97,3 +97,17 @@ fn without_a_page_the_error_stays() {
         ("raw", vec!["annotation-invalid"])
     );
 }
+
+#[test]
+fn a_page_is_not_asked_for_with_what_the_client_made_up() {
+    let (web, pages) = (web(), pages());
+    let auth = Pod::answering(|_| answer("401 Unauthorized", &[], ""));
+    let url = ("auth-url", "http://auth.default.svc.cluster.local/check");
+    let annotations = [&PAGES[..], &[url, ("auth-response-headers", "X-User")]].concat();
+    let pods = [("web", &web), ("pages", &pages), ("auth", &auth)];
+    let site = Site::start(&ingress("web", "a.example", "/", &annotations), &pods);
+    let forged = ["--header", "X-User: admin", "--header", "X-Other: 1"];
+    assert_eq!(site.get("a.example", "/", &forged).body, "<b>sorry</b>");
+    let asked = &pages.seen()[0];
+    assert_eq!(["x-code", "x-user", "x-other"].map(|name| asked.header(name)), [Some("401"), None, Some("1")]);
+}

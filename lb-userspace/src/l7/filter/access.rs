@@ -64,8 +64,8 @@ pub(super) async fn admit<A: Audience>(
     Ok(())
 }
 
-/// What the backend never gets as the client sent it: a password that was for us, and the words of the service.
-fn reserved(filters: &Filters) -> impl Iterator<Item = HeaderName> {
+/// What nobody behind the front gets as the client sent it: a password that was for us, and the words of the service.
+pub(super) fn reserved(filters: &Filters) -> impl Iterator<Item = HeaderName> {
     let names = filters.external.iter().flat_map(|external| &external.answer_headers);
     let names = names.filter_map(|name| HeaderName::try_from(name.as_str()).ok());
     filters.basic.iter().map(|_| AUTHORIZATION).chain(names)

@@ -21,7 +21,7 @@ use crate::l7::subrequest::{AskError, Times};
 use crate::l7::verdicts::{Key, Verdict};
 use crate::l7::worker::{View, Worker};
 use crate::l7::{chain, destination, host, parameters};
-use crate::model::filters::{ExternalAuth, Proxying, Template, Variables};
+use crate::model::filters::{ExternalAuth, Proxying, Template, Variable, Variables};
 
 /// What the service gave to those whom it lets through.
 #[derive(Debug, Default)]
@@ -79,11 +79,11 @@ fn sign_in(signin: &Template, parameter: &str, seen: &Seen<'_>) -> String {
     url.push_str(parameter);
     url.push('=');
     let mut from = String::new();
-    seen.append(&crate::model::filters::Variable::Scheme, &mut from);
+    seen.append(&Variable::Scheme, &mut from);
     from.push_str("://");
     from.push_str(host_of(seen.head));
     url.push_str(&from);
-    seen.append(&crate::model::filters::Variable::EscapedRequestUri, &mut url);
+    seen.append(&Variable::EscapedRequestUri, &mut url);
     url
 }
 
@@ -180,22 +180,21 @@ fn question(external: &ExternalAuth, url: &Uri, seen: &Seen<'_>) -> Option<Reque
     let request = forward::request(seen.head, target, Follows::Known, seen.ends, &Outbound::default());
     let mut request = request.map(|()| Empty::new());
     *request.method_mut() = Method::from_bytes(external.method.as_deref().unwrap_or("GET").as_bytes()).ok()?;
-    let text =
-        |text: &str| Template::parse(text).ok().and_then(|template| HeaderValue::try_from(template.expand(seen)).ok());
+    let original = [seen.ends.scheme(), "://", host_of(seen.head), seen.request_uri()].concat();
     let headers = request.headers_mut();
     headers.remove(CONTENT_LENGTH);
     headers.insert(HOST, HeaderValue::from_str(url.authority()?.as_str()).ok()?);
     let told = [
-        (HeaderName::from_static("x-original-uri"), text("$request_uri")),
-        (HeaderName::from_static("x-original-url"), text("$scheme://$http_host$request_uri")),
-        (HeaderName::from_static("x-original-method"), text("$request_method")),
-        (HeaderName::from_static("x-scheme"), text("$scheme")),
+        (HeaderName::from_static("x-original-uri"), seen.value(&Variable::RequestUri)),
+        (HeaderName::from_static("x-original-url"), HeaderValue::try_from(original).ok()),
+        (HeaderName::from_static("x-original-method"), seen.value(&Variable::RequestMethod)),
+        (HeaderName::from_static("x-scheme"), seen.value(&Variable::Scheme)),
         (HeaderName::from_static("x-sent-from"), Some(HeaderValue::from_static("weir"))),
         (
             HeaderName::from_static("x-auth-request-redirect"),
             match &external.redirect {
                 Some(template) => HeaderValue::try_from(template.expand(seen)).ok(),
-                None => text("$request_uri"),
+                None => seen.value(&Variable::RequestUri),
             },
         ),
     ];

@@ -1,6 +1,6 @@
 //! Values of the variables that templates name, read from a request.
 
-use hyper::header::HeaderName;
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 
 use super::basic;
@@ -57,6 +57,13 @@ impl Variables for Seen<'_> {
 }
 
 impl Seen<'_> {
+    /// A value for a header, unless it holds what no header can carry.
+    pub(super) fn value(&self, variable: &Variable) -> Option<HeaderValue> {
+        let mut text = String::new();
+        self.append(variable, &mut text);
+        HeaderValue::try_from(text).ok()
+    }
+
     /// The client speaks TLS.
     pub(super) fn is_secure(&self) -> bool {
         let mut scheme = String::new();
@@ -64,7 +71,7 @@ impl Seen<'_> {
         scheme == "https"
     }
 
-    fn request_uri(&self) -> &str {
+    pub(super) fn request_uri(&self) -> &str {
         self.head.uri.path_and_query().map_or("/", |path| path.as_str())
     }
 
