@@ -48,13 +48,13 @@ pub(super) fn translate_all(
     let mut ours: Vec<_> = objects.ingresses().filter(|ingress| classes.serve(ingress, problems)).collect();
     ours.sort_by_cached_key(|ingress| seniority(&ingress.metadata));
     let mut table = Table::default();
-    let mut certificates = Certificates::new(objects);
     let hosts = Hosts::new(usual.own.hosts, objects, &ours);
+    let mut certificates = Certificates::new(objects, &hosts);
     let mut canaries = Vec::new();
     for &ingress in &ours {
         let mut drafts = translate(ingress, &lookup, usual, &mut users, problems);
         drafts.iter_mut().for_each(|draft| draft.open(usual));
-        drafts.retain(|draft| hosts.admit(&draft.route.key, ingress, &draft.field, problems));
+        drafts.retain(|draft| hosts.admit(draft.route.key.host.as_deref(), ingress, &draft.field, problems));
         certificates.add(ingress, &drafts, problems);
         for draft in drafts {
             match draft.route.filters.canary {

@@ -1,5 +1,6 @@
 //! Which namespaces may claim which hosts, as requests see it.
 
+use crate::certificates::{Authority, Kind, secret};
 use crate::harness::{Site, config_map};
 use crate::pod::Pod;
 
@@ -107,11 +108,49 @@ fn no_annotation_is_a_way_around_it() {
         ),
     ] {
         let other = claim("team-b", "other", 2022, host, "/app/", annotations);
+        // Beside a host of its own, so that the Ingress has routes whatever the policy says.
+        let own = "{host: b.example, http: {paths: [{path: /app/, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}, ";
+        let other = if host == "b.example" { other } else { other.replace("rules: [", &format!("rules: [{own}")) };
         let site = Site::configured(&[("host-policy", policy_of)], &(teams.clone() + &owner + &other), &pods);
         assert_eq!(who(&site, "shop.example", "/app/"), "a", "{policy_of} {annotations}");
         assert_eq!(who(&site, "shop.example", "/app"), "a", "{policy_of} {annotations}");
         assert_ne!(who(&site, "www.shop.example", "/app/"), "b", "{policy_of} {annotations}");
         assert!(site.codes().contains(&"host-denied"), "{policy_of} {annotations}: {:?}", site.problems);
+        if annotations.starts_with("weir.io/slash-redirect") {
+            assert_eq!(who(&site, "b.example", "/app"), "301", "the annotation is honoured where the host is its own");
+        }
         assert!(b.seen().is_empty(), "{policy_of} {annotations}");
     }
+}
+
+#[test]
+fn nor_is_a_certificate_for_a_host_that_no_rule_names() {
+    let (a, b) = (Pod::named("a"), Pod::named("b"));
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let of = |namespace: &str, manifest: String| {
+        manifest.replace("metadata: {", &format!("metadata: {{namespace: {namespace}, "))
+    };
+    let over_tls = |manifest: String| {
+        manifest.replace("spec: {rules:", "spec: {tls: [{hosts: [shop.example], secretName: pair}], rules:")
+    };
+    let manifests = [
+        team("team-a", 1, ""),
+        team("team-b", 2, ""),
+        of("team-a", secret("pair", &ours.issue(&["shop.example"], Kind::Ecdsa))),
+        of("team-b", secret("pair", &theirs.issue(&["shop.example"], Kind::Ecdsa))),
+        over_tls(claim("team-a", "shop", 2021, "shop.example", "/", "")),
+        // Older, for every host, and with a pair for one that is another's.
+        over_tls(claim("team-b", "all", 2020, "*", "/all", "")),
+    ]
+    .concat();
+    let mut site = Site::configured(&[], &manifests, &[("none", &a), ("none-b", &b)]);
+    let shown = |site: &Site, authority: &Authority| {
+        site.try_secured("shop.example", "/", &["--cacert", authority.path()]).is_ok_and(|reply| reply.body == "a")
+    };
+    assert!(shown(&site, &theirs) && !shown(&site, &ours), "without a policy the older one has it");
+    site.apply(&policy(Some("first"), &manifests));
+    assert!(shown(&site, &ours) && !shown(&site, &theirs), "the certificate is the other team's");
+    let denied: Vec<_> = site.problems.iter().filter(|problem| problem.code == "host-denied").collect();
+    assert_eq!(denied.len(), 1, "{:?}", site.problems);
+    assert_eq!(denied[0].object.namespace.as_deref(), Some("team-b"));
 }

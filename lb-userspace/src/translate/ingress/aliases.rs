@@ -57,8 +57,7 @@ pub(super) fn add<'a>(
 
 /// The namespace of the Ingress may claim the name.
 fn may_have(policy: &Hosts, ingress: &Ingress, name: &str, annotation: &str, problems: &mut Vec<Problem>) -> bool {
-    let key = RouteKey { host: Some(name.to_owned()), path: PathMatch::Default };
-    policy.admit(&key, ingress, &field(annotation), problems)
+    policy.admit(Some(name), ingress, &field(annotation), problems)
 }
 
 /// The hosts that an Ingress has routes for, in the order of its rules.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::reference;
+use crate::model::Problem;
 use crate::model::problem::code;
-use crate::model::{Problem, RouteKey};
 use crate::source::Objects;
 use crate::source::kinds::Ingress;
 use crate::translate::ingress::dialect::value::list;
@@ -45,9 +45,15 @@ impl Hosts {
         }
     }
 
-    /// Whether an Ingress may have a route; if not, a Problem says whose the host is.
-    pub(super) fn admit(&self, key: &RouteKey, ingress: &Ingress, field: &str, problems: &mut Vec<Problem>) -> bool {
-        let host = key.host.as_deref().unwrap_or(ANY);
+    /// Whether an Ingress may have a host, `None`: all of them; if not, a Problem says whose the host is.
+    pub(super) fn admit(
+        &self,
+        host: Option<&str>,
+        ingress: &Ingress,
+        field: &str,
+        problems: &mut Vec<Problem>,
+    ) -> bool {
+        let host = host.unwrap_or(ANY);
         let namespace = &ingress.metadata.namespace;
         let (what, expected) = match self {
             Hosts::Open => return true,
@@ -65,7 +71,11 @@ impl Hosts {
                 (what, format!("{GRANTS} of the Namespace with {host} in it"))
             }
         };
-        let problem = Problem::error(code::HOST_DENIED, &reference(ingress), format!("{what}; the route is left out"));
+        let problem = Problem::error(
+            code::HOST_DENIED,
+            &reference(ingress),
+            format!("{what}; what it asks for there is left out"),
+        );
         problems.push(problem.at(field, host).expected(expected));
         false
     }

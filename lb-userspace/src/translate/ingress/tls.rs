@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::dialect::secure::authorities;
-use super::{Draft, host, path};
+use super::{Draft, Hosts, host, path};
 use crate::model::filters::{ClientCertificate, Filters};
 use crate::model::problem::code;
 use crate::model::{Certificate, ClientAsk, ObjectRef, Problem, Route, RouteKey, Tls};
@@ -15,6 +15,8 @@ use crate::translate::Settings;
 /// Certificates as Ingresses ask for them, the oldest first: it has the host.
 pub(super) struct Certificates<'a> {
     objects: &'a Objects,
+    /// Whose they may be.
+    policy: &'a Hosts,
     tls: Tls,
     /// The Ingress that each host's certificate is from.
     holders: BTreeMap<String, String>,
@@ -27,9 +29,10 @@ pub(super) struct Certificates<'a> {
 }
 
 impl<'a> Certificates<'a> {
-    pub(super) fn new(objects: &'a Objects) -> Self {
+    pub(super) fn new(objects: &'a Objects, policy: &'a Hosts) -> Self {
         Certificates {
             objects,
+            policy,
             tls: Tls::default(),
             holders: BTreeMap::new(),
             clients: BTreeMap::new(),
@@ -52,7 +55,12 @@ impl<'a> Certificates<'a> {
             let namespace = &ingress.metadata.namespace;
             let secret = tls.secret_name.as_deref().filter(|name| !name.is_empty());
             let certificate = secret.and_then(|name| self.certificate(namespace, name, &field, owner, problems));
-            let hosts = hosts(&served, tls, certificate.as_deref());
+            let mut hosts = hosts(&served, tls, certificate.as_deref());
+            // Those of rules are admitted already.
+            hosts.retain(|host| {
+                served.contains(&Some(host.clone()))
+                    || self.policy.admit(Some(host), ingress, &format!("{field}.hosts"), problems)
+            });
             if let (Some(certificate), Some(name)) = (&certificate, secret) {
                 let served = |host: &&String| !certificate.covers(host);
                 let missed: Vec<_> = hosts.iter().filter(served).map(String::as_str).collect();
