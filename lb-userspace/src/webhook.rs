@@ -21,7 +21,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::WebhookCommand;
@@ -88,18 +88,17 @@ async fn serve(command: &WebhookCommand) -> Result<(), WebhookError> {
         let accepted = tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener, &slots) => accepted,
         };
-        match (accepted, Arc::clone(&slots).try_acquire_owned()) {
-            (Ok((stream, peer)), Ok(slot)) => {
+        match accepted {
+            Ok((stream, peer, slot)) => {
                 let serving = connection(stream, peer, TlsAcceptor::from(files.current()), Arc::clone(&judge));
                 tokio::spawn(async move {
                     let _ = tokio::time::timeout(CONNECTION_TIMEOUT, serving).await;
                     drop(slot);
                 });
             }
-            (Ok((_, peer)), Err(_)) => tracing::warn!(%peer, "refused: {CONNECTIONS} connections are open"),
-            (Err(error), _) => {
+            Err(error) => {
                 tracing::warn!(%error, "accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -108,6 +107,17 @@ async fn serve(command: &WebhookCommand) -> Result<(), WebhookError> {
     drop(listener);
     let _ = tokio::time::timeout(LAST_ANSWERS, slots.acquire_many(CONNECTIONS)).await;
     Ok(())
+}
+
+/// The next connection, once there is a slot for it.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    // Nobody closes the semaphore.
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, slot))
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor, judge: Arc<Judge>) {
