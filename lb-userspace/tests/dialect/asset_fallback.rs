@@ -36,7 +36,7 @@ fn cookie(reply: &Reply) -> Option<&str> {
 fn what_a_page_asks_for_goes_where_the_page_came_from() {
     let (one, two, plain) = (ui("one"), ui("two"), ui("plain"));
     let site = Site::start(&manifests(), &[("one", &one), ("two", &two), ("plain", &plain)]);
-    assert!(site.codes().iter().all(|code| *code == "literal-beside-regex"), "{:?}", site.problems);
+    assert_eq!(site.codes(), ["literal-beside-regex"; 2], "{:?}", site.problems);
     for (path, referer, expected) in [
         ("/static/table.js?v=1", "http://a.example/service/s1/", "one GET /static/table.js?v=1 HTTP/1.1"),
         ("/static/table.js", "http://a.example/service/s2/list?x=/service/s1/", "two GET /static/table.js HTTP/1.1"),

@@ -83,10 +83,6 @@ impl SecurePod {
         SecurePod { pod, told }
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.pod.address
-    }
-
     /// All requests so far.
     pub(crate) fn told(&self) -> Vec<Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()

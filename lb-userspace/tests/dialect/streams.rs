@@ -73,8 +73,10 @@ fn the_header_is_read_and_written_as_the_entry_says() {
 #[test]
 fn only_proxies_that_are_named_are_believed() {
     let pod = repeats();
-    let site = site(&[("proxy-real-ip-cidr", "192.0.2.0/24")], ":PROXY", &pod);
-    assert_eq!(said(connected(&site).0, &format!("{FROM_A_PROXY}hello")), "");
+    for (proxies, answer) in [("127.0.0.0/8", "hello"), ("192.0.2.0/24", "")] {
+        let site = site(&[("proxy-real-ip-cidr", proxies)], ":PROXY", &pod);
+        assert_eq!(said(connected(&site).0, &format!("{FROM_A_PROXY}hello")), answer, "{proxies}");
+    }
 }
 
 #[test]
@@ -87,11 +89,18 @@ fn curl_speaks_it_to_a_web_server_behind_such_a_port() {
 
 #[test]
 fn idle_connections_end() {
-    let silent = Pod::silent();
-    let site = site(&[("proxy-stream-timeout", "200ms")], "::PROXY", &silent);
+    // It accepts, tells that somebody has connected, and then waits as the client does.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let site = site(&[("proxy-stream-timeout", "1s")], "::PROXY", &Pod::at(listener.local_addr().expect("bound")));
+    let mut client = connected(&site).0;
+    let (mut backend, _) = listener.accept().expect("the front connects");
+    backend.write_all(b"hello").expect("sent");
     let mut answer = String::new();
-    connected(&site).0.read_to_string(&mut answer).expect("the front closes the connection");
-    assert_eq!(answer, "");
+    client.read_to_string(&mut answer).expect("the front closes the connection");
+    assert_eq!(answer, "hello", "the connection was not one to the backend");
+    let mut header = String::new();
+    backend.read_to_string(&mut header).expect("this one as well");
+    assert!(header.starts_with("PROXY TCP4"), "{header}");
 }
 
 #[test]

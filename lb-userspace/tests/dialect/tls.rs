@@ -1,5 +1,6 @@
 //! TLS: certificates by name, what is agreed upon, and what backends are told. The clients are curl and openssl.
 
+use std::io::{Read, Write};
 use std::process::Command;
 
 use crate::certificates::{Authority, Kind, secret};
@@ -60,8 +61,46 @@ fn certificates_by_name() {
             assert_eq!((reply.status, reply.body.as_str()), (200, "GET /x HTTP/1.1"), "{host} {version}");
         }
     }
-    let refused = site.try_secured("a.example", "/", &["--cacert", authority.path(), "--tls-max", "1.1"]);
-    assert!(refused.is_err(), "TLS 1.1 was spoken: {refused:?}");
+}
+
+/// The beginning of the answer to a ClientHello with this as its highest version. Clients of today send none of TLS 1.1.
+fn answer_to_hello(site: &Site, version: [u8; 2], suites: &[u8]) -> Vec<u8> {
+    let vector = |content: &[u8]| [&u16::try_from(content.len()).expect("short").to_be_bytes()[..], content].concat();
+    let extension = |kind: u8, content: &[u8]| [&[0, kind][..], &vector(content)].concat();
+    let name = b"a.example";
+    let extensions = [
+        extension(0, &vector(&[&[0][..], &vector(name)].concat())),
+        // secp256r1 and X25519, points as they are, ECDSA and RSA with SHA-256.
+        extension(10, &vector(&[0, 23, 0, 29])),
+        extension(11, &[1, 0]),
+        extension(13, &vector(&[4, 3, 8, 4, 4, 1])),
+    ]
+    .concat();
+    let hello = [&version[..], &[7; 32], &[0], &vector(suites), &[1, 0], &vector(&extensions)].concat();
+    let length = u32::try_from(hello.len()).expect("short").to_be_bytes();
+    let message = [&[1][..], &length[1..], &hello].concat();
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", site.tls_port())).expect("connected");
+    stream.write_all(&[&[22, 3, 1][..], &vector(&message)].concat()).expect("sent");
+    let mut begin = vec![0; 7];
+    stream.read_exact(&mut begin).expect("an answer");
+    begin
+}
+
+#[test]
+fn versions_before_1_2_are_refused() {
+    let authority = Authority::new();
+    let pod = Pod::echo();
+    let pair = secret("one", &authority.issue(&["a.example"], Kind::Ecdsa));
+    let site = Site::start(&(pair + &ingress_over_tls("web", "a.example", "one", &[])), &[("web", &pod)]);
+    // ECDHE-ECDSA with AES: GCM, and CBC as versions before 1.2 have it.
+    let suites = [0xc0, 0x2b, 0xc0, 0x0a];
+    let spoken = answer_to_hello(&site, [3, 3], &suites);
+    assert_eq!((spoken[0], spoken[5]), (22, 2), "a ServerHello for TLS 1.2: {spoken:?}");
+    for version in [[3, 2], [3, 1]] {
+        let refused = answer_to_hello(&site, version, &suites);
+        // RFC 5246 section 7.2.2: fatal, protocol_version.
+        assert_eq!((refused[0], &refused[5..]), (21, &[2, 70][..]), "{version:?}: {refused:?}");
+    }
 }
 
 #[test]

@@ -1,3 +1,6 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use super::configured;
 use crate::harness::{Site, config_map, ingress};
 use crate::pod::{Pod, answer};
@@ -56,19 +59,29 @@ fn backends_learn_of_whom_the_proxy_protocol_told() {
         ("forwarded-for-proxy-protocol-header", "X-Told"),
     ];
     let site = configured(&data, &[], &pod);
-    site.get("a.example", "/", &["--haproxy-protocol", "--header", "X-Told: 192.0.2.66"]);
+    // Of a proxy of the proxy that connects, which tells of its client in turn.
+    let request = "PROXY TCP4 127.0.0.9 198.51.100.1 4711 443\r\n\
+GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nX-Told: 192.0.2.66\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n";
+    let mut stream = TcpStream::connect(site.address()).expect("connected");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("text");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let seen = pod.seen().remove(0);
-    assert_eq!((seen.header("x-told"), seen.header("x-real-ip")), (Some("127.0.0.1"), Some("127.0.0.1")));
+    assert_eq!((seen.header("x-told"), seen.header("x-real-ip")), (Some("127.0.0.9"), Some("203.0.113.9")));
 }
 
 #[test]
 fn accepted_without_effect() {
-    let pod = Pod::echo();
-    let data = [("relative-redirects", "true"), ("worker-shutdown-timeout", "5m"), ("disable-ipv6-dns", "true")];
-    let annotations = [("http2-push-preload", "true"), ("app-root", "/app")];
-    let site = configured(&data, &annotations, &pod);
-    assert!(site.problems.is_empty(), "{:?}", site.problems);
-    assert_eq!(site.get("a.example", "/", &[]).header("location"), Some("/app"));
+    let pod = Pod::answering(|_| answer("200 OK", &[("Link", "</x.css>; rel=preload")], ""));
+    for value in ["true", "false"] {
+        let data = [("relative-redirects", value), ("use-http2", "true")];
+        let site = configured(&data, &[("http2-push-preload", value), ("app-root", "/app")], &pod);
+        assert!(site.problems.is_empty(), "{value}: {:?}", site.problems);
+        // Redirects within a host name none, and links are passed on, whatever is said.
+        assert_eq!(site.get("a.example", "/", &[]).header("location"), Some("/app"), "{value}");
+        assert_eq!(site.get("a.example", "/x", &[]).header("link"), Some("</x.css>; rel=preload"), "{value}");
+    }
     let site = configured(&[("enable-ocsp", "true")], &[], &pod);
     assert_eq!(site.codes(), ["configmap-key-refused"]);
 }
