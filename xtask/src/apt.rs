@@ -20,6 +20,11 @@ impl Apt {
         Self::new(work, with_sources)
     }
 
+    /// Asks them for their packages.
+    pub(crate) fn as_configured(work: &Path) -> Result<Self> {
+        Self::new(work, |file| Ok(file.text.clone()))
+    }
+
     /// Asks them for other suites of Debian.
     pub(crate) fn of_suites(work: &Path, suites: &[&str]) -> Result<Self> {
         Self::new(work, |text| Ok(of_suites(text, suites)))

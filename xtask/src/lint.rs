@@ -11,6 +11,8 @@ use crate::{host, tidy};
 pub(crate) fn run() -> Result<()> {
     host::run(host::cargo().args(["fmt", "--all", "--check"]))?;
     host::run(host::cargo().args(["clippy", "--all-targets", "--", "-D", "warnings"]))?;
+    let features = ["--package", "lb-userspace", "--features", "http3,otlp"];
+    host::run(host::cargo().arg("clippy").args(features).args(["--all-targets", "--", "-D", "warnings"]))?;
     let workspace = Workspace::here();
     // The compiler has the lints for the kernel programs; a build of every object shows them.
     ebpf_build::build(&workspace, &Choice::make(&workspace, None)?, ebpf_build::Object::Weir, &[])?;

@@ -16,6 +16,8 @@ mod host;
 mod kernels;
 mod kube;
 mod lint;
+mod peers;
+mod pypi;
 mod setup;
 mod test;
 mod tidy;
@@ -36,6 +38,8 @@ enum Task {
     SetupKube,
     /// Put Helm into the user's cache, for the test of the chart
     SetupHelm,
+    /// Put nginx and a client of HTTP/3 into the user's cache, for the tests of the front
+    SetupPeers,
     /// Build the kernel object
     BuildEbpf(build_ebpf::Args),
     /// Show a small cluster of network namespaces at work
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         Task::Setup(args) => setup::run(&args),
         Task::SetupKube => kube::run(),
         Task::SetupHelm => helm::run(),
+        Task::SetupPeers => peers::run(),
         Task::BuildEbpf(args) => build_ebpf::run(&args),
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),

@@ -13,6 +13,7 @@ use anyhow::{Result, ensure};
 use crate::exit::Exit;
 use crate::fuzz::Engine;
 use crate::host::{self, Root};
+use crate::peers::{self, Peers};
 use crate::setup::{self, Use};
 use crate::{build_ebpf, helm, kube, tidy};
 use executables::Executable;
@@ -35,14 +36,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     stages.run("set-up", || setup::ensure(if rootless { Use::Build } else { Use::Tests }))?;
     let executables = stages.run("build", || executables::build(&[]))?;
     stages.run("rules", tidy::run)?;
-    stages.run("host tests", || host_tests(args, &mut tally))?;
+    let peers = stages.run("peers of the front", || Ok(peers::find()))?;
+    stages.run("host tests", || host_tests(args, &peers, &mut tally))?;
+    stages.run("tests of features", || feature_tests(args, &peers, &mut tally))?;
     if args.filter.is_none() {
         stages.run("fuzz", || fuzz_shortly(rootless, &mut tally))?;
     }
     if !rootless {
         let (kube, helm) = stages.run("Kubernetes for tests", || Ok((control_plane(), chart_renderer())))?;
-        let programs = stages.run("build for scenarios", || Programs::build(kube, helm))?;
-        stages.run("scenario tests", || root_tests(args, &executables, &programs, &mut tally))?;
+        let programs = stages.run("build for scenarios", || Programs::build(args, kube, helm))?;
+        stages.run("scenario tests", || root_tests(args, &executables, &programs, &peers, &mut tally))?;
     }
     println!("\n{stages}\n\n{tally}");
     verdict(args, &tally)
@@ -60,9 +63,32 @@ fn verdict(args: &Args, tally: &Tally) -> Result<()> {
     Ok(())
 }
 
-fn host_tests(args: &Args, tally: &mut Tally) -> Result<()> {
+fn host_tests(args: &Args, peers: &Peers, tally: &mut Tally) -> Result<()> {
     let mut command = host::cargo();
     command.args(["test", "--no-fail-fast"]).args(&args.filter);
+    command.envs(peers.variables.iter().map(|(name, value)| (name, value)));
+    tally.host(&mut command)
+}
+
+/// What is off where nobody asks for it, and the tests of it.
+const FEATURES: [&str; 2] = ["http3", "otlp"];
+
+/// Those whose tests are asked for: their names begin so.
+fn features(args: &Args) -> Vec<&'static str> {
+    let wanted = |feature: &&str| args.filter.as_ref().is_none_or(|filter| filter.contains(*feature));
+    FEATURES.into_iter().filter(wanted).collect()
+}
+
+/// A second build of the front, with everything on; all other tests are of what is built by default.
+fn feature_tests(args: &Args, peers: &Peers, tally: &mut Tally) -> Result<()> {
+    let tests = features(args);
+    if tests.is_empty() {
+        return Ok(());
+    }
+    let mut command = host::cargo();
+    command.args(["test", "--no-fail-fast", "--package", "lb-userspace", "--test", "dialect", "--features"]);
+    command.arg(FEATURES.join(",")).arg("--").args(tests);
+    command.envs(peers.variables.iter().map(|(name, value)| (name, value)));
     tally.host(&mut command)
 }
 
@@ -83,9 +109,25 @@ fn fuzz_shortly(rootless: bool, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
+/// weir with everything on, kept beside the one that is built by default. Empty: nobody asks for it.
+fn weir_with_features(args: &Args) -> Result<PathBuf> {
+    if features(args).is_empty() {
+        return Ok(PathBuf::new());
+    }
+    let features = FEATURES.join(",");
+    let built = ["build", "--package", "lb-userspace", "--bin", "weir", "--features", &features];
+    host::run(host::cargo().args(built))?;
+    let workspace = ebpf_build::Workspace::here();
+    let kept = workspace.target().join("weir-with-features");
+    std::fs::copy(workspace.target().join("debug/weir"), &kept)?;
+    Ok(kept)
+}
+
 /// What the scenario tests run.
 struct Programs {
     weir: PathBuf,
+    /// The same with everything on.
+    with_features: PathBuf,
     lab_object: PathBuf,
     /// The folder of a Kubernetes control plane, where there is one.
     kube: Option<PathBuf>,
@@ -94,8 +136,10 @@ struct Programs {
 }
 
 impl Programs {
-    fn build(kube: Option<PathBuf>, helm: Option<PathBuf>) -> Result<Self> {
-        Ok(Self { weir: build_weir()?, lab_object: build_ebpf::lab_object()?, kube, helm })
+    fn build(args: &Args, kube: Option<PathBuf>, helm: Option<PathBuf>) -> Result<Self> {
+        // The default one last: it is what stays at its usual place.
+        let with_features = weir_with_features(args)?;
+        Ok(Self { weir: build_weir()?, with_features, lab_object: build_ebpf::lab_object()?, kube, helm })
     }
 }
 
@@ -122,12 +166,23 @@ pub(crate) fn build_weir() -> Result<PathBuf> {
     Ok(weir)
 }
 
-fn root_tests(args: &Args, executables: &[Executable], programs: &Programs, tally: &mut Tally) -> Result<()> {
+fn root_tests(
+    args: &Args,
+    executables: &[Executable],
+    programs: &Programs,
+    peers: &Peers,
+    tally: &mut Tally,
+) -> Result<()> {
+    let with_features = programs.with_features.to_string_lossy();
     let (weir, lab) = (programs.weir.to_string_lossy(), programs.lab_object.to_string_lossy());
     let kube = programs.kube.as_ref().map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default();
     let helm = programs.helm.as_ref().map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default();
+    let [nginx, pycurl] = peers.variables.each_ref().map(|(name, value)| (*name, value.as_str()));
     let variables = [
+        nginx,
+        pycurl,
         ("WEIR_BINARY", weir.as_ref()),
+        ("WEIR_WITH_FEATURES", with_features.as_ref()),
         ("WEIR_LAB_OBJECT", lab.as_ref()),
         ("WEIR_KUBE", kube.as_str()),
         ("WEIR_HELM", helm.as_str()),

@@ -38,6 +38,7 @@ pub(super) fn all(plan: &Plan, wanted: Use) -> Vec<Need> {
     }
     if wanted >= Use::Tests {
         needs.push(program("a browser", "chromium", "chromium"));
+        needs.push(program("many requests at once", "h2load", "nghttp2-client"));
     }
     needs
 }
