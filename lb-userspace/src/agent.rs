@@ -71,9 +71,11 @@ async fn serve(config: Config, level: LevelHandle) -> Result<(), AgentError> {
     tokio::spawn(dataplane.follow_next_hops()?.run());
     let front = FrontConfig {
         tls: config.manifests.https_port != 0,
+        quic: config.manifests.http3.then_some(config.manifests.https_port),
         name_servers: config.name_servers.clone(),
         local_names: config.local_names,
         in_detail: config.nginx_metrics,
+        collector: config.collector.clone(),
         ..FrontConfig::new(dataplane.run_dir())
     };
     let front = Front::start(front).await?;

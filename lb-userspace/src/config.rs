@@ -18,6 +18,7 @@ use ipnet::IpNet;
 
 use crate::cli::{AgentArgs, CheckArgs, MigrateArgs, ReadArgs, SizeArgs, UnloadArgs};
 use crate::dataplane::{CgroupChoice, MapSizes, XdpPolicy};
+use crate::l7::control::Collector;
 use crate::model::Problem;
 use crate::telemetry::{LogFormat, LogLevel};
 
@@ -80,6 +81,8 @@ pub struct Config {
     pub local_names: bool,
     /// The metrics of ingress-nginx are there as well.
     pub nginx_metrics: bool,
+    /// Gets a span of each request.
+    pub collector: Option<Collector>,
     /// Print the Plan, touch nothing.
     pub dry_run: bool,
     /// Form of the log.
@@ -121,6 +124,7 @@ impl TryFrom<&AgentArgs> for Config {
             name_servers: flags.each("--name-server", &args.name_server, flag::socket),
             local_names: args.local_names,
             nginx_metrics: args.nginx_metrics,
+            collector: collector(&mut flags, args),
             dry_run: args.dry_run,
             log_format: flags.one("--log-format", &args.log_format, flag::parsed).unwrap_or_default(),
             log_level: flags.one("--log-level", &args.log_level, flag::parsed).unwrap_or_default(),
@@ -129,6 +133,21 @@ impl TryFrom<&AgentArgs> for Config {
         };
         flags.finish(config)
     }
+}
+
+fn collector(flags: &mut Flags, args: &AgentArgs) -> Option<Collector> {
+    let address = args.otlp.clone()?;
+    if !cfg!(feature = "otlp") {
+        flags.mistake("--otlp", &address, "a weir that was built with the feature otlp");
+    }
+    if !address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+        flags.mistake("--otlp", &address, "HOST:PORT, 4318 for most collectors");
+    }
+    let ratio = flags.one("--otlp-ratio", &args.otlp_ratio, |text| {
+        let ratio = text.parse::<f64>().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+        ratio.ok_or_else(|| "a number from 0 to 1".to_owned())
+    });
+    Some(Collector { address, per_million: (ratio? * 1e6).round() as u32 })
 }
 
 impl TryFrom<&CheckArgs> for Manifests {

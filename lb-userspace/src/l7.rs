@@ -28,9 +28,13 @@ pub mod gather;
 pub mod guard;
 pub mod host;
 pub mod http2;
+#[cfg(feature = "http3")]
+pub mod http3;
 pub mod limiter;
 pub mod mirror;
 pub mod names;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 pub mod parameters;
 pub mod passthrough;
 pub mod password;

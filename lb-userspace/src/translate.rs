@@ -57,6 +57,8 @@ pub struct Settings {
     pub http_port: u16,
     /// HTTPS port of the front; 0: none.
     pub https_port: u16,
+    /// HTTP/3 is spoken at the same port.
+    pub http3: bool,
     /// Namespace and name of the Service for requests that no Ingress wants.
     pub default_backend_service: Option<(String, String)>,
     /// Namespace and name of the Secret with the certificate for hosts that have none.
@@ -86,6 +88,7 @@ impl Default for Settings {
             front_labels: vec![("app.kubernetes.io/name".to_owned(), "weir".to_owned())],
             http_port: 80,
             https_port: 443,
+            http3: false,
             default_backend_service: None,
             default_ssl_certificate: None,
             configmap: None,

@@ -25,6 +25,7 @@ mod hops;
 mod host_network;
 mod host_ports;
 mod hostile;
+mod http3;
 mod icmp;
 mod inside;
 mod interfaces;

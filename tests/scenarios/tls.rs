@@ -9,7 +9,7 @@ use weir_lab::{Cluster, SOON, eventually};
 use crate::common::{EXTERNAL, add_seed, scenario};
 
 /// A certificate for shop.test that has signed itself, with its key, as openssl writes them.
-fn certificate(directory: &Path) -> Result<(String, String)> {
+pub(crate) fn certificate(directory: &Path) -> Result<(String, String)> {
     let file = |name: &str| directory.join(name).display().to_string();
     let (chain, key) = (file("tls.crt"), file("tls.key"));
     let output = Command::new("openssl")
@@ -21,7 +21,8 @@ fn certificate(directory: &Path) -> Result<(String, String)> {
     Ok((std::fs::read_to_string(chain)?, std::fs::read_to_string(key)?))
 }
 
-fn manifests((chain, key): &(String, String)) -> String {
+/// An Ingress for shop.test, and a Service of the front, whose list of ports is the end.
+pub(crate) fn manifests((chain, key): &(String, String)) -> String {
     format!(
         "apiVersion: v1\nkind: Secret\ntype: kubernetes.io/tls\nmetadata: {{name: shop}}\n\
          stringData: {{tls.crt: {chain:?}, tls.key: {key:?}}}\n\

@@ -80,6 +80,13 @@ pub struct AgentArgs {
     /// /metrics has those of ingress-nginx as well, by their names
     #[arg(long)]
     pub nginx_metrics: bool,
+    /// Collector that gets a span of each request, by OTLP over HTTP (POST /v1/traces); only where weir was built with the
+    /// feature `otlp`
+    #[arg(long, value_name = "HOST:PORT")]
+    pub otlp: Option<String>,
+    /// The part of requests that get a span where their traces begin here, from 0 to 1; other traces say it themselves
+    #[arg(long, value_name = "N", default_value = "1", requires = "otlp")]
+    pub otlp_ratio: String,
     /// Print the Plan, touch nothing
     #[arg(long)]
     pub dry_run: bool,

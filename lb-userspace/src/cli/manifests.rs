@@ -22,6 +22,9 @@ pub struct ManifestArgs {
     /// Port of the front for HTTPS; 0 switches it off
     #[arg(long, value_name = "N", default_value = "443")]
     pub https_port: String,
+    /// HTTP/3 is spoken too, at the UDP port of --https-port; only where weir was built with the feature `http3`
+    #[arg(long)]
+    pub http3: bool,
     /// How packets reach backends on other nodes: snat, or dsr (the annotation weir.io/forwarding of a Service is stronger)
     #[arg(long, value_name = "WAY", default_value = "snat")]
     pub forwarding: String,

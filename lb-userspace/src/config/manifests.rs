@@ -25,6 +25,8 @@ pub struct Manifests {
     pub http_port: u16,
     /// Port of the front for HTTPS; 0: off.
     pub https_port: u16,
+    /// HTTP/3 is spoken at that port.
+    pub http3: bool,
     /// Gets the requests that no Ingress wants.
     pub default_backend_service: Option<ObjectName>,
     /// Holds the certificate for hosts that have none.
@@ -53,6 +55,7 @@ impl Manifests {
             front_labels: flags.each("--front-label", &args.front_label, flag::label),
             http_port: flags.one("--http-port", &args.http_port, flag::port_or_off).unwrap_or_default(),
             https_port: flags.one("--https-port", &args.https_port, flag::port_or_off).unwrap_or_default(),
+            http3: args.http3,
             default_backend_service: object(
                 flags,
                 "--default-backend-service",
@@ -76,6 +79,12 @@ impl Manifests {
         if manifests.http_port != 0 && manifests.http_port == manifests.https_port {
             flags.mistake("--https-port", &args.https_port, "another port than --http-port");
         }
+        if args.http3 && !cfg!(feature = "http3") {
+            flags.mistake("--http3", "", "a weir that was built with the feature http3");
+        }
+        if args.http3 && manifests.https_port == 0 {
+            flags.mistake("--http3", "", "a port for HTTPS");
+        }
         manifests
     }
 }
@@ -90,6 +99,7 @@ impl Manifests {
             front_labels: self.front_labels.clone(),
             http_port: self.http_port,
             https_port: self.https_port,
+            http3: self.http3,
             default_backend_service: self.default_backend_service.clone(),
             default_ssl_certificate: self.default_ssl_certificate.clone(),
             configmap: self.configmap.clone(),

@@ -13,10 +13,15 @@ use hyper::header::HeaderMap;
 use tokio::time::{Instant, Sleep};
 
 use super::compress::Encoder;
+use super::forward;
 use super::gather::Gathered;
 use super::mirror::Tee;
 use super::pool::Lease;
 use super::record::Record;
+
+mod client;
+
+pub use client::ClientBody;
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +29,14 @@ pub enum BodyError {
     /// The connection it came from broke.
     #[error("the body broke off")]
     Broken(#[from] hyper::Error),
+    /// The stream of HTTP/3 that it came from broke.
+    #[cfg(feature = "http3")]
+    #[error("the body broke off")]
+    Http3(#[from] h3::error::StreamError),
+    /// It is not as long as its head says.
+    #[cfg(feature = "http3")]
+    #[error("the body is not as long as its head says")]
+    Length,
     /// It is longer than the route takes.
     #[error("the body is too large")]
     TooLarge,
@@ -97,7 +110,7 @@ impl Progress {
 /// The body of a request on its way to a backend.
 #[derive(Debug)]
 pub struct RequestBody {
-    inner: Option<Incoming>,
+    inner: Option<ClientBody>,
     /// Before that, what is here already, and how many parts of it are on their way.
     first: Option<(Rc<Gathered>, usize)>,
     /// Instead of that, what is here already.
@@ -109,7 +122,7 @@ pub struct RequestBody {
 
 impl RequestBody {
     /// A body from a client; `None`: there is none.
-    pub fn new(inner: Option<Incoming>, progress: Rc<Progress>) -> Self {
+    pub fn new(inner: Option<ClientBody>, progress: Rc<Progress>) -> Self {
         progress.sent.set(inner.is_none());
         RequestBody { inner, first: None, whole: Bytes::new(), tee: None, progress }
     }
@@ -162,7 +175,10 @@ impl Body for RequestBody {
             let whole = std::mem::take(&mut self.whole);
             return Poll::Ready((!whole.is_empty()).then(|| Ok(Frame::data(whole))));
         };
-        let Poll::Ready(frame) = Pin::new(&mut *inner).poll_frame(cx) else { return Poll::Pending };
+        let Poll::Ready(mut frame) = Pin::new(&mut *inner).poll_frame(cx) else { return Poll::Pending };
+        if let Some(trailers) = frame.as_mut().and_then(|frame| frame.as_mut().ok()?.trailers_mut()) {
+            forward::trailers(trailers);
+        }
         let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
         let bytes = data.map_or(0, |data| data.len() as u64);
         let last = frame.is_none() || inner.is_end_stream();
@@ -176,7 +192,7 @@ impl Body for RequestBody {
         if self.progress.is_too_large() {
             return Poll::Ready(Some(Err(BodyError::TooLarge)));
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

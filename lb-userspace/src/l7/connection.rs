@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -14,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::body::ClientBody;
 use super::forward::Ends;
 use super::guard::{Guard, MAX_HEAD};
 use super::http2;
@@ -105,7 +108,8 @@ where
     let (guard, handle) = Guard::new(stream, worker.client_limits());
     let client = Rc::new(Client::new(ends, handle));
     let service_client = Rc::clone(&client);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let request = request.map(ClientBody::from);
         let answer = proxy::answer(Rc::clone(worker), Rc::clone(&service_client), request);
         async { Ok::<_, Infallible>(answer.await) }
     });
@@ -164,7 +168,8 @@ pub(super) async fn to_be_closed(worker: &Rc<Worker>, client: &Client) {
     until(worker, |stage| stage == Stage::Closing || (stage == Stage::Draining && client.has_been_served())).await;
 }
 
-async fn closing(worker: &Rc<Worker>) {
+/// Waits until connections end as soon as no request is in flight.
+pub(super) async fn closing(worker: &Rc<Worker>) {
     until(worker, |stage| stage == Stage::Closing).await;
 }
 

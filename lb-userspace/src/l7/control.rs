@@ -1,10 +1,11 @@
 //! What agent and front say to each other over the control socket: frames of JSON behind their length, and once, at the
-//! start, the listeners: those of HTTP with the first message, those of HTTPS with a byte of their own behind it.
+//! start, the listeners: those of HTTP with the first message, those of HTTPS and the sockets for HTTP/3 each with a byte of
+//! their own behind it.
 
 use std::collections::BTreeMap;
 use std::io::{IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -35,7 +36,7 @@ pub const BACKLOG: i32 = 4096;
 pub const MAX_FRAME: usize = 256 << 20;
 
 /// The first message, with the listeners.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// [`PROTOCOL`].
     pub protocol: u32,
@@ -44,11 +45,26 @@ pub struct Hello {
     /// Number of listeners for HTTPS.
     #[serde(default)]
     pub tls_listeners: usize,
+    /// Number of sockets for HTTP/3.
+    #[serde(default)]
+    pub quic_sockets: usize,
     /// Write the access log to stdout.
     pub access_log: bool,
+    /// Where spans go.
+    #[serde(default)]
+    pub collector: Option<Collector>,
     /// Count times and sizes of requests by route.
     #[serde(default)]
     pub in_detail: bool,
+}
+
+/// A collector of spans (OTLP over HTTP).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collector {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// Of a million requests with which traces begin so many are sampled.
+    pub per_million: u32,
 }
 
 /// Longest frame from the front, which may be in the hands of an attacker.
@@ -142,22 +158,23 @@ pub struct Listeners {
     pub http: Vec<TcpListener>,
     /// Where TLS is spoken.
     pub https: Vec<TcpListener>,
+    /// Where HTTP/3 is spoken.
+    pub quic: Vec<UdpSocket>,
 }
 
-/// Sends the first message. The socket blocks.
-pub fn send_hello(
-    socket: &UnixStream,
-    access_log: bool,
-    in_detail: bool,
-    listeners: &Listeners,
-) -> Result<(), ControlError> {
-    let Listeners { http, https } = listeners;
-    let hello = Hello { protocol: PROTOCOL, listeners: http.len(), tls_listeners: https.len(), access_log, in_detail };
+/// Sends the first message; the numbers in it are those of the listeners. The socket blocks.
+pub fn send_hello(socket: &UnixStream, hello: Hello, listeners: &Listeners) -> Result<(), ControlError> {
+    let Listeners { http, https, quic } = listeners;
+    let (listeners, tls_listeners, quic_sockets) = (http.len(), https.len(), quic.len());
+    let hello = Hello { protocol: PROTOCOL, listeners, tls_listeners, quic_sockets, ..hello };
     send_with(socket, &frame(&hello)?, http)?;
-    if https.is_empty() { Ok(()) } else { send_with(socket, &[0], https) }
+    if !https.is_empty() {
+        send_with(socket, &[0], https)?;
+    }
+    if quic.is_empty() { Ok(()) } else { send_with(socket, &[0], quic) }
 }
 
-fn send_with(socket: &UnixStream, bytes: &[u8], listeners: &[TcpListener]) -> Result<(), ControlError> {
+fn send_with(socket: &UnixStream, bytes: &[u8], listeners: &[impl AsFd]) -> Result<(), ControlError> {
     let descriptors: Vec<BorrowedFd<'_>> = listeners.iter().map(AsFd::as_fd).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2 * MAX_LISTENERS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -181,15 +198,18 @@ pub fn receive_hello(mut socket: &UnixStream) -> Result<(Hello, Listeners), Cont
         return Err(ControlError::Protocol { found: hello.protocol });
     }
     let https = if hello.tls_listeners > 0 { receive_with(socket, &mut [0])? } else { Vec::new() };
-    let (found, expected) = (http.len() + https.len(), hello.listeners + hello.tls_listeners);
-    if (http.len(), https.len()) != (hello.listeners, hello.tls_listeners) || found == 0 {
-        return Err(ControlError::Listeners { found, expected: expected.max(1) });
+    let quic = if hello.quic_sockets > 0 { receive_with(socket, &mut [0])? } else { Vec::new() };
+    let (found, expected) =
+        ([http.len(), https.len(), quic.len()], [hello.listeners, hello.tls_listeners, hello.quic_sockets]);
+    let sum = |numbers: [usize; 3]| numbers.iter().sum::<usize>();
+    if found != expected || sum(found) == 0 {
+        return Err(ControlError::Listeners { found: sum(found), expected: sum(expected).max(1) });
     }
-    Ok((hello, Listeners { http, https }))
+    Ok((hello, Listeners { http, https, quic }))
 }
 
 /// The first bytes of a message, and the listeners that come with them.
-fn receive_with(socket: &UnixStream, bytes: &mut [u8]) -> Result<Vec<TcpListener>, ControlError> {
+fn receive_with<S: From<OwnedFd>>(socket: &UnixStream, bytes: &mut [u8]) -> Result<Vec<S>, ControlError> {
     let expected = bytes.len();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2 * MAX_LISTENERS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -200,10 +220,10 @@ fn receive_with(socket: &UnixStream, bytes: &mut [u8]) -> Result<Vec<TcpListener
     if received.bytes != expected {
         return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
     }
-    let mut listeners: Vec<TcpListener> = Vec::new();
+    let mut listeners: Vec<S> = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-            listeners.extend(descriptors.map(|descriptor: OwnedFd| TcpListener::from(descriptor)));
+            listeners.extend(descriptors.map(|descriptor: OwnedFd| S::from(descriptor)));
         }
     }
     Ok(listeners)
@@ -268,8 +288,10 @@ mod tests {
     fn listeners_travel_with_the_first_message() {
         let (agent, front) = UnixStream::pair().expect("a pair");
         let open = |count| (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-        let listeners = Listeners { http: open(2 * MAX_LISTENERS), https: open(3) };
-        send_hello(&agent, true, true, &listeners).expect("sent");
+        let socket = || UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let listeners = Listeners { http: open(2 * MAX_LISTENERS), https: open(3), quic: vec![socket(), socket()] };
+        let hello = Hello { access_log: true, in_detail: true, ..Hello::default() };
+        send_hello(&agent, hello, &listeners).expect("sent");
         (&agent).write_all(b"next").expect("sent");
         let (hello, received) = receive_hello(&front).expect("received");
         assert!(hello.access_log && hello.in_detail);
@@ -278,6 +300,9 @@ mod tests {
         };
         assert_eq!(ports(&received.http), ports(&listeners.http));
         assert_eq!(ports(&received.https), ports(&listeners.https));
+        let places =
+            |sockets: &[UdpSocket]| sockets.iter().map(|one| one.local_addr().expect("bound")).collect::<Vec<_>>();
+        assert_eq!(places(&received.quic), places(&listeners.quic));
         let mut next = [0; 4];
         (&front).read_exact(&mut next).expect("the next message is untouched");
         assert_eq!(&next, b"next");

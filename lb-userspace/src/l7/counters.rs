@@ -22,6 +22,8 @@ pub struct Counters {
     pub tls_failures: Counter,
     /// Connections that speak HTTP/2.
     pub http2_connections: Counter,
+    /// Connections that speak HTTP/3.
+    pub http3_connections: Counter,
     /// Connections to backends opened.
     pub upstream_connections: Counter,
     /// Requests sent on a connection that an earlier request had opened.
@@ -32,6 +34,8 @@ pub struct Counters {
     pub upstream_retries: Counter,
     /// Lines of the access log that were lost because nobody read it fast enough.
     pub log_lines_lost: Counter,
+    /// Spans that were lost because they could not be handed over fast enough.
+    pub spans_lost: Counter,
 }
 
 /// A number that one thread raises and another reads.
@@ -74,11 +78,13 @@ impl Counters {
             tls_handshakes: self.tls_handshakes.get(),
             tls_failures: self.tls_failures.get(),
             http2_connections: self.http2_connections.get(),
+            http3_connections: self.http3_connections.get(),
             upstream_connections: self.upstream_connections.get(),
             upstream_reuses: self.upstream_reuses.get(),
             upstream_failures: self.upstream_failures.get(),
             upstream_retries: self.upstream_retries.get(),
             log_lines_lost: self.log_lines_lost.get(),
+            spans_lost: self.spans_lost.get(),
         }
     }
 }
@@ -101,6 +107,9 @@ pub struct FrontCounters {
     pub tls_failures: u64,
     /// Connections that speak HTTP/2.
     pub http2_connections: u64,
+    /// Connections that speak HTTP/3.
+    #[serde(default)]
+    pub http3_connections: u64,
     /// Connections to backends opened.
     pub upstream_connections: u64,
     /// Requests sent on a connection that an earlier request had opened.
@@ -111,6 +120,9 @@ pub struct FrontCounters {
     pub upstream_retries: u64,
     /// Lines of the access log that were lost.
     pub log_lines_lost: u64,
+    /// Spans that were lost.
+    #[serde(default)]
+    pub spans_lost: u64,
 }
 
 impl FrontCounters {
@@ -131,10 +143,12 @@ impl AddAssign for FrontCounters {
         self.tls_handshakes += other.tls_handshakes;
         self.tls_failures += other.tls_failures;
         self.http2_connections += other.http2_connections;
+        self.http3_connections += other.http3_connections;
         self.upstream_connections += other.upstream_connections;
         self.upstream_reuses += other.upstream_reuses;
         self.upstream_failures += other.upstream_failures;
         self.upstream_retries += other.upstream_retries;
         self.log_lines_lost += other.log_lines_lost;
+        self.spans_lost += other.spans_lost;
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::answer::Answer;
 use super::balance::Picker;
-use super::body::{BodyError, Progress, RequestBody, ResponseBody};
+use super::body::{BodyError, ClientBody, Progress, RequestBody, ResponseBody};
 use super::compress::Encoder;
 use super::filter::Outbound;
 use super::forward::{self, Follows};
@@ -99,7 +99,7 @@ impl Times {
 }
 
 enum Unsent {
-    Body(Incoming),
+    Body(ClientBody),
     /// All of the body is here.
     Gathered,
     Request(Box<Request<RequestBody>>),
@@ -123,13 +123,13 @@ impl<'a> Exchange<'a> {
         client: &'a Client,
         rule: &'a Rule,
         head: &'a mut Parts,
-        body: Incoming,
+        body: ClientBody,
         target: Uri,
         outbound: Outbound,
     ) -> Self {
         let empty = body.is_end_stream();
         let follows = match body.size_hint().exact() {
-            Some(_) if empty && forward::wants_websocket(head) => Follows::WebSocket,
+            Some(_) if empty && forward::wants_upgrade(head) => Follows::Upgrade,
             Some(_) => Follows::Known,
             None => Follows::Chunks,
         };
@@ -161,9 +161,9 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// What is spoken to endpoints; there is no WebSocket over HTTP/2 to them.
+    /// What is spoken to endpoints; a connection of HTTP/2 to them is nobody's alone, and cannot be upgraded.
     pub fn over(mut self, transport: Transport) -> Self {
-        if transport.http2 && self.follows == Follows::WebSocket {
+        if transport.http2 && self.follows == Follows::Upgrade {
             self.follows = Follows::Known;
         }
         self.transport = transport;
@@ -181,7 +181,7 @@ impl<'a> Exchange<'a> {
     /// at once, so what is sent over HTTP/2 is never waited for.
     async fn gather(&mut self) -> Result<(), Answer> {
         let wanted = self.rule.entry.filters.proxying.gathers && !self.transport.http2;
-        let Some(Unsent::Body(body)) = self.unsent.as_mut().filter(|_| wanted && self.follows != Follows::WebSocket)
+        let Some(Unsent::Body(body)) = self.unsent.as_mut().filter(|_| wanted && self.follows != Follows::Upgrade)
         else {
             return Ok(());
         };
@@ -374,7 +374,7 @@ impl<'a> Exchange<'a> {
         let mut request =
             forward::request(self.head, self.target.clone(), self.follows, &self.client.ends, &self.outbound);
         if self.transport.http2 {
-            forward::for_http2(&mut request, self.transport.tls.is_some(), self.head);
+            forward::for_http2(&mut request, self.transport.tls.is_some());
         }
         let body = RequestBody::new(body, Rc::clone(&self.progress)).after(self.gathered.clone());
         Some(request.map(|()| body.seen_by(self.tee.clone())))
@@ -404,9 +404,10 @@ impl<'a> Exchange<'a> {
 
     /// The backend speaks another protocol from here on, if that was asked for.
     fn switch(&mut self, mut response: Response<Incoming>) -> Result<Relayed, Answer> {
-        let agreed = response.headers().get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        let to = |headers: &HeaderMap| headers.get(UPGRADE).map(|to| to.as_bytes().to_ascii_lowercase());
+        let agreed = to(response.headers()).is_some_and(|to_this| Some(to_this) == to(&self.head.headers));
         let upgrade = self.head.extensions.remove::<OnUpgrade>();
-        let (true, true, Some(from_client)) = (agreed, self.follows == Follows::WebSocket, upgrade) else {
+        let (true, true, Some(from_client)) = (agreed, self.follows == Follows::Upgrade, upgrade) else {
             self.worker.counters.upstream_failures.increment();
             return Err(Answer::bad_gateway(
                 &self.rule.entry,

@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::{Authority, Scheme};
@@ -134,7 +134,7 @@ pub enum Follows {
     /// A body of unknown length.
     Chunks,
     /// Another protocol, if the backend agrees (RFC 9110 section 7.8).
-    WebSocket,
+    Upgrade,
 }
 
 /// The head that the backend gets.
@@ -158,16 +158,27 @@ pub fn request(head: &Parts, target: Uri, follows: Follows, ends: &Ends, outboun
     match follows {
         Follows::Known => {}
         // hyper would send no body at all with GET if nobody said so.
-        Follows::Chunks => drop(headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
-        Follows::WebSocket => {
+        Follows::Chunks => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            // Only fields that are announced are sent behind the body.
+            for names in head.headers.get_all(TRAILER) {
+                headers.append(TRAILER, names.clone());
+            }
+        }
+        Follows::Upgrade => {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            head.headers.get(UPGRADE).into_iter().for_each(|to| drop(headers.insert(UPGRADE, to.clone())));
         }
     }
     for (name, value) in &outbound.headers {
         headers.insert(name, value.clone());
     }
-    if outbound.close && follows != Follows::WebSocket {
+    if follows != Follows::Upgrade && understands_trailers(head) {
+        // Servers send trailers only to those who say so (RFC 9110 section 6.5.1).
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    if outbound.close && follows != Follows::Upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let mut request = Request::new(());
@@ -180,15 +191,11 @@ pub fn request(head: &Parts, target: Uri, follows: Follows, ends: &Ends, outboun
     request
 }
 
-/// The same head in HTTP/2 (RFC 9113 section 8.2.2): no header that concerns a connection, and the Host in the target. gRPC
-/// wants to hear that trailers are understood.
-pub fn for_http2(request: &mut Request<()>, secured: bool, head: &Parts) {
+/// The same head in HTTP/2 (RFC 9113 section 8.2.2): no header that concerns a connection, and the Host in the target.
+pub fn for_http2(request: &mut Request<()>, secured: bool) {
     let authority = request.headers_mut().remove(HOST);
     for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
         request.headers_mut().remove(name);
-    }
-    if head.headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers")) {
-        request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
     }
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.scheme = Some(if secured { Scheme::HTTPS } else { Scheme::HTTP });
@@ -198,19 +205,43 @@ pub fn for_http2(request: &mut Request<()>, secured: bool, head: &Parts) {
     *request.version_mut() = Version::HTTP_2;
 }
 
+fn understands_trailers(head: &Parts) -> bool {
+    head.headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"))
+}
+
 /// HTTP/1.0 may leave the Host out; the backend is spoken to in 1.1 and needs one (RFC 9112 section 3.3).
 fn missing_host(head: &Parts, ends: &Ends) -> HeaderValue {
     let named = head.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     named.unwrap_or_else(|| ends.front_authority.clone())
 }
 
-/// The client wants to speak WebSocket. No other protocol is let through: a tunnel of `h2c` would carry requests past the
-/// routes.
-pub fn wants_websocket(head: &Parts) -> bool {
+/// The client wants to go on in another protocol, which it names (RFC 9110 section 7.8). None that carries requests again: a
+/// tunnel of `h2c` or TLS would take them past the routes.
+pub fn wants_upgrade(head: &Parts) -> bool {
     let mut upgrades = head.headers.get_all(UPGRADE).iter();
-    let websocket = upgrades.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        && upgrades.next().is_none();
-    websocket && head.version == Version::HTTP_11 && named_by_connection(&head.headers).contains(&UPGRADE)
+    let (first, second) = (upgrades.next(), upgrades.next());
+    let one = first.filter(|_| second.is_none()).and_then(|one| one.to_str().ok());
+    head.version == Version::HTTP_11
+        && one.is_some_and(is_tunnelled)
+        && named_by_connection(&head.headers).contains(&UPGRADE)
+}
+
+/// One protocol, with or without a version, that is neither HTTP nor TLS (RFC 2817, RFC 7540 section 3.2).
+fn is_tunnelled(protocol: &str) -> bool {
+    let name = protocol.split('/').next().unwrap_or_default().to_ascii_lowercase();
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._+/".contains(&byte);
+    !name.is_empty() && protocol.bytes().all(token) && !["http", "h2", "h2c", "h3", "tls"].contains(&name.as_str())
+}
+
+/// Takes out of the trailers of a request what only the head may say.
+pub fn trailers(trailers: &mut HeaderMap) {
+    let says = |name: &&HeaderName| {
+        is_hop_by_hop(name) || is_ours_to_tell(name) || [HOST, CONTENT_LENGTH, AUTHORIZATION, COOKIE].contains(name)
+    };
+    let bad: Vec<_> = trailers.keys().filter(says).cloned().collect();
+    for name in bad {
+        trailers.remove(name);
+    }
 }
 
 /// Why a backend's answer is not passed on: servers and clients would not agree where it ends.
@@ -266,8 +297,8 @@ const X_FORWARDED_SCHEME: HeaderName = HeaderName::from_static("x-forwarded-sche
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_SCHEME: HeaderName = HeaderName::from_static("x-scheme");
 
-/// `Expect` is here because the front itself says 100 when it begins to read the body; `Trailer` because trailers of
-/// requests are not passed on.
+/// `Expect` is here because the front itself says 100 when it begins to read the body; `Trailer` because only some requests
+/// can have trailers.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     [CONNECTION, EXPECT, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION].contains(name)
 }
@@ -334,7 +365,7 @@ mod tests {
                 ("X-Mine", "1"),
                 ("Keep-Alive", "5"),
                 ("Proxy-Connection", "x"),
-                ("TE", "trailers"),
+                ("TE", "gzip"),
                 ("Trailer", "x"),
                 ("Upgrade", "h2c"),
                 ("Expect", "100-continue"),
@@ -375,22 +406,46 @@ mod tests {
     #[test]
     fn what_follows_is_told() {
         assert!(forwarded(&[("Host", "a")], Follows::Chunks).contains(&"transfer-encoding: chunked".to_owned()));
-        let websocket = forwarded(&[("Host", "a")], Follows::WebSocket);
-        assert!(
-            websocket.contains(&"connection: upgrade".to_owned())
-                && websocket.contains(&"upgrade: websocket".to_owned())
-        );
+        let upgrade = forwarded(&[("Host", "a"), ("Upgrade", "exotic/1")], Follows::Upgrade);
+        for line in ["connection: upgrade", "upgrade: exotic/1"] {
+            assert!(upgrade.iter().any(|one| one == line), "{upgrade:?}");
+        }
+        let trailed = [("Host", "a"), ("Trailer", "x-sum"), ("TE", "trailers")];
+        let chunks = forwarded(&trailed, Follows::Chunks);
+        for line in ["trailer: x-sum", "te: trailers", "connection: te"] {
+            assert!(chunks.iter().any(|one| one == line), "{chunks:?}");
+        }
+        assert!(!forwarded(&trailed, Follows::Known).iter().any(|line| line.starts_with("trailer")));
         assert!(forwarded(&[], Follows::Known).contains(&"host: 203.0.113.1".to_owned()));
     }
 
     #[test]
-    fn only_websocket_is_an_upgrade() {
-        assert!(wants_websocket(&head(&[("Connection", "keep-alive, Upgrade"), ("Upgrade", "WebSocket")])));
-        assert!(!wants_websocket(&head(&[("Upgrade", "websocket")])));
-        assert!(!wants_websocket(&head(&[("Connection", "upgrade")])));
-        assert!(!wants_websocket(&head(&[("Connection", "upgrade"), ("Upgrade", "h2c")])));
-        assert!(!wants_websocket(&head(&[("Connection", "upgrade"), ("Upgrade", "websocket, h2c")])));
-        assert!(!wants_websocket(&head(&[("Connection", "upgrade"), ("Upgrade", "websocket"), ("Upgrade", "h2c")])));
+    fn which_upgrades_are_passed_on() {
+        let wants = |upgrades: &[&str]| {
+            let upgrades = upgrades.iter().map(|to| ("Upgrade", *to));
+            wants_upgrade(&head(
+                &[("Connection", "keep-alive, Upgrade")].into_iter().chain(upgrades).collect::<Vec<_>>(),
+            ))
+        };
+        for one in ["WebSocket", "SPDY/3.1", "derp"] {
+            assert!(wants(&[one]), "{one}");
+        }
+        for none in ["h2c", "HTTP/2.0", "http/1.1", "TLS/1.0", "h2", "websocket, h2c", "a b", ""] {
+            assert!(!wants(&[none]), "{none}");
+        }
+        assert!(!wants(&[]) && !wants(&["websocket", "h2c"]));
+        assert!(!wants_upgrade(&head(&[("Upgrade", "websocket")])));
+    }
+
+    #[test]
+    fn trailers_say_nothing_that_the_head_has_to() {
+        let names = ["x-sum", "x-forwarded-for", "host", "transfer-encoding", "x_real_ip", "grpc-status"];
+        let mut sent: HeaderMap =
+            names.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1"))).collect();
+        trailers(&mut sent);
+        let mut left: Vec<_> = sent.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["grpc-status", "x-sum"]);
     }
 
     #[test]

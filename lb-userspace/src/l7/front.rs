@@ -120,7 +120,7 @@ async fn run(control: UnixStream, hello: &Hello, listeners: Listeners) -> Result
     let clients = descriptors::clients_per_worker(descriptors, listeners.len());
     let (name_servers, local_names) = name_settings(std::env::var(NAME_SERVERS).ok().as_deref());
     let limits = Limits { clients, name_servers, local_names, in_detail: hello.in_detail, ..Limits::default() };
-    let (workers, log_written) = Workers::start(listeners, hello.access_log, limits)?;
+    let (workers, log_written) = Workers::start(listeners, hello, limits)?;
     let mut front = Front {
         to_agent: Some(to_agent),
         workers,

@@ -117,7 +117,7 @@ where
             tee.into_iter().for_each(Tee::end);
             break;
         };
-        // Trailers of requests are not passed on.
+        // Its length goes ahead of a body that is here, and nothing can follow it.
         let Ok(data) = frame?.into_data() else { continue };
         tee.into_iter().for_each(|tee| tee.part(&data));
         progress.gathered(data.len() as u64);

@@ -20,14 +20,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
+use super::body::ClientBody;
 use super::connection::to_be_closed;
 use super::forward::Ends;
 use super::guard::{Handle, MAX_HEAD};
 use super::proxy::{self, Client};
 use super::worker::Worker;
 
-mod activity;
-mod request;
+pub(super) mod activity;
+pub(super) mod request;
 
 use activity::{Activity, Watched};
 
@@ -57,7 +58,7 @@ where
     let service = service_fn(move |request: Request<Incoming>| {
         let place = service_activity.enter();
         let request = request::prepare(request, service_client.ends.is_secured());
-        let answer = proxy::answer(Rc::clone(worker), Rc::clone(&service_client), request);
+        let answer = proxy::answer(Rc::clone(worker), Rc::clone(&service_client), request.map(ClientBody::from));
         async { Ok::<_, Infallible>(answer.await.map(|body| Watched::new(body, place))) }
     });
     // Requests of one connection at a time.

@@ -3,14 +3,13 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Uri};
 
 use super::answer::Answer;
 use super::balance::{Endpoints, Picker, Sticky};
-use super::body::ResponseBody;
+use super::body::{ClientBody, ResponseBody};
 use super::canary::by_weight;
 use super::destination::{self, Destination};
 use super::exchange::{Exchange, Relayed};
@@ -54,7 +53,7 @@ impl Client {
 }
 
 /// Answers a request. Never fails: what goes wrong becomes an answer.
-pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
+pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<ClientBody>) -> Response<ResponseBody> {
     let view = worker.view();
     let settings = &view.router.settings;
     let told = settings.ends(&client.ends, request.headers());
@@ -64,8 +63,12 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Inc
     client.served.set(client.served.get() + 1);
     let refusal = client.guard.refusal().or_else(|| request.extensions().get::<Refusal>().copied());
     let (mut head, body) = request.into_parts();
+    #[cfg(feature = "otlp")]
+    let span = worker.spans.begin(&mut head, &asker.ends, worker.random());
     settings.prepare(&mut head);
     let mut record = Record::new(&worker, &view, &head, &asker.ends);
+    #[cfg(feature = "otlp")]
+    record.trace(span.map(|span| span.identified(&head.headers)));
     let id = head.headers.get(X_REQUEST_ID).cloned();
     let mut after = After::new(settings, &head, &asker.ends);
     let accepts = settings.accepts(&head);
@@ -95,6 +98,8 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Inc
     let status = response.status();
     after.apply(status, response.headers_mut());
     settings.sign(response.headers_mut());
+    #[cfg(feature = "http3")]
+    super::http3::offer(&worker, &client.ends, response.headers_mut());
     let last = client.served.get() >= settings.requests_per_connection();
     if (last || worker.is_draining()) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -134,7 +139,7 @@ async fn forward(
     worker: &Rc<Worker>,
     view: &View,
     client: &Client,
-    (mut head, body): (Parts, Incoming),
+    (mut head, body): (Parts, ClientBody),
     record: &mut Record,
     after: &mut After,
 ) -> Result<Relayed, Answer> {
@@ -162,7 +167,7 @@ async fn send(
     client: &Client,
     rule: &Rule,
     target: Uri,
-    (head, body): (&mut Parts, Incoming),
+    (head, body): (&mut Parts, ClientBody),
     record: &mut Record,
     after: &mut After,
 ) -> Result<Relayed, Answer> {

@@ -14,6 +14,8 @@ use super::body::Progress;
 use super::filter::Seen;
 use super::forward::Ends;
 use super::limiter::Flight;
+#[cfg(feature = "otlp")]
+use super::otlp::Span;
 use super::rules::Rule;
 use super::settings::Settings;
 use super::traffic::Done;
@@ -41,6 +43,8 @@ pub struct Record {
     tries: Tries,
     /// How much of the request's body has gone by.
     progress: Option<Rc<Progress>>,
+    #[cfg(feature = "otlp")]
+    span: Option<Box<Span>>,
 }
 
 impl Record {
@@ -64,7 +68,15 @@ impl Record {
             canary: None,
             tries: Tries::default(),
             progress: None,
+            #[cfg(feature = "otlp")]
+            span: None,
         }
+    }
+
+    /// It is part of a trace.
+    #[cfg(feature = "otlp")]
+    pub fn trace(&mut self, span: Option<Box<Span>>) {
+        self.span = span;
     }
 
     /// Keeps the request's place among those in flight until its answer has gone out.
@@ -89,6 +101,10 @@ impl Record {
     /// The rule that it has.
     pub fn route(&mut self, rule: &Rule) {
         self.rule = rule.number;
+        #[cfg(feature = "otlp")]
+        if let Some(span) = &mut self.span {
+            span.route(&rule.entry);
+        }
         if let Some(form) = self.form() {
             form.route(&rule.entry);
         }
@@ -104,6 +120,10 @@ impl Record {
         if rule.canary.is_some() && rule.entry.upstream.as_deref() != Some(name) {
             self.canary = Some(Arc::clone(name));
         }
+        #[cfg(feature = "otlp")]
+        if let Some(span) = &mut self.span {
+            span.upstream(name);
+        }
         if let Some(line) = &mut self.line {
             line.upstream = Some(Arc::clone(name));
         }
@@ -112,6 +132,10 @@ impl Record {
     /// The endpoint that is tried now.
     pub fn endpoint(&mut self, endpoint: SocketAddr) {
         self.tries.begin(endpoint);
+        #[cfg(feature = "otlp")]
+        if let Some(span) = &mut self.span {
+            span.endpoint(endpoint);
+        }
     }
 
     /// There is a connection to it.
@@ -201,6 +225,11 @@ impl Drop for Record {
             tries: &self.tries,
         };
         self.worker.tally.count(&self.view, self.rule, &done);
+        #[cfg(feature = "otlp")]
+        if let Some(span) = self.span.take() {
+            let lost = self.worker.spans.end(span, time, done.status, self.bytes);
+            self.worker.counters.spans_lost.add(lost);
+        }
         let Some(mut line) = self.line.take() else { return };
         line.bytes = self.bytes;
         line.received = self.received;

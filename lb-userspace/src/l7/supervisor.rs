@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::control::{ControlError, Listeners};
+use super::control::{Collector, ControlError, Listeners};
 use super::counters::FrontCounters;
 use super::names::NameError;
 use super::table::RouteTable;
@@ -40,12 +40,16 @@ pub struct FrontConfig {
     pub access_log: bool,
     /// There are listeners for HTTPS.
     pub tls: bool,
+    /// Port at which HTTP/3 is spoken; 0: that of the listeners for HTTPS.
+    pub quic: Option<u16>,
     /// Servers that are asked for names outside of the cluster; none: the system's.
     pub name_servers: Vec<SocketAddr>,
     /// Such names may stand for addresses of the node itself.
     pub local_names: bool,
     /// Times and sizes of requests are counted by route.
     pub in_detail: bool,
+    /// Where spans go.
+    pub collector: Option<Collector>,
 }
 
 impl FrontConfig {
@@ -58,9 +62,11 @@ impl FrontConfig {
             cores,
             access_log: true,
             tls: true,
+            quic: None,
             name_servers: Vec::new(),
             local_names: false,
             in_detail: false,
+            collector: None,
         }
     }
 }
@@ -109,6 +115,15 @@ pub enum SupervisorError {
     /// A listener cannot be opened.
     #[error("could not open a listener of the front on 127.0.0.1")]
     Listen(#[source] std::io::Error),
+    /// There is no socket for HTTP/3.
+    #[error("could not open UDP port {port} for HTTP/3")]
+    Quic {
+        /// The port.
+        port: u16,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The run directory is not usable.
     #[error("run directory {path}: could not {action}")]
     RunDir {
@@ -160,6 +175,11 @@ impl Front {
         let http = listeners::open(config.cores).map_err(SupervisorError::Listen)?;
         let https = config.tls.then(|| listeners::open(config.cores)).transpose();
         let https = https.map_err(SupervisorError::Listen)?.unwrap_or_default();
+        let quic = config.quic.map(|port| if port == 0 { https.port } else { port });
+        let quic = quic.map(|port| {
+            listeners::open_quic(config.cores, port).map_err(|source| SupervisorError::Quic { port, source })
+        });
+        let quic = quic.transpose()?.unwrap_or_default();
         let status = FrontStatus {
             listeners: http.listeners.len() + https.listeners.len(),
             port: http.port,
@@ -167,7 +187,7 @@ impl Front {
             not_transparent: http.not_transparent,
             ..FrontStatus::default()
         };
-        let listeners = Arc::new(Listeners { http: http.listeners, https: https.listeners });
+        let listeners = Arc::new(Listeners { http: http.listeners, https: https.listeners, quic });
         let (published, status) = (watch::Sender::new(Published::default()), watch::Sender::new(status));
         let shutdown = watch::Sender::new(false);
         let supervisor = Supervisor::start(

@@ -20,6 +20,8 @@ mod certificates;
 mod clients;
 mod config;
 mod fallback;
+#[cfg(feature = "http3")]
+mod quic;
 mod suites;
 
 pub use accept::{Accepted, Secured, accept};
@@ -55,6 +57,9 @@ pub struct Server {
     special: ByName<Special>,
     /// The only names that get a handshake; `None`: all do.
     names: Option<ByName<()>>,
+    /// The same over QUIC.
+    #[cfg(feature = "http3")]
+    quic: Option<Arc<quinn::ServerConfig>>,
 }
 
 /// What else holds for a name.
@@ -85,6 +90,24 @@ enum Choice {
     Pass(Arc<str>),
     /// There is nothing here for this name.
     Refuse,
+}
+
+#[cfg(feature = "http3")]
+impl Server {
+    /// What handshakes over QUIC are made with.
+    pub fn quic(&self) -> Option<Arc<quinn::ServerConfig>> {
+        self.quic.clone()
+    }
+
+    /// Clients that ask for this name may come over QUIC; in lower case, without a dot at its end.
+    pub fn speaks_quic(&self, name: Option<&str>) -> bool {
+        self.quic.is_some() && self.is_usual(name)
+    }
+
+    /// The handshake for this name asks for nothing from the client, and ends here.
+    fn is_usual(&self, name: Option<&str>) -> bool {
+        matches!(self.choose(name), Choice::Serve(_, None))
+    }
 }
 
 impl Server {
@@ -143,7 +166,20 @@ impl Builder {
             .map(|(host, entry)| Ok((host.clone(), self.special(entry, tls, settings, &certificates)?)));
         let special = special.collect::<Result<ByName<_>, TlsError>>()?;
         let names = settings.reject_unknown.then(|| tls.hosts.keys().map(|host| (host.clone(), ())).collect());
-        Ok(Server { plain: Arc::new(self.config(settings, &certificates, None)?), special, names })
+        let plain = Arc::new(self.config(settings, &certificates, None)?);
+        #[cfg_attr(not(feature = "http3"), expect(unused_mut, reason = "what goes over QUIC is made of it"))]
+        let mut server = Server {
+            plain,
+            special,
+            names,
+            #[cfg(feature = "http3")]
+            quic: None,
+        };
+        #[cfg(feature = "http3")]
+        {
+            server.quic = quic::make(settings, &server, &certificates, Arc::clone(&self.tickets));
+        }
+        Ok(server)
     }
 
     fn special(

@@ -15,6 +15,7 @@ pub struct Context {
     pub trace: String,
     /// Id of the span of who asks, 16 hexadecimal digits.
     pub span: String,
+    flags: u8,
 }
 
 impl Context {
@@ -31,26 +32,50 @@ impl Context {
         // Later versions may have more fields.
         let valid = is_hex(version, 2) && version != "ff" && (version != "00" || fields.next().is_none());
         let valid = valid && is_id(trace, 32) && is_id(span, 16) && is_hex(flags, 2) && values.next().is_none();
-        valid.then(|| Context { trace: trace.to_owned(), span: span.to_owned() })
+        let flags = u8::from_str_radix(flags, 16).ok()?;
+        valid.then(|| Context { trace: trace.to_owned(), span: span.to_owned(), flags })
+    }
+
+    /// Who began the trace records it (section 3.2.2.5).
+    pub fn is_sampled(&self) -> bool {
+        self.flags & SAMPLED != 0
     }
 }
+
+/// The flag of a trace that is recorded.
+const SAMPLED: u8 = 1;
 
 /// Begins a trace where there is none that is valid; its state goes then, too (section 3.3).
 pub fn begin(headers: &mut HeaderMap) {
     if Context::of(headers).is_some() {
         return;
     }
+    forget_state(headers);
+    // Not recorded by us, so not said to be sampled.
+    insert(headers, &fresh_trace(), &fresh_span(), false);
+}
+
+/// The state of a trace that is not gone on with.
+pub fn forget_state(headers: &mut HeaderMap) {
     headers.remove(TRACESTATE);
+}
+
+/// Says which trace a request belongs to, and which span asks.
+pub fn insert(headers: &mut HeaderMap, trace: &str, span: &str, sampled: bool) {
     // Digits and dashes are always valid in a header.
-    if let Ok(value) = HeaderValue::try_from(fresh()) {
+    if let Ok(value) = HeaderValue::try_from(format!("00-{trace}-{span}-{:02x}", u8::from(sampled) * SAMPLED)) {
         headers.insert(TRACEPARENT, value);
     }
 }
 
-/// Not recorded by us, so not said to be sampled.
-fn fresh() -> String {
-    let keyed = |number: u64| RandomState::new().hash_one(number) | 1;
-    format!("00-{:016x}{:016x}-{:016x}-00", keyed(1), keyed(2), keyed(3))
+/// The id of a trace that begins.
+pub fn fresh_trace() -> String {
+    fresh_span() + &fresh_span()
+}
+
+/// The id of a span.
+pub fn fresh_span() -> String {
+    format!("{:016x}", RandomState::new().hash_one(0) | 1)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! WebSocket connections after the answer 101: bytes both ways until one side closes (RFC 9110 section 7.8).
+//! WebSocket and other protocols after the answer 101: bytes both ways until one side closes (RFC 9110 section 7.8).
 
 use std::future::Future;
 

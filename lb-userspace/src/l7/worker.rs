@@ -78,6 +78,8 @@ impl Shared {
 pub struct Start {
     /// Its listeners: one of each family and scheme.
     pub listeners: Vec<(Scheme, std::net::TcpListener)>,
+    /// Its sockets for HTTP/3: one of each family.
+    pub quic: Vec<std::net::UdpSocket>,
     /// The routes, as they change.
     pub routes: watch::Receiver<Arc<Router>>,
     /// Turns true when the worker is to drain.
@@ -92,6 +94,9 @@ pub struct Start {
     pub limits: Limits,
     /// What clients have asked for; shared by all workers.
     pub limiter: Arc<Limiter>,
+    /// Where spans go.
+    #[cfg(feature = "otlp")]
+    pub exporter: Option<super::otlp::Exporter>,
 }
 
 /// Runs a worker on this thread until it is drained.
@@ -138,10 +143,19 @@ pub struct Worker {
     pub log: RefCell<Log>,
     /// What it counts of routes.
     pub tally: Tally,
+    /// Its end of the spans.
+    #[cfg(feature = "otlp")]
+    pub spans: super::otlp::Spans,
     /// What it counts.
     pub counters: SharedCounters,
     /// How far it is on its way out.
     pub stage: watch::Sender<Stage>,
+    /// Where HTTP/3 is spoken; 0: nowhere.
+    #[cfg(feature = "http3")]
+    pub quic_port: Cell<u16>,
+    /// Version of the table in force.
+    #[cfg(feature = "http3")]
+    pub versions: watch::Sender<u64>,
     view: RefCell<Rc<View>>,
     random: Cell<u64>,
     /// Names without an address.
@@ -176,8 +190,14 @@ impl Worker {
             names: Rc::new(Names::new(limits.name_servers.into_iter().flatten().collect())),
             log: RefCell::new(log),
             tally: Tally::new(limits.in_detail),
+            #[cfg(feature = "otlp")]
+            spans: super::otlp::Spans::new(None),
             counters: SharedCounters(shared),
             stage: watch::Sender::new(Stage::Serving),
+            #[cfg(feature = "http3")]
+            quic_port: Cell::new(0),
+            #[cfg(feature = "http3")]
+            versions: watch::Sender::new(0),
             view: RefCell::new(Rc::new(View::new(Arc::default()))),
             failing: Cell::new(0),
             random: Cell::new(RandomState::new().hash_one(0)),
@@ -203,6 +223,12 @@ impl Worker {
     /// Connections are to end.
     pub fn is_draining(&self) -> bool {
         *self.stage.borrow() > Stage::Serving
+    }
+
+    /// It takes no further connection.
+    #[cfg(feature = "http3")]
+    pub fn is_full(&self) -> bool {
+        *self.open.borrow() >= self.limits.clients
     }
 
     /// A name that an upstream stands for has an address or not; the agent hears of a change.
@@ -239,6 +265,8 @@ impl Worker {
         self.forget_names(&router);
         self.view.replace(Rc::new(View::new(router)));
         self.counters.0.version.store(version, Ordering::Release);
+        #[cfg(feature = "http3")]
+        self.versions.send_replace(version);
     }
 
     /// Names that nobody stands for any more are no problem.
@@ -267,6 +295,8 @@ impl Worker {
     fn flush_log(&self) {
         let lost = self.log.borrow_mut().flush();
         self.counters.log_lines_lost.add(lost);
+        #[cfg(feature = "otlp")]
+        self.counters.spans_lost.add(self.spans.flush());
     }
 }
 
@@ -281,15 +311,26 @@ impl Drop for Open {
 }
 
 async fn serve(start: Start) -> io::Result<()> {
-    let Start { listeners, routes, drain, shared, in_force, log, limits, limiter } = start;
+    let Start { listeners, quic, routes, drain, shared, in_force, log, limits, limiter, .. } = start;
     let listeners = listeners.into_iter().map(|(scheme, listener)| {
         listener.set_nonblocking(true)?;
         Ok((scheme, TcpListener::from_std(listener)?))
     });
     let listeners = Listeners { sockets: listeners.collect::<io::Result<_>>()?, first: Cell::new(0) };
-    let worker = Rc::new(Worker::new(shared, log, limits, limiter));
+    #[cfg_attr(not(feature = "otlp"), expect(unused_mut, reason = "where spans go is said to those who have some"))]
+    let mut worker = Worker::new(shared, log, limits, limiter);
+    #[cfg(feature = "otlp")]
+    {
+        worker.spans = super::otlp::Spans::new(start.exporter);
+    }
+    let worker = Rc::new(worker);
     if has_first_table(routes.clone(), drain.clone()).await {
+        worker.replace_view(Arc::clone(&routes.borrow()));
         tokio::task::spawn_local(follow_routes(Rc::clone(&worker), routes, in_force));
+        #[cfg(feature = "http3")]
+        super::http3::listen(&worker, quic)?;
+        #[cfg(not(feature = "http3"))]
+        drop(quic);
         tokio::task::spawn_local(keep_house(Rc::clone(&worker)));
         accept_until_drained(&worker, listeners, drain).await;
     }

@@ -192,6 +192,8 @@ fn requests(registry: &mut Registry, front: &FrontCounters) {
         ("front_tls_handshakes", "Connections on which TLS was to be spoken", front.tls_handshakes),
         ("front_tls_failures", "Of those, without a good handshake", front.tls_failures),
         ("front_http2_connections", "Connections of clients that speak HTTP/2", front.http2_connections),
+        ("front_spans_lost", "Spans that could not be handed over fast enough", front.spans_lost),
+        ("front_http3_connections", "Connections of clients that speak HTTP/3", front.http3_connections),
         ("front_upstream_connections", "Connections that the front opened to backends", front.upstream_connections),
         ("front_upstream_reuses", "Requests sent on a connection of an earlier one", front.upstream_reuses),
         ("front_upstream_failures", "Backends that could not be reached or broke off", front.upstream_failures),

@@ -21,7 +21,12 @@ pub(super) fn listener(
     let field = if port.raw.target().is_some() { "targetPort" } else { "port" };
     let unspoken = match port.protocol {
         Protocol::Tcp => None,
-        Protocol::Udp => Some(Problem::info(code::NOT_YET, owner, "the front does not speak HTTP/3 yet")),
+        Protocol::Udp if settings.http3 => None,
+        Protocol::Udp => Some(Problem::info(
+            code::FRONT_PORT_UNKNOWN,
+            owner,
+            "the front does not speak HTTP/3, which --http3 asks for",
+        )),
         Protocol::Sctp => Some(Problem::warning(code::FRONT_PORT_UNKNOWN, owner, "the front does not speak SCTP")),
     };
     if let Some(problem) = unspoken {
@@ -33,6 +38,13 @@ pub(super) fn listener(
         None => Some("the Service selects the front, which has no such port; its own endpoints are used"),
         Some(FrontListener::Http) if settings.http_port == 0 => Some("the front's HTTP port is switched off"),
         Some(FrontListener::Https) if settings.https_port == 0 => Some("the front's HTTPS port is switched off"),
+        // An answer over UDP leaves from the port of its socket.
+        Some(listener)
+            if port.protocol == Protocol::Udp
+                && (listener, port.number) != (FrontListener::Https, settings.https_port) =>
+        {
+            Some("HTTP/3 is spoken at the port of HTTPS and no other")
+        }
         Some(_) => None,
     };
     if let Some(fault) = fault {

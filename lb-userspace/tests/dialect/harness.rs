@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 
 use crate::pod::Pod;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A front with its backends.
 pub(crate) struct Site {
@@ -85,6 +85,23 @@ impl Site {
         let change = |config: FrontConfig| FrontConfig { program, access_log: true, ..config };
         let site = Self::full(1, settings, &(config_map(data) + manifests), pods, &[], change);
         (site, output)
+    }
+
+    /// One that speaks HTTP/3 at the port of TLS, and what it writes to its standard output.
+    #[cfg(feature = "http3")]
+    pub(crate) fn over_quic(cores: usize, manifests: &str, pods: &[(&str, &Pod)]) -> (Self, Output) {
+        let output = Output::new();
+        let program = output.program.clone();
+        let change = |config: FrontConfig| FrontConfig { program, access_log: true, quic: Some(0), ..config };
+        (Self::full(cores, Settings::default(), manifests, pods, &[], change), output)
+    }
+
+    /// One that tells a collector of so many of a million requests.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn traced(manifests: &str, pods: &[(&str, &Pod)], collector: &Pod, per_million: u32) -> Self {
+        let collector = lb_userspace::l7::control::Collector { address: collector.address.to_string(), per_million };
+        let change = |config: FrontConfig| FrontConfig { collector: Some(collector), ..config };
+        Self::full(1, Settings::default(), manifests, pods, &[], change)
     }
 
     /// The same with the flags of an agent.
@@ -166,6 +183,11 @@ impl Site {
             assert!(now() < deadline, "waited in vain for the table to be in force");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.front.as_ref().expect("it runs").status().pid.expect("it runs")
     }
 
     /// Where the front speaks plain HTTP.

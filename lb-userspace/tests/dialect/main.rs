@@ -22,13 +22,20 @@ mod errors;
 mod explain;
 mod external;
 mod external_auth;
+mod grpc;
 mod harness;
 mod headers;
 mod host_policy;
 mod hosts;
+#[cfg(feature = "http3")]
+mod http3;
 mod limits;
+mod load;
 mod logs;
 mod mirror;
+mod nginx;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod pod;
 mod proxying;
 mod redirects;
@@ -41,3 +48,4 @@ mod streams;
 mod suites;
 mod tls;
 mod traffic;
+mod websocket;

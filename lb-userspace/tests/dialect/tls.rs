@@ -1,7 +1,7 @@
 //! TLS: certificates by name, what is agreed upon, and what backends are told. The clients are curl and openssl.
 
 use std::io::{Read, Write};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::certificates::{Authority, Kind, secret};
 use crate::harness::{Site, config_map, ingress_over_tls};
@@ -184,17 +184,24 @@ fn sessions_are_resumed() {
     let file = directory.path().join("session");
     let file = file.to_str().expect("text");
     let connect = format!("127.0.0.1:{}", site.tls_port());
+    // With TLS 1.3 tickets come after the handshake: there has to be an answer to wait for.
     let client = |arguments: &[&str]| {
         let mut client = Command::new("openssl");
-        client.args(["s_client", "-connect", &connect, "-servername", "a.example", "-tls1_2"]).args(arguments);
-        let output = client.stdin(std::process::Stdio::null()).output().expect("openssl is installed");
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        client.args(["s_client", "-connect", &connect, "-servername", "a.example", "-ign_eof"]).args(arguments);
+        client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut client = client.spawn().expect("openssl is installed");
+        let request = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+        std::io::Write::write_all(&mut client.stdin.take().expect("piped"), request).expect("sent");
+        String::from_utf8_lossy(&client.wait_with_output().expect("it ends").stdout).into_owned()
     };
-    assert!(client(&["-sess_out", file]).contains("New, TLSv1.2"));
-    // Whichever worker takes the connection.
-    for _ in 0..8 {
-        let text = client(&["-sess_in", file]);
-        assert!(text.contains("Reused, TLSv1.2"), "{text}");
+    for (flag, version) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
+        let first = client(&[flag, "-sess_out", file]);
+        assert!(first.contains(&format!("New, {version}")) && first.contains("GET / HTTP/1.1"), "{first}");
+        // Whichever worker takes the connection.
+        for _ in 0..8 {
+            let text = client(&[flag, "-sess_in", file]);
+            assert!(text.contains(&format!("Reused, {version}")), "{text}");
+        }
     }
 }
 

@@ -109,7 +109,7 @@ impl Control {
     fn open_once(&mut self, outcome: &Outcome) -> Result<(), AgentError> {
         if !self.attached {
             let mut dataplane = self.state.dataplane();
-            let Listeners { http, https } = self.front.listeners();
+            let Listeners { http, https, .. } = self.front.listeners();
             dataplane.set_listeners(http, https)?;
             dataplane.attach()?;
             self.attached = true;

@@ -1,7 +1,7 @@
 //! The threads of the front: one worker per core, and one that writes the access log.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -10,7 +10,11 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::{FrontError, start_error};
 use crate::l7::access_log::{self, Log};
 use crate::l7::connection::Scheme;
-use crate::l7::control::Listeners;
+#[cfg(feature = "otlp")]
+use crate::l7::control::Collector;
+use crate::l7::control::{Hello, Listeners};
+#[cfg(feature = "otlp")]
+use crate::l7::otlp;
 use crate::l7::router::Router;
 use crate::l7::worker::{self, Limits, Shared};
 
@@ -28,20 +32,23 @@ pub(super) struct Workers {
 impl Workers {
     /// One thread for each set of listeners, and one for the access log, which tells when it has written everything.
     pub(super) fn start(
-        listeners: Vec<Vec<(Scheme, TcpListener)>>,
-        access_log: bool,
+        sockets: Vec<Sockets>,
+        hello: &Hello,
         limits: Limits,
     ) -> Result<(Self, Option<Receiver<()>>), FrontError> {
         let (routes, drain, in_force) =
             (watch::Sender::new(Arc::default()), watch::Sender::new(false), Arc::new(Notify::new()));
-        let (log, written) = if access_log { start_log()? } else { (None, None) };
+        let (log, written) = if hello.access_log { start_log()? } else { (None, None) };
         let (tell_end, ended) = mpsc::unbounded_channel();
         let limiter = Arc::default();
+        #[cfg(feature = "otlp")]
+        let exporter = start_spans(hello.collector.as_ref())?;
         let mut shared = Vec::new();
-        for (number, listeners) in listeners.into_iter().enumerate() {
+        for (number, Sockets { listeners, quic }) in sockets.into_iter().enumerate() {
             let worker = Arc::new(Shared::default());
             let start = worker::Start {
                 listeners,
+                quic,
                 routes: routes.subscribe(),
                 drain: drain.subscribe(),
                 shared: Arc::clone(&worker),
@@ -49,6 +56,8 @@ impl Workers {
                 log: Log::new(log.clone()),
                 limits,
                 limiter: Arc::clone(&limiter),
+                #[cfg(feature = "otlp")]
+                exporter: exporter.clone(),
             };
             shared.push(worker);
             let end = End { number, tell: tell_end.clone() };
@@ -84,17 +93,31 @@ impl Workers {
     }
 }
 
-/// Each worker gets one listener of each scheme and family that there is.
-pub(super) fn per_worker(listeners: Listeners) -> Vec<Vec<(Scheme, TcpListener)>> {
+/// The sockets of one worker.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    listeners: Vec<(Scheme, TcpListener)>,
+    quic: Vec<UdpSocket>,
+}
+
+/// Each worker gets one listener of each scheme and family that there is, and one socket for HTTP/3 of each family.
+pub(super) fn per_worker(listeners: Listeners) -> Vec<Sockets> {
     let is_v6 = |listener: &TcpListener| listener.local_addr().is_ok_and(|address| address.is_ipv6());
-    let mut sets: Vec<Vec<_>> = Vec::new();
+    let mut sets: Vec<Sockets> = Vec::new();
     for (scheme, listeners) in [(Scheme::Http, listeners.http), (Scheme::Https, listeners.https)] {
         let (v6, v4): (Vec<_>, Vec<_>) = listeners.into_iter().partition(is_v6);
         for family in [v4, v6] {
-            sets.resize_with(sets.len().max(family.len()), Vec::new);
+            sets.resize_with(sets.len().max(family.len()), Sockets::default);
             for (set, listener) in sets.iter_mut().zip(family) {
-                set.push((scheme, listener));
+                set.listeners.push((scheme, listener));
             }
+        }
+    }
+    let is_v6 = |socket: &UdpSocket| socket.local_addr().is_ok_and(|address| address.is_ipv6());
+    let (v6, v4): (Vec<_>, Vec<_>) = listeners.quic.into_iter().partition(is_v6);
+    for family in [v4, v6] {
+        for (set, socket) in sets.iter_mut().zip(family) {
+            set.quic.push(socket);
         }
     }
     sets
@@ -112,6 +135,13 @@ fn start_log() -> Result<LogEnds, FrontError> {
     };
     thread.spawn(write).map_err(start_error("start the access log"))?;
     Ok((Some(sender), Some(written)))
+}
+
+#[cfg(feature = "otlp")]
+fn start_spans(collector: Option<&Collector>) -> Result<Option<otlp::Exporter>, FrontError> {
+    let Some(Collector { address, per_million }) = collector else { return Ok(None) };
+    let to = otlp::start(address.clone()).map_err(start_error("start the export of spans"))?;
+    Ok(Some(otlp::Exporter { to, per_million: *per_million }))
 }
 
 /// Tells that a worker has ended, also when it panicked.

@@ -14,7 +14,7 @@ use crate::l7::body::{BodyError, ResponseBody};
 
 /// Requests in flight, and what they wait for.
 #[derive(Debug)]
-pub(super) struct Activity {
+pub(in crate::l7) struct Activity {
     in_flight: Cell<usize>,
     /// Of those, waiting for us or for a backend and not for the client.
     waiting: Cell<usize>,
@@ -30,7 +30,7 @@ impl Default for Activity {
 
 impl Activity {
     /// A request begins.
-    pub(super) fn enter(self: &Rc<Self>) -> Place {
+    pub(in crate::l7) fn enter(self: &Rc<Self>) -> Place {
         self.in_flight.set(self.in_flight.get() + 1);
         let mut place = Place { activity: Rc::clone(self), waits: false };
         place.waits(true);
@@ -38,17 +38,17 @@ impl Activity {
     }
 
     /// Ends when there was no request for so long.
-    pub(super) async fn idle(&self, limit: Duration) {
+    pub(in crate::l7) async fn idle(&self, limit: Duration) {
         self.until(limit, || self.in_flight.get() == 0).await;
     }
 
     /// Ends when for so long there were answers and the client took no part of any.
-    pub(super) async fn stalled(&self, limit: Duration) {
+    pub(in crate::l7) async fn stalled(&self, limit: Duration) {
         self.until(limit, || self.in_flight.get() > 0 && self.waiting.get() == 0).await;
     }
 
     /// Ends so long after the last request.
-    pub(super) async fn done(&self, limit: Duration) {
+    pub(in crate::l7) async fn done(&self, limit: Duration) {
         self.moved.set(Instant::now());
         self.idle(limit).await;
     }
@@ -66,7 +66,7 @@ impl Activity {
 
 /// One request among those in flight.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(in crate::l7) struct Place {
     activity: Rc<Activity>,
     waits: bool,
 }
@@ -96,13 +96,13 @@ impl Drop for Place {
 
 /// The body of an answer, watched on its way out.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(in crate::l7) struct Watched {
     body: ResponseBody,
     place: Place,
 }
 
 impl Watched {
-    pub(super) fn new(body: ResponseBody, mut place: Place) -> Self {
+    pub(in crate::l7) fn new(body: ResponseBody, mut place: Place) -> Self {
         place.waits(false);
         Watched { body, place }
     }

@@ -1,4 +1,4 @@
-//! The head of a request of HTTP/2, in the form that the rest of the front knows.
+//! The head of a request of HTTP/2 or HTTP/3, in the form that the rest of the front knows.
 
 use hyper::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Uri};
@@ -7,7 +7,7 @@ use crate::l7::guard::{MAX_HEADERS, Refusal, passes_for_another, refuse};
 use crate::l7::host;
 
 /// Checks a request and gives it a Host; one that is refused carries the [`Refusal`] among its extensions.
-pub(super) fn prepare<B>(mut request: Request<B>, secured: bool) -> Request<B> {
+pub(in crate::l7) fn prepare<B>(mut request: Request<B>, secured: bool) -> Request<B> {
     match authority(&request, secured).and_then(|authority| check(&request).map(|()| authority)) {
         Ok(authority) => {
             request.headers_mut().insert(HOST, authority);

@@ -1,7 +1,7 @@
 //! The front's listening sockets.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Socket, Type};
 
@@ -38,6 +38,35 @@ pub(super) fn open(cores: usize) -> io::Result<Opened> {
             Err((_, error)) => return Err(error),
         }
     }
+}
+
+/// Opens one socket for HTTP/3 per core and family at this port of all addresses: an answer over UDP leaves from the port that
+/// its socket has, so it cannot be one of the kernel's choice.
+pub(super) fn open_quic(cores: usize, port: u16) -> io::Result<Vec<UdpSocket>> {
+    let mut sockets = Vec::new();
+    for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()] {
+        for _ in 0..cores.clamp(1, MAX_LISTENERS) {
+            match quic_socket(SocketAddr::new(any, port)) {
+                Ok(socket) => sockets.push(socket),
+                // As with the listeners: then nobody arrives by IPv6.
+                Err(error) if any.is_ipv6() && error.raw_os_error() == Some(libc::EAFNOSUPPORT) => break,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(sockets)
+}
+
+fn quic_socket(at: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(at), Type::DGRAM.nonblocking(), None)?;
+    socket.set_reuse_port(true)?;
+    // For answers from VIPs that are on no interface; that it cannot be had is told of the listeners.
+    let _ = match at {
+        SocketAddr::V4(_) => socket.set_ip_transparent_v4(true),
+        SocketAddr::V6(_) => socket.set_only_v6(true).and_then(|()| socket.set_ip_transparent_v6(true)),
+    };
+    socket.bind(&at.into())?;
+    Ok(UdpSocket::from(socket))
 }
 
 impl Opened {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use tokio::process::Child;
 
 use super::{FrontConfig, SupervisorError};
-use crate::l7::control::{self, Listeners};
+use crate::l7::control::{self, Hello, Listeners};
 use crate::l7::front::NAME_SERVERS;
 
 /// What the process calls itself.
@@ -44,7 +44,8 @@ pub(super) fn spawn(
         command.uid(NOBODY).gid(NOBODY);
     }
     let child = tokio::process::Command::from(command).spawn().map_err(error)?;
-    control::send_hello(&ours, config.access_log, config.in_detail, listeners)?;
+    let FrontConfig { access_log, in_detail, collector, .. } = config.clone();
+    control::send_hello(&ours, Hello { access_log, in_detail, collector, ..Hello::default() }, listeners)?;
     ours.set_nonblocking(true).map_err(error)?;
     Ok((child, tokio::net::UnixStream::from_std(ours).map_err(error)?))
 }

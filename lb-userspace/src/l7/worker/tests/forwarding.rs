@@ -198,7 +198,73 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn websockets_are_tunnelled_and_nothing_else() {
+fn trailers_go_both_ways() {
+    let backend = Backend::start(|mut client, heads| {
+        let mut head = client.head();
+        let mut line = String::new();
+        while line != "0\r\n" {
+            line.clear();
+            std::io::BufRead::read_line(&mut client.stream, &mut line).expect("a chunk");
+        }
+        head += &client.head();
+        heads.lock().expect("no panic").push(head);
+        client.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: two\r\n\r\n");
+    });
+    let front = Front::start(&all_to(&[backend.address]), limits());
+    let mut client = front.connect();
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE\r\nTransfer-Encoding: chunked\r\n";
+    let trailer = "Trailer: X-Sum, X-Real-IP, Host\r\n";
+    let body = "3\r\nabc\r\n0\r\nX-Sum: one\r\nX-Real-IP: 1.2.3.4\r\nHost: b\r\n\r\n";
+    client.send(format!("{head}{trailer}\r\n{body}").as_bytes());
+    let head = client.head();
+    assert_eq!(header(&head, "trailer").as_deref(), Some("X-Sum"), "{head}");
+    let mut rest = String::new();
+    while !rest.ends_with("\r\n\r\n") {
+        std::io::BufRead::read_line(&mut client.stream, &mut rest).expect("the rest");
+    }
+    assert!(rest.to_ascii_lowercase().ends_with("0\r\nx-sum: two\r\n\r\n"), "{rest:?}");
+    let seen = backend.heads.lock().expect("no panic")[0].to_ascii_lowercase();
+    let (head, trailers) = seen.split_once("\r\n\r\n").expect("both");
+    assert!(head.contains("\r\nte: trailers") && head.contains("trailer: x-sum"), "{head}");
+    assert_eq!(trailers, "x-sum: one\r\n\r\n");
+}
+
+#[test]
+fn nothing_is_tunnelled_before_the_backend_agrees() {
+    let backend = Backend::start(|mut client, heads| {
+        loop {
+            let head = client.head();
+            if head.is_empty() {
+                return;
+            }
+            let upgrade = header(&head, "upgrade");
+            heads.lock().expect("no panic").push(head);
+            match upgrade.as_deref() {
+                // One that agrees to something else.
+                Some("other") => {
+                    return client
+                        .send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: else\r\n\r\nraw");
+                }
+                _ => client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno"),
+            }
+        }
+    });
+    let routes = table(&[("*", &[prefix("/open", Some("u")), prefix("/closed", None)])], &[("u", &[backend.address])]);
+    let front = Front::start(&routes, limits());
+    // A client that takes the upgrade for granted hides a second request in what it takes for raw bytes.
+    let mut client = front.connect();
+    client.send(b"GET /open HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: exotic\r\n\r\nGET /closed HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.reply(false).text(), "no");
+    assert_eq!(client.reply(false).status, 503, "the second request goes by the routes");
+    assert_eq!(backend.requests(), 1);
+    let reply = front.ask("GET /open HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n");
+    assert_eq!(reply.status, 502);
+    let refused = front.ask("CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n");
+    assert_eq!((refused.status, backend.requests()), (405, 2));
+}
+
+#[test]
+fn websockets_and_others_are_tunnelled_but_not_http() {
     let backend = Backend::start(|mut client, _| {
         let head = client.head();
         let upgrade = header(&head, "upgrade").is_some() && header(&head, "connection").is_some();

@@ -59,6 +59,7 @@ impl Front {
         let (writer, log) = queue();
         let start = Start {
             listeners: [listener].into_iter().chain(listener6).map(|one| (Scheme::Http, one)).collect(),
+            quic: Vec::new(),
             routes: routes.subscribe(),
             drain: drain.subscribe(),
             shared: Arc::clone(&shared),
@@ -66,6 +67,8 @@ impl Front {
             log: Log::new(Some(writer)),
             limits,
             limiter: Arc::default(),
+            #[cfg(feature = "otlp")]
+            exporter: None,
         };
         let thread = Some(std::thread::spawn(move || run(start)));
         let front = Front { address, address6, log, routes, drain, shared, thread };

@@ -1,0 +1,115 @@
+//! The thread that sends spans to the collector.
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{Span, wire};
+use crate::l7::chain;
+
+/// Batches that may wait.
+const QUEUE: usize = 64;
+/// Spans of one request to the collector.
+const MOST: usize = 512;
+/// Longest wait for the collector.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Where collectors take spans.
+const PATH: &str = "/v1/traces";
+
+/// Starts it, for the collector at `HOST:PORT`. It ends with the last worker.
+pub fn start(collector: String) -> io::Result<SyncSender<Vec<Span>>> {
+    let (to, from) = sync_channel(QUEUE);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let export = move || {
+        let mut export = Export { collector, node, connection: None, failing: false };
+        while let Some(spans) = gather(&from) {
+            let sent = runtime.block_on(async { timeout(PATIENCE, export.send(&spans)).await });
+            let result = sent.unwrap_or_else(|_| Err("it does not answer".to_owned()));
+            export.note(result, spans.len());
+        }
+    };
+    std::thread::Builder::new().name("spans".to_owned()).spawn(export)?;
+    Ok(to)
+}
+
+/// What is here now; `None`: nothing comes any more.
+fn gather(from: &Receiver<Vec<Span>>) -> Option<Vec<Span>> {
+    let mut spans = from.recv().ok()?;
+    while spans.len() < MOST
+        && let Ok(more) = from.try_recv()
+    {
+        spans.extend(more);
+    }
+    Some(spans)
+}
+
+struct Export {
+    collector: String,
+    node: String,
+    connection: Option<SendRequest<Full<Bytes>>>,
+    failing: bool,
+}
+
+impl Export {
+    async fn send(&mut self, spans: &[Span]) -> Result<(), String> {
+        let body = Bytes::from(wire::request(&self.node, spans));
+        // A connection that the collector has closed meanwhile says nothing about the collector.
+        if let Some(mut open) = self.connection.take().filter(|open| !open.is_closed())
+            && self.post(&mut open, body.clone()).await.is_ok()
+        {
+            self.connection = Some(open);
+            return Ok(());
+        }
+        let mut fresh = self.connect().await?;
+        self.post(&mut fresh, body).await?;
+        self.connection = Some(fresh);
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, String> {
+        let stream = TcpStream::connect(&self.collector).await.map_err(|error| error.to_string())?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| chain(&error))?;
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(sender)
+    }
+
+    async fn post(&self, to: &mut SendRequest<Full<Bytes>>, body: Bytes) -> Result<(), String> {
+        to.ready().await.map_err(|error| chain(&error))?;
+        let request = Request::builder().method(Method::POST).uri(PATH).header(HOST, &self.collector);
+        let request = request.header(CONTENT_TYPE, "application/json").body(Full::new(body));
+        let answer =
+            to.send_request(request.map_err(|error| error.to_string())?).await.map_err(|error| chain(&error))?;
+        let status = answer.status();
+        // The connection takes another request once this answer has been read.
+        drop(answer.into_body().collect().await);
+        if status == StatusCode::OK { Ok(()) } else { Err(format!("it answers {status}")) }
+    }
+
+    /// Told when it begins and when it ends, not for each batch.
+    fn note(&mut self, result: Result<(), String>, spans: usize) {
+        let failed = result.is_err();
+        match result {
+            Ok(()) if self.failing => tracing::info!(collector = self.collector, "the collector takes spans again"),
+            Err(error) if !self.failing => {
+                tracing::warn!(
+                    collector = self.collector,
+                    error,
+                    spans,
+                    "the collector does not take spans; they are lost"
+                );
+            }
+            _ => {}
+        }
+        self.failing = failed;
+    }
+}

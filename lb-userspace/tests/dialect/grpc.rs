@@ -1,0 +1,218 @@
+//! gRPC with a client and a server that people use (tonic), over HTTP/2 from end to end.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Buf, BufMut};
+use futures_util::stream::{self, BoxStream, StreamExt};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Response, Status};
+
+use crate::harness::{Site, ingress};
+use crate::pod::Pod;
+
+/// Messages are bytes.
+#[derive(Clone, Copy, Default)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Raw;
+    type Decoder = Raw;
+
+    fn encoder(&mut self) -> Raw {
+        Raw
+    }
+
+    fn decoder(&mut self) -> Raw {
+        Raw
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put_slice(&item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining()).to_vec()))
+    }
+}
+
+type Messages = BoxStream<'static, Result<Vec<u8>, Status>>;
+type Answered = Pin<Box<dyn Future<Output = Result<Response<Messages>, Status>> + Send>>;
+
+/// What a server of the methods below has seen.
+#[derive(Default)]
+struct Seen {
+    deadlines: Mutex<Vec<Option<String>>>,
+    /// Calls of `Never` that somebody has given up.
+    given_up: AtomicUsize,
+}
+
+/// A call that is waited for in vain; gone when the server gives it up.
+struct Waiting(Arc<Seen>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.given_up.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// `Each` answers each message, `Fail` one and then fails, `Refuse` fails at once, `Never` does nothing.
+fn call(method: &str, request: Request<Streaming<Vec<u8>>>, seen: Arc<Seen>) -> Answered {
+    let deadline = request.metadata().get("grpc-timeout").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    seen.deadlines.lock().unwrap_or_else(PoisonError::into_inner).push(deadline);
+    let method = method.to_owned();
+    Box::pin(async move {
+        let messages = request.into_inner().map(|message| message.map(|text| text.to_ascii_uppercase()));
+        let failure = || {
+            let mut status = Status::failed_precondition("no more");
+            status.metadata_mut().insert("x-detail", "seven".parse().expect("text"));
+            status
+        };
+        let answer: Messages = match method.as_str() {
+            "/test.Echo/Each" => messages.boxed(),
+            "/test.Echo/Fail" => messages.take(1).chain(stream::iter([Err(failure())])).boxed(),
+            "/test.Echo/Never" => {
+                let _waiting = Waiting(seen);
+                pending().await
+            }
+            _ => return Err(failure()),
+        };
+        Ok(Response::new(answer))
+    })
+}
+
+/// A server on this runtime.
+fn serve(runtime: &Runtime, seen: &Arc<Seen>) -> Pod {
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
+    let (pod, seen) = (Pod::at(listener.local_addr().expect("bound")), Arc::clone(seen));
+    runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let seen = Arc::clone(&seen);
+            let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+                let (seen, method) = (Arc::clone(&seen), request.uri().path().to_owned());
+                let method = tower::service_fn(move |request| call(&method, request, Arc::clone(&seen)));
+                async move { Ok::<_, Infallible>(tonic::server::Grpc::new(Raw).streaming(method, request).await) }
+            });
+            let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    pod
+}
+
+struct Peers {
+    runtime: Runtime,
+    seen: Arc<Seen>,
+    site: Site,
+    channel: Channel,
+}
+
+impl Peers {
+    fn new() -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let seen = Arc::default();
+        let pod = serve(&runtime, &seen);
+        let site =
+            Site::start(&ingress("web", "a.example", "/test.Echo", &[("backend-protocol", "GRPC")]), &[("web", &pod)]);
+        let endpoint = Endpoint::from_shared(format!("http://{}", site.address())).expect("a URL");
+        let endpoint = endpoint.origin("http://a.example".parse().expect("a URL"));
+        let channel = runtime.block_on(endpoint.connect()).expect("the front listens");
+        Peers { runtime, seen, site, channel }
+    }
+}
+
+async fn ask(
+    channel: &Channel,
+    method: &'static str,
+    request: Request<impl futures_util::Stream<Item = Vec<u8>> + Send + 'static>,
+) -> Result<Streaming<Vec<u8>>, Status> {
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.expect("a connection");
+    let path = hyper::http::uri::PathAndQuery::from_static(method);
+    client.streaming(request, path, Raw).await.map(Response::into_inner)
+}
+
+/// Messages of a client that are sent when the test says so.
+fn sending() -> (mpsc::UnboundedSender<Vec<u8>>, impl futures_util::Stream<Item = Vec<u8>> + Send + 'static) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let messages = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
+    (sender, messages)
+}
+
+#[test]
+fn messages_go_both_ways_at_once() {
+    let peers = Peers::new();
+    peers.runtime.block_on(async {
+        let (sender, messages) = sending();
+        sender.send(b"one".to_vec()).expect("taken");
+        let mut answers = ask(&peers.channel, "/test.Echo/Each", Request::new(messages)).await.expect("an answer");
+        assert_eq!(answers.message().await.expect("a message").as_deref(), Some(&b"ONE"[..]));
+        // Only now, when the first has come back; and one that fills many frames.
+        let large = vec![b'x'; 1 << 20];
+        sender.send(large.clone()).expect("taken");
+        assert_eq!(answers.message().await.expect("a message"), Some(large.to_ascii_uppercase()));
+        drop(sender);
+        assert_eq!(answers.message().await.expect("the end is OK"), None);
+    });
+}
+
+#[test]
+fn errors_come_in_trailers_and_without_an_answer() {
+    let peers = Peers::new();
+    peers.runtime.block_on(async {
+        let one = || Request::new(stream::iter([b"one".to_vec()]));
+        let mut answers = ask(&peers.channel, "/test.Echo/Fail", one()).await.expect("an answer");
+        assert_eq!(answers.message().await.expect("a message").as_deref(), Some(&b"ONE"[..]));
+        let late = answers.message().await.expect_err("a failure behind the message");
+        let at_once = ask(&peers.channel, "/test.Echo/Refuse", one()).await.expect_err("a failure at once");
+        for status in [late, at_once] {
+            assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, "no more"));
+            assert_eq!(status.metadata().get("x-detail").map(|value| value.as_bytes()), Some(&b"seven"[..]));
+        }
+    });
+    // What the front answers itself is told in terms of HTTP (404), which clients translate.
+    peers.runtime.block_on(async {
+        let mut nobody =
+            ask(&peers.channel, "/other.Service/Call", Request::new(stream::iter([]))).await.expect("a head");
+        assert_eq!(nobody.message().await.expect_err("no such route").code(), Code::Unimplemented);
+    });
+}
+
+#[test]
+fn deadlines_reach_the_server_and_end_its_work() {
+    let peers = Peers::new();
+    peers.runtime.block_on(async {
+        let (_sender, messages) = sending();
+        let mut request = Request::new(messages);
+        request.set_timeout(Duration::from_millis(400));
+        let status = ask(&peers.channel, "/test.Echo/Never", request).await.expect_err("no answer");
+        assert!(matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded), "{status:?}");
+    });
+    peers.site.eventually("the server to hear that nobody waits", || peers.seen.given_up.load(Ordering::SeqCst) == 1);
+    let deadlines = peers.seen.deadlines.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert_eq!(deadlines, [Some("400000u".to_owned())]);
+}
