@@ -76,7 +76,33 @@ fn impossible_sources_and_flags() {
     for source in ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", VIP] {
         bench.dropped(&tcp((source, 40_000), (VIP, 7070), SYN).bytes(), DropReason::BadSource);
     }
+    // what is called a land attack
+    bench.dropped(&tcp((VIP, 7070), (VIP, 7070), SYN).bytes(), DropReason::BadSource);
     for flags in [0x00, 0x03, 0x06, 0x20] {
         bench.dropped(&tcp((CLIENT, 40_000), (VIP, 7070), flags).bytes(), DropReason::BadTcpFlags);
     }
+}
+
+/// Where there is no XDP, the companion sees them first.
+#[test]
+fn on_tc_alike() {
+    let mut bench = Bench::new();
+    let good = tcp((CLIENT, 40_000), (VIP, 7070), SYN);
+    let mut short_udp = udp((CLIENT, 5000), (VIP, 53)).bytes();
+    short_udp[TCP + 4..TCP + 6].copy_from_slice(&[0, 7]);
+    for (packet, reason) in [
+        (good.bytes()[..TCP + 19].to_vec(), DropReason::TruncatedIp),
+        (spoiled(IP, &[0x44]), DropReason::BadIpHeader),
+        (spoiled(IP + 10, &[0xde, 0xad]), DropReason::BadIpChecksum),
+        (spoiled(TCP + 12, &[0x40]), DropReason::BadTransportHeader),
+        (short_udp, DropReason::BadTransportHeader),
+        (good.clone().from(VIP, 7070).bytes(), DropReason::BadSource),
+        (good.clone().from("127.0.0.1", 1).bytes(), DropReason::BadSource),
+        (tcp((CLIENT, 40_000), (VIP, 7070), 0x03).bytes(), DropReason::BadTcpFlags),
+    ] {
+        let before = bench.host.drops.borrow()[reason as usize].packets;
+        assert_eq!(bench.run(Hook::Companion, &packet).0, Verdict::Drop(reason), "{reason:?}");
+        assert_eq!(bench.host.drops.borrow()[reason as usize].packets, before + 1, "{reason:?} is counted");
+    }
+    assert!(bench.flows(lb_common::lookup::Table::HalfOpen).is_empty(), "none of them began a flow");
 }

@@ -15,6 +15,7 @@ mod dsr;
 mod errors;
 mod headers;
 mod icmp;
+mod malformed;
 mod policy;
 pub(crate) mod random;
 mod refused;

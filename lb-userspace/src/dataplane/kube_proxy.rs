@@ -2,8 +2,10 @@
 //!
 //! Only looked at. What a kube-proxy that is gone has left is removed by [`remove`], and by nobody else.
 
+mod ipvs;
 mod legacy;
 pub(in crate::dataplane) mod nftables;
+mod raw;
 mod remove;
 
 use std::fs;
@@ -17,8 +19,6 @@ pub use remove::{RemoveError, remove};
 const SIGNS: [&str; 2] = ["KUBE-SERVICES", "KUBE-PROXY-CANARY"];
 /// The table of its mode `nftables`.
 const TABLE: &str = "kube-proxy";
-/// The device of its mode `ipvs`.
-const IPVS_DEVICE: &str = "kube-ipvs0";
 /// Where it tells of its health unless told otherwise.
 const HEALTH_PORT: u16 = 10256;
 
@@ -40,7 +40,7 @@ pub enum Rules {
     IptablesLegacy(Family),
     /// A table of nf_tables.
     Nftables(Family),
-    /// A device with the addresses of IPVS.
+    /// The device with the addresses of its mode `ipvs`, and virtual services.
     Ipvs,
 }
 
@@ -77,7 +77,7 @@ pub fn find() -> KubeProxy {
         Vec::new()
     });
     rules.extend(Family::BOTH.into_iter().filter(|family| legacy::has_chains(*family)).map(Rules::IptablesLegacy));
-    if procfs::net::dev_status().is_ok_and(|devices| devices.contains_key(IPVS_DEVICE)) {
+    if ipvs::is_left() {
         rules.push(Rules::Ipvs);
     }
     rules.sort_unstable();

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
-use super::{Family, Rules, find, nftables};
+use super::{Family, Rules, find, ipvs, nftables};
 
 /// Why leftovers could not be removed.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ pub enum RemoveError {
         /// What it said.
         message: String,
     },
-    /// The table was not removed.
+    /// The kernel did not remove them.
     #[error("cannot remove the {0}")]
     Table(Rules, #[source] io::Error),
 }
@@ -71,9 +71,9 @@ fn remove_rules(rules: Rules) -> Result<String, RemoveError> {
         Rules::IptablesLegacy(family) => {
             chains(rules, if family == Family::V4 { "iptables-legacy" } else { "ip6tables-legacy" })
         }
-        // Whose virtual services are whose, only kube-proxy can tell.
         Rules::Ipvs => {
-            Ok("not removed: the virtual services and the device of IPVS; `kube-proxy --cleanup` does it".to_owned())
+            let count = ipvs::remove().map_err(|source| RemoveError::Table(rules, source))?;
+            Ok(format!("removed {count} virtual services and the device of {rules}"))
         }
     }
 }

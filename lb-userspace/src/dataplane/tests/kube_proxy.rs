@@ -30,3 +30,16 @@ fn leftovers_of_kube_proxy_are_found_and_removed_and_nothing_else() {
         assert!(remove().expect("nothing").is_empty());
     });
 }
+
+/// The device stands for the mode `ipvs`; a kernel without IPVS has no virtual services to remove.
+#[test]
+fn the_device_of_ipvs_is_found_and_removed_with_its_addresses() {
+    stage::run("kube-proxy-ipvs", |_| {
+        sh("ip link add kube-ipvs0 type bridge && ip link add mine type bridge");
+        sh("ip addr add 10.96.0.1/32 dev kube-ipvs0 && ip addr add 10.96.0.1/24 dev mine");
+        assert_eq!(find().rules, [Rules::Ipvs]);
+        assert_eq!(remove().expect("removed"), ["removed 0 virtual services and the device of ipvs"]);
+        assert_eq!(find().rules, []);
+        assert!(sh("ip -o link").contains("mine"), "what is of others stays");
+    });
+}
