@@ -112,7 +112,8 @@ fn try_out(tools: &Tools, kernel: &Kernel, programs: &Programs, filter: Option<&
 /// Headings tell the report where it is. Tests run one at a time: a guest has one processor.
 fn script(programs: &Programs, filter: Option<&str>) -> String {
     let names = |all: &[&str]| filter.map_or_else(|| all.join(" "), str::to_owned);
-    let run = "--test-threads=1 --show-output";
+    // the console is a terminal to them: colours would stand around the results
+    let run = "--test-threads=1 --show-output --color=never";
     format!(
         "ulimit -l unlimited\ncd {package}\nexport WEIR_BINARY={weir} WEIR_LAB_OBJECT={lab}\n\
          echo '@ programs'; {datapath} {run} verifier::each 2>&1\n\

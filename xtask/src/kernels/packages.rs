@@ -37,9 +37,8 @@ pub(super) fn ensure(folder: &Path, wanted: &[(&str, &str)], update: bool) -> Re
     let missing: Vec<_> = wanted.iter().filter(|(name, _)| update || !is_complete(&place(name))).collect();
     if update || !missing.is_empty() || !is_complete(&place("tools")) {
         let work = folder.join(format!("work-{}", std::process::id()));
-        let suites: Vec<_> = missing.iter().map(|(_, suite)| *suite).chain([own.as_str()]).collect();
         eprintln!("fetching kernels and qemu into {}: about 400 MB, once", folder.display());
-        let result = fetch(&work, &suites, folder, &missing, &own, update);
+        let result = fetch(&work, folder, &missing, &own, update);
         let _ = fs::remove_dir_all(&work);
         result?;
     }
@@ -48,25 +47,23 @@ pub(super) fn ensure(folder: &Path, wanted: &[(&str, &str)], update: bool) -> Re
     Ok((tools, kernels))
 }
 
-fn fetch(
-    work: &Path,
-    suites: &[&str],
-    folder: &Path,
-    kernels: &[&(&str, &str)],
-    own: &str,
-    update: bool,
-) -> Result<()> {
-    let mut suites = suites.to_vec();
-    suites.sort_unstable();
-    suites.dedup();
-    let apt = Apt::of_suites(work, &suites)?;
+fn fetch(work: &Path, folder: &Path, kernels: &[&(&str, &str)], own: &str, update: bool) -> Result<()> {
     if update || !is_complete(&folder.join("tools")) {
+        // of this suite alone: beside others apt mixes packages of two that do not go together
+        let apt = Apt::of_suites(&work.join("tools"), &[own])?;
         let mut packages = vec!["busybox-static".to_owned(), "kmod".to_owned()];
         if host::find(QEMU).is_none() {
             packages.extend(apt.missing("qemu-system-x86", own)?);
         }
         unpack(&apt, packages.iter().map(|package| format!("{package}/{own}")), &folder.join("tools"))?;
     }
+    let mut suites: Vec<_> = kernels.iter().map(|(_, suite)| *suite).collect();
+    suites.sort_unstable();
+    suites.dedup();
+    if suites.is_empty() {
+        return Ok(());
+    }
+    let apt = Apt::of_suites(&work.join("kernels"), &suites)?;
     for (name, suite) in kernels {
         let image = apt.depends(&format!("linux-image-amd64/{suite}"))?;
         let image = image.into_iter().find(|name| name.starts_with("linux-image-")).context("no kernel")?;
