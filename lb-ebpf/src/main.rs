@@ -11,6 +11,7 @@ mod forget;
 mod front;
 mod handover;
 mod maps;
+mod onward;
 mod policy;
 mod refuse;
 mod room;
@@ -25,15 +26,14 @@ mod tunnel;
 mod xdp_packet;
 
 use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC, sk_action, xdp_action};
-use aya_ebpf::helpers::generated::{bpf_redirect, bpf_redirect_neigh, bpf_skb_vlan_pop};
+use aya_ebpf::helpers::generated::bpf_redirect;
 use aya_ebpf::macros::{classifier, sk_lookup, xdp};
 use aya_ebpf::programs::{SkLookupContext, TcContext, XdpContext};
 use lb_common::abi::{Task, device_flag, hook, setting, tc_slot, xdp_slot};
 use lb_common::addr::{Family, V4, V6};
 use lb_common::drop_reason::DropReason;
 use lb_common::dsr::icmp_of;
-use lb_common::ethernet::{self, Ethernet};
-use lb_common::lookup::{Lookup, Route};
+use lb_common::ethernet::Ethernet;
 use lb_common::pipeline;
 use lb_common::verdict::Verdict;
 
@@ -115,6 +115,7 @@ pub fn weir_in_icmp6(ctx: TcContext) -> i32 {
 /// tc egress: puts the VIP back as source of the replies of local pods.
 #[classifier]
 pub fn weir_tc_egress(ctx: TcContext) -> i32 {
+    onward::put_back(ctx.skb.skb);
     let frame = Ethernet::parse(&SkbPacket(ctx.skb.skb));
     if carries_ipv6(&frame) {
         // SAFETY: as in `weir_xdp`.
@@ -261,7 +262,7 @@ fn act_at_tc<F: Called>(ctx: &TcContext, ingress: u32, verdict: Verdict, dsr: u3
     let action = match verdict {
         Verdict::Pass | Verdict::Deliver | Verdict::HandOver(_) => TC_ACT_UNSPEC,
         Verdict::Front => mark_for_front(ctx),
-        Verdict::Transmit(device) => sent_on::<F>(&kernel, skb, device),
+        Verdict::Transmit(device) => onward::sent_on::<F>(&kernel, skb, device),
         // SAFETY: the helper only notes the device; it returns TC_ACT_REDIRECT.
         Verdict::Answer => unsafe { bpf_redirect(ingress, 0) as i32 },
         Verdict::Dsr(_) => {
@@ -285,67 +286,6 @@ fn act_at_tc<F: Called>(ctx: &TcContext, ingress: u32, verdict: Verdict, dsr: u3
         Verdict::Refuse(why) => return refuse::at_tc(ctx, why),
     };
     sample::passed_by_tc(ctx, hook::TC_INGRESS, ingress, action)
-}
-
-/// Sends the packet out of the device, with its 802.1Q tags where they may stay.
-#[inline(always)]
-fn sent_on<F: Routed>(kernel: &Kernel<true>, skb: *mut __sk_buff, device: u32) -> i32 {
-    let keep = pipeline::keeps_tags::<F, _>(kernel, device);
-    if keep
-        && has_tag_in_bytes(skb)
-        && let Some(action) = sent_as_it_is::<F>(kernel, skb, device)
-    {
-        return action;
-    }
-    redirect(skb, device, keep)
-}
-
-/// Addresses the frame to its next hop by the routing table and sends it with every tag; `None` if the neighbour is not
-/// resolved, which only [`redirect`] can change.
-#[inline(always)]
-fn sent_as_it_is<F: Routed>(kernel: &Kernel<true>, skb: *mut __sk_buff, device: u32) -> Option<i32> {
-    let packet = &mut SkbPacket(skb);
-    let frame = Ethernet::parse(packet).ok()?;
-    let (source, destination) = F::addresses(packet, frame.network)?;
-    let asked = Kernel::<false> { ctx: kernel.ctx, ingress: kernel.ingress };
-    match Lookup::<F>::route(&asked, source, destination, 0, 0) {
-        Route::Direct { device: out, addresses, .. } if out == device => addresses.write(packet)?,
-        _ => return None,
-    }
-    // SAFETY: the helper only notes the device; it returns TC_ACT_REDIRECT.
-    Some(unsafe { bpf_redirect(device, 0) as i32 })
-}
-
-/// Sends the packet out of the device, without the 802.1Q tags that it came with; `keep` leaves it a single one, which the
-/// kernel has put beside the packet. Behind a second one, in its bytes, the helper would not find the IP header.
-#[inline(always)]
-fn redirect(skb: *mut __sk_buff, device: u32, keep: bool) -> i32 {
-    let mut tags = if keep && !has_tag_in_bytes(skb) { 2 } else { 0 };
-    while tags < 2 && has_tag(skb) {
-        // SAFETY: the context is valid while the program runs; no pointer into the packet is kept.
-        if unsafe { bpf_skb_vlan_pop(skb) } != 0 {
-            return TC_ACT_SHOT;
-        }
-        tags += 1;
-    }
-    // SAFETY: no next hop is named, so the helper asks the routing table; it resolves the neighbour and queues the
-    // packet meanwhile (since 5.10).
-    unsafe { bpf_redirect_neigh(device, core::ptr::null_mut(), 0, 0) as i32 }
-}
-
-/// The packet has a tag: beside it, where the kernel puts the outer one, or in its bytes.
-#[inline(always)]
-fn has_tag(skb: *mut __sk_buff) -> bool {
-    // SAFETY: the context is valid while the program runs.
-    let beside = unsafe { (*skb).vlan_present };
-    beside != 0 || has_tag_in_bytes(skb)
-}
-
-#[inline(always)]
-fn has_tag_in_bytes(skb: *mut __sk_buff) -> bool {
-    // SAFETY: the context is valid while the program runs.
-    let protocol = unsafe { (*skb).protocol as u16 };
-    ethernet::is_tag(u16::from_be(protocol))
 }
 
 #[inline(always)]
@@ -388,7 +328,7 @@ fn at_inside<F: Routed>(ctx: &TcContext) -> i32 {
             return sample::dropped_by_tc(ctx, hook::TC_EGRESS, kernel.ingress, reason, TC_ACT_SHOT);
         }
         Verdict::Answer => turn_round(kernel.ingress),
-        Verdict::Transmit(device) => redirect(skb, device, false),
+        Verdict::Transmit(device) => onward::untagged(skb, device),
         _ => TC_ACT_UNSPEC,
     };
     sample::passed_by_tc(ctx, hook::TC_EGRESS, kernel.ingress, action)

@@ -3,11 +3,12 @@
 use aya_ebpf::bindings::bpf_adj_room_mode::BPF_ADJ_ROOM_MAC;
 use aya_ebpf::bindings::{BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_FIXED_GSO};
 use aya_ebpf::helpers::generated::{
-    bpf_skb_adjust_room, bpf_skb_change_tail, bpf_skb_vlan_pop, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
+    bpf_skb_adjust_room, bpf_skb_change_tail, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
 };
 use lb_common::dsr::{Room, Tunnel};
 use lb_common::packet::Packet;
 
+use crate::onward::without_tags;
 use crate::skb_packet::SkbPacket;
 use crate::xdp_packet::XdpPacket;
 
@@ -74,9 +75,6 @@ impl Room for XdpPacket<'_> {
     }
 }
 
-/// How many tags may stand in front of a packet.
-const TAGS: usize = 2;
-
 impl SkbPacket {
     /// Changes the room between the Ethernet and the network header.
     #[inline(always)]
@@ -97,14 +95,7 @@ impl SkbPacket {
 impl Room for SkbPacket {
     #[inline(always)]
     fn wrap<F: Tunnel>(&mut self) -> Option<()> {
-        let mut tags = 0;
-        while tags < TAGS && crate::has_tag(self.0) {
-            // SAFETY: the context is valid while the program runs; no pointer into the packet is kept.
-            if unsafe { bpf_skb_vlan_pop(self.0) } != 0 {
-                return None;
-            }
-            tags += 1;
-        }
+        without_tags(self.0)?;
         let family = if F::HEADER == 20 { BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 } else { BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 };
         self.adjust(F::HEADER as i32, family)
     }

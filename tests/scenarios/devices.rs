@@ -1,8 +1,10 @@
 //! Uplinks that are made of other devices: bonds, VLAN devices, bridges. Where the kernel has no module for them, the test
 //! says so; `cargo xtask kernels` runs it where it has.
 
+use std::net::{IpAddr, SocketAddr};
+
 use anyhow::{Context, Result, ensure};
-use weir_lab::{Cluster, Node, SOON, ask_udp, eventually};
+use weir_lab::{Cluster, Node, Port, SOON, Service, ask_tcp, ask_udp, eventually};
 
 use crate::common::{greeted_by, scenario, web};
 
@@ -128,5 +130,51 @@ fn a_bridge_as_uplink_is_used_in_place_of_its_port() -> Result<()> {
         cluster.start_agents()?;
         ensure!(mode(&cluster.nodes[0], "br0")? == "tc", "br0 is not used");
         works(cluster)
+    })
+}
+
+/// A GRE tunnel with checksums gives the kernel a sum over each packet inside, as some cards do (`gre_parse_header`). The
+/// companion rewrites packets, and the sum has to follow.
+#[test]
+#[ignore = "needs root"]
+fn sums_over_whole_packets_follow_what_the_companion_writes() -> Result<()> {
+    const KIND: &str = "type gretap csum";
+    scenario(|cluster| {
+        if !can_make(cluster, &format!("{KIND} remote 192.0.2.1 local 192.0.2.2")) {
+            return Ok(());
+        }
+        cluster.add_pod(0, "near", "web")?;
+        cluster.write_pods()?;
+        let ports = [Port::tcp(7070, 7070).at(30070), Port::udp(5353, 5353).at(30053)];
+        let families = ["IPv4", "IPv6"];
+        let kind = Some("NodePort");
+        let web = Service { name: "web", app: "web", ports: &ports, external_ips: &[], kind, families: &families };
+        cluster.write("web.yaml", &web.yaml())?;
+        let (node, client) = (cluster.nodes[0].ip, weir_lab::CLIENT);
+        for (netns, local, remote, host) in
+            [(&cluster.nodes[0].netns, node, client, 11), (&cluster.client, client, node, 100)]
+        {
+            netns.ip(&format!("link add gre9 {KIND} remote {remote} local {local}"))?;
+            netns.ip(&format!("addr add 192.168.80.{host}/24 dev gre9"))?;
+            netns.ip(&format!("addr add fd00:80::{host}/64 dev gre9 nodad"))?;
+            netns.ip("link set gre9 up")?;
+            netns.shell("ethtool -K gre9 tx off tso off gso off")?;
+        }
+        let options = cluster.nodes[0].agent_options();
+        options.interfaces = vec!["gre9".to_owned()];
+        options.xdp = "off".to_owned();
+        cluster.nodes[0].start_agent()?;
+        cluster.watch_sums(0, "gre9")?;
+        for address in ["192.168.80.11", "fd00:80::11"] {
+            let at = |port| SocketAddr::new(address.parse().unwrap_or(IpAddr::V4(node)), port);
+            let [before, ..] = cluster.sums()?;
+            eventually("the node to answer", SOON, || ask_tcp(&cluster.client, at(30070), None))?;
+            for _ in 0..4 {
+                ask_udp(&cluster.client, at(30053), None, "hello")?;
+            }
+            let [right, wrong, none] = cluster.sums()?;
+            ensure!(right >= before + 8 && wrong == 0, "{address}: {right} right, {wrong} wrong, {none} without");
+        }
+        Ok(())
     })
 }

@@ -45,6 +45,7 @@ mod seeds_layer4;
 mod seeds_layer7;
 mod sockets;
 mod streams;
+mod tags;
 mod tls;
 mod top;
 mod tunnels;

@@ -50,6 +50,36 @@ impl Cluster {
         self.lab.attach_pass(&self.wire, &name)
     }
 
+    /// Puts the client and a node behind two VLANs on the switch, one within the other: their packets have two tags on the
+    /// wire, as from a customer's network that a provider carries.
+    pub fn tag_client_and_node(&mut self, node: usize) -> Result<()> {
+        let host = self.nodes.get(node).with_context(|| format!("there is no node {node}"))?;
+        self.lab.attach_tags(&self.client, "eth0")?;
+        self.lab.attach_tags(&host.netns, "eth0")?;
+        // tags stand in the bytes of frames, as on a real wire; a veth hands them on beside the packet
+        let in_bytes = |netns: &Netns, port: &str| {
+            netns.shell(&format!("ethtool -K {port} txvlan off tx-vlan-stag-hw-insert off")).map(drop)
+        };
+        for port in self.nodes.iter().map(|node| node.name.as_str()).chain(["client"]) {
+            in_bytes(&self.wire, port)?;
+        }
+        for netns in self.nodes.iter().map(|node| &node.netns).chain([&self.client]) {
+            in_bytes(netns, "eth0")?;
+        }
+        Ok(())
+    }
+
+    /// Counts whether the sums over whole packets that an interface of a node gives are right behind the node's programs.
+    pub fn watch_sums(&mut self, node: usize, interface: &str) -> Result<()> {
+        let host = self.nodes.get(node).with_context(|| format!("there is no node {node}"))?;
+        self.lab.attach_sum(&host.netns, interface)
+    }
+
+    /// How many of them were right, wrong, or not given.
+    pub fn sums(&self) -> Result<[u64; 3]> {
+        self.lab.sums()
+    }
+
     /// Puts an XDP program that is not weir's on an interface of a node.
     pub fn occupy(&mut self, node: usize, interface: &str) -> Result<()> {
         let host = self.nodes.get(node).with_context(|| format!("there is no node {node}"))?;

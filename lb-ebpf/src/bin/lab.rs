@@ -7,16 +7,126 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::bindings::{bpf_fib_lookup as FibParams, xdp_action};
-use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_xdp_adjust_meta};
-use aya_ebpf::macros::{map, xdp};
+use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_fib_lookup as FibParams, xdp_action};
+use aya_ebpf::helpers::generated::{
+    bpf_csum_diff, bpf_csum_update, bpf_fib_lookup, bpf_skb_load_bytes, bpf_skb_vlan_pop, bpf_skb_vlan_push,
+    bpf_xdp_adjust_meta,
+};
+use aya_ebpf::macros::{classifier, map, xdp};
 use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::programs::{TcContext, XdpContext};
 
 /// For the peers of veths that transmit by XDP_TX.
 #[xdp(frags)]
 pub fn lab_pass(_ctx: XdpContext) -> u32 {
     xdp_action::XDP_PASS
+}
+
+/// At tc egress of a station behind two VLANs: all but what finds neighbours gets a tag within a tag.
+#[classifier]
+pub fn lab_tag(ctx: TcContext) -> i32 {
+    let (customer, service) = ((TAG_8021Q, 10), (TAG_8021AD, 20));
+    if finds_neighbours(&ctx) {
+        return TC_ACT_UNSPEC;
+    }
+    for (kind, vlan) in [customer, service] {
+        // SAFETY: the context is valid while the program runs; no pointer into the packet is kept.
+        if unsafe { bpf_skb_vlan_push(ctx.skb.skb, kind.to_be(), vlan) } != 0 {
+            return TC_ACT_SHOT;
+        }
+    }
+    TC_ACT_UNSPEC
+}
+
+/// At tc ingress of such a station: takes the two tags off; what does not have them is for others.
+#[classifier]
+pub fn lab_untag(ctx: TcContext) -> i32 {
+    if finds_neighbours(&ctx) {
+        return TC_ACT_UNSPEC;
+    }
+    for vlan in [20, 10] {
+        // SAFETY: as in `lab_tag`.
+        let mine = unsafe { (*ctx.skb.skb).vlan_present != 0 && (*ctx.skb.skb).vlan_tci == vlan };
+        // SAFETY: as in `lab_tag`. The helper puts the tag behind the first one in its place.
+        if !mine || unsafe { bpf_skb_vlan_pop(ctx.skb.skb) } != 0 {
+            return TC_ACT_SHOT;
+        }
+    }
+    TC_ACT_UNSPEC
+}
+
+/// What came of the sums that a device gave over whole packets ([`lab_sum`]): right, wrong, or there was none.
+#[map]
+pub static SUMS: Array<u64> = Array::with_max_entries(3, 0);
+/// Longest packet that is summed, in bytes.
+const SUMMED: usize = 256;
+
+/// At tc ingress behind the program under test: whether the sum over the packet that its device gave (CHECKSUM_COMPLETE) is
+/// still that of its bytes.
+#[classifier]
+pub fn lab_sum(ctx: TcContext) -> i32 {
+    let length = ctx.len() as usize;
+    if length <= ETHERNET || length - ETHERNET > SUMMED || finds_neighbours(&ctx) {
+        return TC_ACT_UNSPEC;
+    }
+    // SAFETY: adds nothing, and gives the sum; it fails where there is none.
+    let given = unsafe { bpf_csum_update(ctx.skb.skb, 0) };
+    let kind = match own_sum(&ctx, length - ETHERNET) {
+        _ if given < 0 => 2,
+        Some(own) if fold(own) == fold(given as u32) => 0,
+        _ => 1,
+    };
+    if let Some(count) = SUMS.get_ptr_mut(kind) {
+        // SAFETY: the element is a whole word; the tests send one packet at a time.
+        unsafe { *count += 1 };
+    }
+    TC_ACT_UNSPEC
+}
+
+#[inline(always)]
+fn own_sum(ctx: &TcContext, length: usize) -> Option<u32> {
+    let mut bytes = [0u32; SUMMED / 4];
+    // SAFETY: the helper writes `length` bytes, which is no more than there is room for; the other one reads them all.
+    unsafe {
+        let to = bytes.as_mut_ptr();
+        if length == 0
+            || length > SUMMED
+            || bpf_skb_load_bytes(ctx.skb.skb.cast(), ETHERNET as u32, to.cast(), length as u32) != 0
+        {
+            return None;
+        }
+        let sum = bpf_csum_diff(core::ptr::null_mut(), 0, to, SUMMED as u32, 0);
+        (sum >= 0).then_some(sum as u32)
+    }
+}
+
+/// One's complement: all ones are zero, too.
+#[inline(always)]
+fn fold(sum: u32) -> u32 {
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    if sum == 0xffff { 0 } else { sum }
+}
+
+const ETHERNET: usize = 14;
+const TAG_8021Q: u16 = 0x8100;
+const TAG_8021AD: u16 = 0x88a8;
+const ARP: u16 = 0x0806;
+const IPV6: u16 = 0x86dd;
+/// Where IPv6 without tags names what follows its header, and ICMPv6 there.
+const NEXT_HEADER: usize = 20;
+const ICMPV6: u8 = 58;
+
+/// ARP, or ICMP of IPv6, by which neighbours are found: without tags, since the node between has no VLANs.
+#[inline(always)]
+fn finds_neighbours(ctx: &TcContext) -> bool {
+    // SAFETY: the context is valid while the program runs.
+    let protocol = unsafe { (*ctx.skb.skb).protocol as u16 };
+    match u16::from_be(protocol) {
+        ARP => true,
+        IPV6 => ctx.load::<u8>(NEXT_HEADER).is_ok_and(|number| number == ICMPV6),
+        _ => false,
+    }
 }
 
 /// Bytes of the headers that a run may change: Ethernet, IPv4, TCP.
