@@ -390,7 +390,7 @@ impl<const RESOLVES: bool> Kernel<RESOLVES> {
     #[inline(always)]
     fn bond(&self) -> u32 {
         // SAFETY: plain words; the agent replaces elements whole.
-        unsafe { DEVICES.get(self.ingress) }.map_or(0, |entry| entry.bond.into())
+        unsafe { DEVICES.get(self.ingress) }.map_or(0, |entry| entry.bond)
     }
 
     /// XDP may send out of the device.

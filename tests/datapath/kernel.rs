@@ -121,6 +121,7 @@ impl Kernel {
         self.fill_shared(&maps.services, &maps.rings, &maps.settings);
         self.fill_devices();
         self.fill_dsr(maps);
+        self.fill_former_rings(&maps.former_rings);
         let denied = maps.denied.iter().map(|(at, length)| Key::new(*length, at.raw()));
         self.fill_networks(map::DENIED4, denied);
         let ranges = maps.ranges.iter().map(|(of, at, length)| Key::new(32 + length, [*of, at.raw()]));
@@ -166,6 +167,7 @@ impl Kernel {
         for (id, node) in &maps.backend_nodes {
             backends.insert(id, node, 0).unwrap();
         }
+        self.fill_former_rings(&maps.former_rings);
         self.fill_shared(&maps.services, &maps.rings, &maps.settings);
     }
 
@@ -208,8 +210,12 @@ impl Kernel {
         for (id, node) in &maps.backend_nodes {
             backends.insert(id, node, 0).unwrap();
         }
+    }
+
+    /// The rings that services of either family had.
+    fn fill_former_rings(&mut self, former: &std::collections::HashMap<u32, FormerRing>) {
         let mut rings: Array<_, FormerRing> = self.array(map::FORMER_RINGS);
-        for (&service, ring) in &maps.former_rings {
+        for (&service, ring) in former {
             rings.set(service, ring, 0).unwrap();
         }
     }
@@ -243,7 +249,7 @@ impl Kernel {
         }
         let mut devices: HashMap<_, u32, DeviceEntry> = self.hash(map::DEVICES);
         let entry = devices.get(&bond, 0).unwrap();
-        devices.insert(port, DeviceEntry { bond: bond.try_into().unwrap(), ..entry }, 0).unwrap();
+        devices.insert(port, DeviceEntry { bond, ..entry }, 0).unwrap();
     }
 
     /// Runs a packet through XDP as if it came in by the second uplink; gives what XDP returned.
@@ -474,10 +480,11 @@ pub(crate) fn try_load(mut program: impl FnMut() -> Result<(), ProgramError>) ->
     panic!("the verifier was interrupted twenty times");
 }
 
-/// Two uplinks with resolved neighbours, routes to everything the fixtures name.
+/// Two uplinks with resolved neighbours, routes to everything the fixtures name. The first has an index of more than 16 bits,
+/// as devices of long-lived machines do.
 const NETWORK: &str = "
     ip link set lo up
-    ip link add up0 address 02:00:00:00:00:11 type veth peer name peer0
+    ip link add up0 index 70001 address 02:00:00:00:00:11 type veth peer name peer0
     ip link add up1 address 02:00:00:00:00:21 type veth peer name peer1
     ip link set up0 up
     ip link set peer0 up

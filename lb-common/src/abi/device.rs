@@ -15,9 +15,10 @@ pub struct DeviceEntry {
     pub address6: Addr6,
     /// Its hardware address, three raw 16-bit words; zero if it has none.
     pub mac: [u16; 3],
-    /// Index of the bond that it is a port of, if that is below 65,536; else 0. The entry then says what that of the bond
-    /// says: XDP runs on the ports.
-    pub bond: u16,
+    /// Zero.
+    pub fill: [u16; 3],
+    /// Index of the bond that it is a port of, else 0. The entry then says what that of the bond says: XDP runs on the ports.
+    pub bond: u32,
 }
 
 /// Bits of [`DeviceEntry::flags`].
@@ -75,6 +76,6 @@ pub type NextHop6 = NextHop<Addr6>;
 
 /// Sizes without padding: the sum of the fields.
 const _: () = {
-    assert!(size_of::<DeviceEntry>() == 32);
+    assert!(size_of::<DeviceEntry>() == 40);
     assert!(size_of::<NextHop4>() == 8 + 8 + 32 && size_of::<NextHop6>() == 8 + 32 + 32);
 };

@@ -71,8 +71,7 @@ fn entries(
         |link: &Link| Some((link.index, bond_of(link).and_then(|bond| entries.get(&bond).map(|on| (bond, *on)))?));
     let ports: Vec<_> = links.iter().filter_map(bonds).collect();
     for (index, (bond, entry)) in ports {
-        // of a larger index the port is not told: then packets go by what the port itself is
-        entries.insert(index, DeviceEntry { bond: u16::try_from(bond).unwrap_or(0), ..entry });
+        entries.insert(index, DeviceEntry { bond, ..entry });
     }
     entries
 }
@@ -119,6 +118,7 @@ fn entry(link: &Link, node_ips: &[IpAddr], flags: u32) -> DeviceEntry {
         flags,
         address6: Addr6::from_bytes(address6.unwrap_or(Ipv6Addr::UNSPECIFIED).octets()),
         mac: mac(link.mac),
+        fill: [0; 3],
         bond: 0,
     }
 }
@@ -188,11 +188,11 @@ mod tests {
         assert_eq!(found.keys().copied().collect::<Vec<_>>(), [2, 3, 4]);
         assert_eq!(found[&3], DeviceEntry { bond: 2, ..found[&2] });
         assert_eq!((found[&2].bond, found[&3].mac, found[&4].bond), (0, found[&2].mac, 2));
-        // an index that does not fit
+        // an index may be of any size
         links[0].index = 70_000;
         links[1].master = Some(70_000);
         let found = entries(&links, &[], &[(70_000, true)].into(), &BTreeSet::new());
-        assert_eq!(found[&3].bond, 0);
+        assert_eq!(found[&3].bond, 70_000);
     }
 
     #[test]
