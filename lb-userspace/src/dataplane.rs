@@ -407,7 +407,7 @@ impl Dataplane {
     /// The devices that need the program for tunnels, as routes to the backends are now.
     fn wanted_tunnels(&mut self, netlink: &Netlink, places: &[Place]) -> Result<Vec<Link>, DataplaneError> {
         let backends = self.view.remote_backend_addresses();
-        self.ways.update(netlink, &backends);
+        self.ways.update(netlink, &backends, &self.view.backends_by_node()?);
         let links = netlink.links()?;
         let uplinks = places.iter().map(|place| place.facts.link.index).collect();
         self.report.ways = self.ways.status(&links, &uplinks);

@@ -120,6 +120,11 @@ fn assert_backend(kernel: &Kernel, told: &Explanation, bytes: &[u8]) {
     let untagged = matches!(bytes.get(12..14), Some([0x08, 0x00] | [0x86, 0xdd]));
     if untagged && is_tunnelled(bytes) {
         assert!(matches!(told.verdict, Verdict::Transmit(_)), "{told:?}");
+        let node = told.tunnel.map(|(_, node)| match node {
+            IpAddr::V4(node) => node.octets().to_vec(),
+            IpAddr::V6(node) => node.octets().to_vec(),
+        });
+        assert_eq!(node.as_deref(), bytes.get(place), "the tunnel leads to another node");
         return; // it is for the backend's node
     }
     if matches!(told.verdict, Verdict::Deliver | Verdict::Transmit(_)) && untagged {
@@ -140,9 +145,11 @@ fn is_tunnelled(bytes: &[u8]) -> bool {
     }
 }
 
-/// The verdict in one word; a packet in a tunnel has one of its own.
+/// The verdict in one word; a packet in a tunnel has one of its own, and goes to a backend that is named.
 fn word_of(told: &Explanation) -> String {
-    if is_tunnelled(&told.bytes) { "Tunnel".to_owned() } else { word(told) }
+    assert_eq!(told.tunnel.is_some(), is_tunnelled(&told.bytes), "{told:?}");
+    assert!(told.tunnel.is_none() || told.backend.is_some(), "{told:?}");
+    if told.tunnel.is_some() { "Tunnel".to_owned() } else { word(told) }
 }
 
 /// The verdict in one word.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
-use weir_lab::{CLIENT, CLIENT6, Cluster, ask_tcp};
+use weir_lab::{CLIENT, CLIENT6, Cluster, SOON, ask_tcp, eventually};
 
 use crate::common::{EXTERNAL, scenario, web, web_service};
 use crate::ipv6::{EXTERNAL6, dual};
@@ -92,6 +92,44 @@ fn a_client_of_ipv6_reaches_the_backend_that_was_explained() -> Result<()> {
         ensure!(udp["verdict"] == "forward" && !udp["backend"].is_null(), "{udp}");
         cluster.nodes[0].end_agent(Signal::KILL)?;
         connections_to(cluster, to, CLIENT6.into(), rest)
+    })
+}
+
+/// Backends on this node and, in a tunnel, on the other one. What is said of the ways agrees.
+#[test]
+#[ignore = "needs root"]
+fn a_client_of_dsr_reaches_the_backend_that_was_explained() -> Result<()> {
+    scenario(|cluster| {
+        web(cluster)?;
+        let dsr = "namespace: default, annotations: {weir.io/forwarding: dsr}}";
+        cluster.write("web.yaml", &web_service("web").replace("namespace: default}", dsr))?;
+        cluster.start_agents()?;
+        let to = SocketAddr::from((EXTERNAL, 7070));
+        connections_to(cluster, to, CLIENT.into(), PORTS)?;
+        let far = cluster.nodes[1].ip.to_string();
+        let mut tunnels = 0;
+        for port in PORTS {
+            let told = explain(cluster, &[&format!("tcp://{to}"), "--from", &format!("192.0.2.1:{port}")])?;
+            let steps = told["steps"].as_array().cloned().unwrap_or_default();
+            let step = |name: &str| steps.iter().find(|step| step["step"] == name);
+            ensure!(step("forwarding").is_some_and(|step| step["result"] == "dsr"), "{told}");
+            let elsewhere = told["node"] == "node-2";
+            ensure!(step("tunnel").is_some_and(|step| step["result"] == "IPIP") == elsewhere, "{told}");
+            ensure!(!elsewhere || step("node").is_some_and(|step| step["result"] == far.as_str()), "{told}");
+            tunnels += u32::from(elsewhere);
+        }
+        ensure!(tunnels > 0 && tunnels < PORTS.len() as u32, "{tunnels} of {} in a tunnel", PORTS.len());
+        eventually("the way by DSR to be listed", SOON, || {
+            let status = cluster.nodes[0].api("status")?["status"].take();
+            let ways = status["ways"].as_array().cloned().unwrap_or_default();
+            // one backend of each of three ports
+            let there = ways.iter().any(|way| way["way"] == "dsr" && way["device"] == "eth0" && way["backends"] == 3);
+            ensure!(there, "{ways:?}");
+            Ok(())
+        })?;
+        let flows = cluster.nodes[1].rows("flows")?;
+        ensure!(!flows.is_empty() && flows.iter().all(|flow| flow["mode"] == "dsr"), "{flows:?}");
+        Ok(())
     })
 }
 

@@ -2,7 +2,7 @@
 
 mod side;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -78,6 +78,11 @@ impl BpfStore {
     /// Addresses of the backends on other nodes.
     pub(crate) fn remote_backend_addresses(&self) -> BTreeSet<IpAddr> {
         self.v4.remote_backends().chain(self.v6.remote_backends()).collect()
+    }
+
+    /// How many backends each node has that packets of DSR are carried to.
+    pub(crate) fn backends_by_node(&self) -> Result<BTreeMap<IpAddr, usize>, DataplaneError> {
+        self.tunnels.backends_by_node()
     }
 
     /// Lines of RINGS that hold a ring, or one that is kept for a while.

@@ -45,6 +45,8 @@ pub struct Explanation {
     pub backend: Option<Target>,
     /// Where it goes next.
     pub next_hop: Option<NextHop>,
+    /// From which node to which, if it goes on in a tunnel.
+    pub tunnel: Option<(IpAddr, IpAddr)>,
     /// The frame as it goes on.
     pub bytes: Vec<u8>,
 }
@@ -137,7 +139,8 @@ impl Explainer {
             Verdict::Deliver => local,
             _ => None,
         };
-        Ok(Explanation { device: name, xdp, seen, verdict, backend, next_hop, bytes: packet.0 })
+        let tunnel = matches!(verdict, Verdict::Transmit(_)).then(|| tunnel_of::<F>(&packet)).flatten();
+        Ok(Explanation { device: name, xdp, seen, verdict, backend, next_hop, tunnel, bytes: packet.0 })
     }
 
     /// Where the kernel sends what was rewritten for a pod on this node.
@@ -199,6 +202,13 @@ fn backend(seen: &[Seen]) -> Option<Target> {
         Seen::Backend { id, at, local, .. } if *id == counted => Some(Target { id: *id, at: *at, local: *local }),
         _ => None,
     })
+}
+
+/// The ends of the tunnel that the packet is in: what the pipeline sends otherwise is never of that protocol.
+fn tunnel_of<F: LiveFamily>(packet: &Bytes) -> Option<(IpAddr, IpAddr)> {
+    let frame = Ethernet::parse(packet).ok()?;
+    let ip = F::parse(packet, frame.network).ok()?;
+    (ip.protocol == F::TUNNEL).then(|| (F::ip(ip.source), F::ip(ip.destination)))
 }
 
 /// The packet is for a VIP: what XDP passes of these, for a port that nobody has, the companion answers.

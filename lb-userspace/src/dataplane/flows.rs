@@ -45,6 +45,8 @@ pub struct FlowRecord {
 pub enum FlowMode {
     /// It is on this node.
     Local,
+    /// It is on this node, and its service forwards by DSR: packets may have come in a tunnel from another node.
+    Dsr,
     /// By source NAT, on another node.
     Snat,
 }
@@ -104,10 +106,19 @@ fn record<F: MapFamily>(
         frontend: at(key.destination, key.destination_port),
         backend: backend.map(|backend| at(backend.address, backend.port)),
         snat: translated.then(|| at(flow.snat_address, flow.snat_port)),
-        mode: if flow.flags & flow_flag::LOCAL != 0 { FlowMode::Local } else { FlowMode::Snat },
+        mode: mode(flow.flags),
         state: FlowState::from_number(flow.state).label(),
         idle_seconds: (u64::from(idle_ticks(now, flow.last_seen)) << 30) / 1_000_000_000,
         service: flow.service,
+    }
+}
+
+/// On another node a backend is always reached by source NAT, where there is a flow: DSR keeps none there.
+const fn mode(flags: u32) -> FlowMode {
+    match (flags & flow_flag::LOCAL != 0, flags & flow_flag::DSR != 0) {
+        (false, _) => FlowMode::Snat,
+        (true, true) => FlowMode::Dsr,
+        (true, false) => FlowMode::Local,
     }
 }
 
@@ -158,6 +169,7 @@ mod tests {
         assert_eq!((far.mode, far.state, far.idle_seconds, far.service), (FlowMode::Snat, "established", 30, 7));
         let near = example(flow_flag::LOCAL, 4);
         assert_eq!((near.mode, near.snat), (FlowMode::Local, None));
+        assert_eq!(example(flow_flag::LOCAL | flow_flag::DSR, 4).mode, FlowMode::Dsr);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The maps of DSR as a part of the store: the nodes, where backends are, and the rings that were.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -68,6 +68,20 @@ impl Tunnels {
             tables.backend_nodes.insert((IpFamily::V6, BackendId(id)), ip6(node));
         }
         Ok(())
+    }
+
+    /// How many backends each node has.
+    pub(crate) fn backends_by_node(&self) -> Result<BTreeMap<IpAddr, usize>, DataplaneError> {
+        let failed = |name| move |error| DataplaneError::map(name)(map_io(error));
+        let four = self.backend_nodes4.iter();
+        let four = four.map(|found| found.map(|(_, node)| ip(node)).map_err(failed(map::BACKEND_NODES4)));
+        let six = self.backend_nodes6.iter();
+        let six = six.map(|found| found.map(|(_, node)| ip6(node)).map_err(failed(map::BACKEND_NODES6)));
+        let mut counts = BTreeMap::new();
+        for node in four.chain(six) {
+            *counts.entry(node?).or_default() += 1;
+        }
+        Ok(counts)
     }
 
     pub(crate) fn upsert_node(&mut self, address: IpAddr, own: bool) -> Result<(), StoreError> {

@@ -39,6 +39,8 @@ pub enum WayKind {
     Uplink,
     /// Out of another device, by tc.
     Tunnel,
+    /// In a tunnel of our own to the backend's node, which answers clients itself.
+    Dsr,
     /// Not at all.
     None,
 }
@@ -47,14 +49,23 @@ pub enum WayKind {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ways {
     devices: BTreeMap<IpAddr, Option<u32>>,
+    /// Nodes that DSR carries packets to: by which device, and for how many backends.
+    nodes: BTreeMap<IpAddr, (Option<u32>, usize)>,
     /// The last address that was looked up.
     last: Option<IpAddr>,
 }
 
 impl Ways {
     /// Looks up addresses that are new, and a part of the others; forgets those that are gone.
-    pub(crate) fn update(&mut self, netlink: &Netlink, backends: &BTreeSet<IpAddr>) {
-        self.update_with(backends, AT_ONCE, |address| netlink.way_to(address).ok().flatten());
+    pub(crate) fn update(&mut self, netlink: &Netlink, backends: &BTreeSet<IpAddr>, nodes: &BTreeMap<IpAddr, usize>) {
+        let device = |address| netlink.way_to(address).ok().flatten();
+        self.update_with(backends, AT_ONCE, device);
+        self.update_nodes(nodes, device);
+    }
+
+    /// There are few of them: all are looked up each time.
+    fn update_nodes(&mut self, nodes: &BTreeMap<IpAddr, usize>, device: impl Fn(IpAddr) -> Option<u32>) {
+        self.nodes = nodes.iter().map(|(node, backends)| (*node, (device(*node), *backends))).collect();
     }
 
     fn update_with(&mut self, backends: &BTreeSet<IpAddr>, budget: usize, device: impl Fn(IpAddr) -> Option<u32>) {
@@ -85,8 +96,25 @@ impl Ways {
         }
         let link = |device: Option<u32>| links.iter().find(|link| Some(link.index) == device);
         let elsewhere = counts.into_iter().filter(|(device, _)| link(*device).is_none_or(|link| !link.loopback));
-        elsewhere.map(|(device, backends)| status(link(device), backends, uplinks)).collect()
+        let by_nat = elsewhere.map(|(device, backends)| status(link(device), backends, uplinks));
+        let mut carried: BTreeMap<Option<u32>, usize> = BTreeMap::new();
+        for (device, backends) in self.nodes.values() {
+            *carried.entry(*device).or_default() += backends;
+        }
+        by_nat.chain(carried.into_iter().map(|(device, backends)| by_dsr(link(device), backends))).collect()
     }
+}
+
+/// A backend may be in two rows: NodePorts of a service that forwards by DSR are reached by source NAT.
+fn by_dsr(link: Option<&Link>, backends: usize) -> WayStatus {
+    const REASON: &str =
+        "their services forward by dsr: in a tunnel to the backend's node, which answers clients itself";
+    let (way, reason) = match link {
+        None => (WayKind::None, "there is no route to their nodes"),
+        Some(_) => (WayKind::Dsr, REASON),
+    };
+    let (device, kind) = (link.map(|link| link.name.clone()), link.and_then(|link| link.kind.clone()));
+    WayStatus { way, device, kind, backends, reason: reason.to_owned() }
 }
 
 fn status(link: Option<&Link>, backends: usize, uplinks: &BTreeSet<u32>) -> WayStatus {
@@ -157,6 +185,7 @@ mod tests {
             _ => None,
         };
         ways.update_with(&(1..=5).map(address).collect(), 9, device);
+        ways.update_nodes(&[(node, 3), (address(9), 4)].into(), device);
         let uplinks = [2].into();
         let told: Vec<_> = ways.status(&links, &uplinks);
         let short: Vec<_> = told.iter().map(|way| (way.way, way.device.as_deref(), way.backends)).collect();
@@ -165,12 +194,14 @@ mod tests {
             (WayKind::Uplink, Some("eth0"), 2),
             (WayKind::Tunnel, Some("flannel.1"), 1),
             (WayKind::None, Some("cali1"), 1),
+            (WayKind::None, None, 4),
+            (WayKind::Dsr, Some("eth0"), 3),
         ];
         assert_eq!(short, expected);
         assert!(told[2].reason.contains("no external interface") && told[2].kind.as_deref() == Some("vxlan"));
         assert_eq!(
             told.iter().filter_map(remark).map(|note| note.code).collect::<Vec<_>>(),
-            ["backends-unreachable"; 2]
+            ["backends-unreachable"; 3]
         );
         let names: Vec<_> = ways.tunnels(&links, &uplinks).into_iter().map(|link| link.name).collect();
         assert_eq!(names, ["flannel.1", "cali1"]);

@@ -99,7 +99,7 @@ pub struct FlowRow {
     pub backend: Option<String>,
     /// What the backend sees as its client, where that is not the client itself.
     pub snat: Option<String>,
-    /// How the backend is reached: `local`, or `snat` for another node.
+    /// How the backend is reached: `local`, `dsr` for one here of a service that forwards so, or `snat` for another node.
     pub mode: String,
     /// One of [`STATES`].
     pub state: String,
@@ -175,6 +175,7 @@ fn row(flow: &FlowRecord, service: Option<String>) -> FlowRow {
         snat: flow.snat.map(|snat| snat.to_string()),
         mode: match flow.mode {
             FlowMode::Local => "local",
+            FlowMode::Dsr => "dsr",
             FlowMode::Snat => "snat",
         }
         .to_owned(),

@@ -318,7 +318,8 @@ pub struct InterfaceRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WayRow {
-    /// `uplink` (out of an external interface, by XDP where it has it), `tunnel` (out of another device, by tc), or `none`.
+    /// `uplink` (out of an external interface, by XDP where it has it), `tunnel` (out of another device, by tc),
+    /// `dsr` (in a tunnel of our own to the backend's node), or `none`.
     pub way: String,
     /// Name of the device; null if there is no route.
     pub device: Option<String>,
@@ -400,6 +401,7 @@ impl From<&WayStatus> for WayRow {
         let name = match way.way {
             WayKind::Uplink => "uplink",
             WayKind::Tunnel => "tunnel",
+            WayKind::Dsr => "dsr",
             WayKind::None => "none",
         };
         Self {

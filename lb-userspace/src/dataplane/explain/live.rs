@@ -238,6 +238,9 @@ impl<F: LiveFamily> Lookup<F> for Live<F> {
         let front = |entry: &FrontendEntry| entry.flags & frontend_flag::FRONT != 0;
         let found_seen = found.as_ref().map(|entry| (entry.service, front(entry)));
         self.saw(Seen::Frontend { at: at::<F>(key.address, key.port), found: found_seen });
+        if found.as_ref().is_some_and(|entry| entry.flags & frontend_flag::DSR != 0) {
+            self.saw(Seen::Dsr);
+        }
         found
     }
 
@@ -418,16 +421,28 @@ impl<F: LiveFamily> Nodes<F> for Live<F> {
     }
 
     fn node_of(&self, backend: u32) -> Option<F::Addr> {
-        self.get(F::MAPS.backend_nodes, &self.dsr.backend_nodes, &backend)
+        // the pipeline needs nothing else of a backend that a tunnel leads to; people want to know which it is
+        if let Some(entry) = self.backends.read(backend) {
+            self.note_backend(backend, &entry);
+        }
+        let node = self.get(F::MAPS.backend_nodes, &self.dsr.backend_nodes, &backend);
+        self.saw(Seen::Node { backend, at: node.map(F::ip) });
+        node
     }
 
     fn former_ring(&self, service: u32) -> Option<FormerRing> {
-        self.dsr.former.read(service)
+        let former = self.dsr.former.read(service);
+        if former.is_some_and(|former| former.changed != 0) {
+            self.saw(Seen::RingChanged);
+        }
+        former
     }
 
     fn tracked(&self, key: &FlowKey<F::Addr>) -> Option<RefMut<'_, TrackedEntry>> {
         let read = || self.get(F::MAPS.tracked, &self.dsr.tracked_table, key);
-        RefMut::filter_map(place(&self.dsr.tracked, key, read), Option::as_mut).ok()
+        let found = place(&self.dsr.tracked, key, read);
+        self.saw(Seen::Tracked(found.as_ref().map(|entry| entry.backend)));
+        RefMut::filter_map(found, Option::as_mut).ok()
     }
 
     fn track(&self, key: &FlowKey<F::Addr>, entry: &TrackedEntry) {

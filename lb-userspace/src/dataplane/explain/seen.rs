@@ -23,6 +23,19 @@ pub enum Seen {
         /// What was found.
         found: Option<(u32, bool)>,
     },
+    /// The frontend forwards by DSR.
+    Dsr,
+    /// The service's ring changed lately, and flows of before stay where they were.
+    RingChanged,
+    /// Whether it is remembered where the flow goes: id of its backend if so.
+    Tracked(Option<u32>),
+    /// The node of a backend, to which DSR carries packets; `None`: this one, or not known.
+    Node {
+        /// Id of the backend.
+        backend: u32,
+        /// The node's address.
+        at: Option<IpAddr>,
+    },
     /// Whether NodePorts answer at an address.
     NodeAddress {
         /// The address.

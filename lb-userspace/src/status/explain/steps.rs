@@ -1,7 +1,7 @@
 //! The lookups of the pipeline, in words.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use lb_common::abi::Stat;
 use lb_common::conntrack::FlowState;
@@ -60,6 +60,18 @@ impl Teller<'_> {
                 self.row("reply", "of a backend", format!("to {client} from {frontend}"));
             }
             Seen::Frontend { at, found } => self.frontend(at, found),
+            Seen::Dsr => {
+                self.row("forwarding", "dsr", "a backend on another node gets packets in a tunnel and answers straight")
+            }
+            Seen::RingChanged => self.row("ring", "changed lately", "flows of before stay where they were"),
+            Seen::Tracked(Some(backend)) => {
+                self.row("flow", "remembered", format!("its ring changed since it began; backend id {backend}"));
+            }
+            Seen::Tracked(None) => {}
+            Seen::Node { backend, at: Some(node) } => {
+                self.row("node", node.to_string(), format!("of backend id {backend}"))
+            }
+            Seen::Node { at: None, .. } => self.row("node", "this one, or not known", "no tunnel"),
             Seen::NodeAddress { address, own } => {
                 let result = if own { "of this node" } else { "not of this node" };
                 self.row("node address", result, address.to_string());
@@ -78,6 +90,7 @@ impl Teller<'_> {
             }
             Seen::Lease { backend_sees } => self.lease(backend_sees),
             Seen::HandedOver => self.row("hand-over", "to the tc companion", "XDP cannot send it; the kernel helps"),
+            Seen::Event(Stat::Untunnelled) => self.row("tunnel", "ends here", "another node sent the packet on"),
             Seen::Event(Stat::NotOurs) => self.row("frontend", "none", "not ours: left to the kernel"),
             Seen::Event(Stat::FlowTableFull) => self.row("flow table", "full", "the flow stays half-open"),
             Seen::Reply { .. } | Seen::Counted { .. } | Seen::Event(_) | Seen::Dropped(_) => {}
@@ -136,11 +149,19 @@ impl Teller<'_> {
         self.row("verdict", format!("drop: {}", reason.label()), reason.text().trim());
     }
 
+    fn transmitted(&mut self, tunnel: Option<(IpAddr, IpAddr)>) {
+        let Some((from, to)) = tunnel else {
+            return self.row("verdict", "forward", "rewritten and sent to the next hop");
+        };
+        self.row("tunnel", if from.is_ipv4() { "IPIP" } else { "IP6IP6" }, format!("from {from} to {to}"));
+        self.row("verdict", "forward", "in a tunnel to the backend's node, which answers the client itself");
+    }
+
     fn ends(&mut self, explanation: &Explanation) {
         match explanation.verdict {
             Verdict::Pass => self.row("verdict", "pass", "untouched, to the kernel"),
             Verdict::Deliver => self.row("verdict", "forward", "rewritten; the kernel routes it to the pod"),
-            Verdict::Transmit(_) => self.row("verdict", "forward", "rewritten and sent to the next hop"),
+            Verdict::Transmit(_) => self.transmitted(explanation.tunnel),
             Verdict::Answer => self.row("verdict", "forward", "answered"),
             Verdict::Front => self.row("verdict", "forward", "to the front of this node"),
             Verdict::HandOver(_) | Verdict::Dsr(_) | Verdict::Choose(_) | Verdict::Tunnel => {

@@ -49,7 +49,35 @@ fn view() -> View {
 }
 
 fn explanation(verdict: Verdict, seen: Vec<Seen>) -> Explanation {
-    Explanation { device: "eth0".into(), xdp: true, seen, verdict, backend: None, next_hop: None, bytes: vec![] }
+    Explanation {
+        device: "eth0".into(),
+        xdp: true,
+        seen,
+        verdict,
+        backend: None,
+        next_hop: None,
+        tunnel: None,
+        bytes: vec![],
+    }
+}
+
+#[test]
+fn a_tunnel_is_told() {
+    let seen = vec![
+        Seen::Frontend { at: "192.0.2.1:80".parse().unwrap(), found: Some((5, false)) },
+        Seen::Dsr,
+        Seen::RingChanged,
+        Seen::Tracked(Some(9)),
+        Seen::Node { backend: 9, at: Some("10.0.0.2".parse().unwrap()) },
+    ];
+    let ends = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+    let told = Explanation { tunnel: Some(ends), ..explanation(Verdict::Transmit(3), seen) };
+    let row = explain_packet(&query("target=tcp://192.0.2.1:80&from=203.0.113.9:4000"), &told, &view());
+    let steps: Vec<_> = row.steps.iter().skip(2).map(|step| format!("{} {}", step.step, step.result)).collect();
+    let expected =
+        ["forwarding dsr", "ring changed lately", "flow remembered", "node 10.0.0.2", "tunnel IPIP", "verdict forward"];
+    assert_eq!(steps, expected);
+    assert_eq!(row.steps[6].detail.as_deref(), Some("from 10.0.0.1 to 10.0.0.2"));
 }
 
 #[test]
