@@ -159,14 +159,10 @@ fn balance<F: Tunnel, P: Room, L: Nodes<F>>(packet: &mut P, network: usize, look
 /// Begins a flow with the backend that [`forward`] or [`crate::policy::choose`] has chosen, on this node or reached by source NAT, so that the pipeline
 /// can begin anew with the packet and knows it; or says what else becomes of it.
 #[inline(always)]
-pub fn begin<F: Tunnel, P: Packet, L: Nodes<F>>(
-    packet: &P,
-    frame: Result<Ethernet, DropReason>,
-    lookup: &L,
-) -> Result<(), Verdict> {
-    let frame = frame.map_err(|_| Verdict::Pass)?;
+pub fn begin<F: Tunnel, P: Packet, L: Nodes<F>>(packet: &P, lookup: &L) -> Result<(), Verdict> {
     let Some(note) = lookup.note() else { return Err(Verdict::Drop(DropReason::KernelRefused)) };
-    let (parsed, chosen, frontend) = (noted(&*note, frame.network), (note.service, note.chosen), note.flags);
+    // a flow begins without a look at the packet, which would take some of the little stack
+    let (parsed, chosen, frontend) = (noted(&*note, 0), (note.service, note.chosen), note.flags);
     drop(note);
     let flow = if frontend & frontend_flag::DSR != 0 { flow_flag::DSR } else { 0 };
     let begun = pipeline::begin_chosen(lookup, &parsed, chosen, (frontend, flow));

@@ -58,7 +58,7 @@ pub fn ingress<F: Tunnel, P: Room, L: Nodes<F> + Policies<F>>(packet: &mut P, lo
         verdict = dsr::forward(packet, Ethernet::parse(packet), lookup);
     }
     match verdict {
-        Verdict::Dsr(_) => match dsr::begin(packet, Ethernet::parse(packet), lookup) {
+        Verdict::Dsr(_) => match dsr::begin(packet, lookup) {
             Ok(()) => once(packet, lookup),
             Err(verdict) => verdict,
         },

@@ -35,8 +35,9 @@ pub fn weir_xdp_begin(ctx: XdpContext) -> u32 {
     begin_at_xdp::<V4>(&ctx)
 }
 
-/// IPv6 of [`weir_xdp_begin`].
+/// IPv6 of [`weir_xdp_begin`]. Inlined as `weir_xdp6` is.
 #[xdp(frags)]
+#[inline(always)]
 pub fn weir_xdp_begin6(ctx: XdpContext) -> u32 {
     begin_at_xdp::<V6>(&ctx)
 }
@@ -71,8 +72,9 @@ pub fn weir_tc_begin(ctx: TcContext) -> i32 {
     begin_at_tc::<V4>(&ctx)
 }
 
-/// IPv6 of [`weir_tc_begin`].
+/// IPv6 of [`weir_tc_begin`]. Inlined as `weir_xdp6` is.
 #[classifier]
+#[inline(always)]
 pub fn weir_tc_begin6(ctx: TcContext) -> i32 {
     begin_at_tc::<V6>(&ctx)
 }
@@ -102,8 +104,7 @@ fn forward_at_xdp<F: DsrMaps + Called>(ctx: &XdpContext) -> u32 {
 #[inline(always)]
 fn begin_at_xdp<F: DsrMaps + Called>(ctx: &XdpContext) -> u32 {
     let kernel = Kernel::<false> { ctx: ctx.ctx.cast(), ingress: ctx.ingress_ifindex() as u32 };
-    let frame = Ethernet::parse(&XdpPacket(ctx));
-    match dsr::begin::<F, _, _>(&XdpPacket(ctx), frame, &kernel) {
+    match dsr::begin::<F, _, _>(&XdpPacket(ctx), &kernel) {
         Ok(()) => {
             // SAFETY: nothing here is dropped; a call that fails returns.
             unsafe { XDP_PROGRAMS.tail_call(ctx, F::XDP) };
@@ -118,8 +119,7 @@ fn begin_at_tc<F: DsrMaps + Called>(ctx: &TcContext) -> i32 {
     let skb = ctx.skb.skb;
     // SAFETY: the context is valid while the program runs.
     let kernel = Kernel::<true> { ctx: skb.cast(), ingress: unsafe { (*skb).ifindex } };
-    let frame = Ethernet::parse(&SkbPacket(skb));
-    match dsr::begin::<F, _, _>(&SkbPacket(skb), frame, &kernel) {
+    match dsr::begin::<F, _, _>(&SkbPacket(skb), &kernel) {
         Ok(()) => {
             // SAFETY: nothing here is dropped; a call that fails returns.
             unsafe { TC_PROGRAMS.tail_call(ctx, F::TC) };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::abi::{FlowEntry4, FlowKey4, ReplyEntry4, map, program};
+use lb_common::abi::{FlowEntry4, FlowKey4, ReplyEntry4, TrackedEntry, map, program};
 use lb_common::addr::V4;
 use lb_common::conntrack::ticks;
 use lb_common::drop_reason::DropReason;
@@ -146,7 +146,10 @@ impl Bench {
             assert_eq!(timeless_flows(kernel.flows(flows)), timeless_flows(self.flows(table)), "{flows}");
             assert_eq!(timeless_replies(kernel.replies(replies)), timeless_replies(self.replies(table)), "{replies}");
         }
-        assert_eq!(kernel.tracked(), self.host.tracked.borrow().iter().map(|(k, v)| (*k, *v)).collect());
+        let timeless = |(key, entry)| (key, TrackedEntry { last_seen: 0, ..entry });
+        let here: BTreeMap<FlowKey4, TrackedEntry> = self.host.tracked.borrow().iter().map(|(k, v)| (*k, *v)).collect();
+        let (there, here) = (kernel.tracked().into_iter().map(timeless), here.into_iter().map(timeless));
+        assert_eq!(there.collect::<BTreeMap<_, _>>(), here.collect(), "{}", map::TRACKED4);
         for id in 1..=15 {
             let host = self.host.service_stats.borrow().get(&id).copied().unwrap_or_default();
             assert_eq!(kernel.service_counters(id), host, "counters of service {id}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
-use lb_common::abi::{BackendEntry6, FlowEntry6, FlowKey6, FrontendEntry, FrontendKey6, ReplyEntry6};
+use lb_common::abi::{BackendEntry6, FlowEntry6, FlowKey6, FrontendEntry, FrontendKey6, ReplyEntry6, TrackedEntry};
 use lb_common::abi::{backend_flag, frontend_flag, map, node_flag, program, setting};
 use lb_common::addr::{Addr6, V4, V6};
 use lb_common::be::Be16;
@@ -212,6 +212,10 @@ impl Bench6 {
             let there: BTreeMap<FlowKey6, ReplyEntry6> = kernel.entries(replies);
             assert!(there.into_iter().map(timeless).eq(self.replies(table).into_iter().map(timeless)), "{replies}");
         }
+        let remembered: BTreeMap<FlowKey6, TrackedEntry> = kernel.entries(map::TRACKED6);
+        let timeless = |(key, entry)| (key, TrackedEntry { last_seen: 0, ..entry });
+        let here: BTreeMap<FlowKey6, TrackedEntry> = self.host.tracked.borrow().iter().map(|(k, v)| (*k, *v)).collect();
+        assert!(remembered.into_iter().map(timeless).eq(here.into_iter().map(timeless)), "{}", map::TRACKED6);
         for id in 1..=10 {
             let host = self.host.service_stats.borrow().get(&id).copied().unwrap_or_default();
             assert_eq!(kernel.service_counters(id), host, "counters of service {id}");

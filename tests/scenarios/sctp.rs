@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use anyhow::{Result, ensure};
-use weir_lab::sctp::{Association, SctpServer};
-use weir_lab::{Cluster, Port, SOON, Service, eventually};
+use weir_lab::sctp::{Association, KernelServer, SctpServer, ask_kernel, has_kernel};
+use weir_lab::{CLIENT, Cluster, Port, SOON, Service, eventually};
 
 use crate::common::{EXTERNAL, metric, problems, scenario};
 
@@ -14,6 +14,11 @@ const PORT: u16 = 30868;
 
 /// A Service `core` with the pods that are there, and their servers.
 fn core(cluster: &mut Cluster) -> Result<Vec<SctpServer>> {
+    write_core(cluster)?;
+    cluster.pods.iter().map(|pod| SctpServer::start(&pod.netns, &pod.name, PORT)).collect()
+}
+
+fn write_core(cluster: &Cluster) -> Result<()> {
     cluster.write_pods()?;
     let port = Port { protocol: "SCTP", ..Port::tcp(PORT, PORT) };
     let external = EXTERNAL.to_string();
@@ -25,8 +30,7 @@ fn core(cluster: &mut Cluster) -> Result<Vec<SctpServer>> {
         kind: Some("NodePort"),
         ..Service::default()
     };
-    cluster.write("core.yaml", &service.yaml())?;
-    cluster.pods.iter().map(|pod| SctpServer::start(&pod.netns, &pod.name, PORT)).collect()
+    cluster.write("core.yaml", &service.yaml())
 }
 
 #[test]
@@ -98,5 +102,33 @@ fn a_mapped_sctp_port_is_a_problem() -> Result<()> {
             ensure!(found.iter().any(named), "{found:?}");
             Ok(())
         })
+    })
+}
+
+/// Last of these by its name: once the kernel speaks SCTP, it answers packets that are meant for raw sockets.
+#[test]
+#[ignore = "needs root"]
+fn with_the_kernels_own_sockets_at_both_ends() -> Result<()> {
+    scenario(|cluster| {
+        if !has_kernel(&cluster.client) {
+            println!("\nskipped: needs SCTP in the kernel");
+            return Ok(());
+        }
+        cluster.add_pod(0, "near", "core")?;
+        cluster.add_pod(1, "far", "core")?;
+        write_core(cluster)?;
+        let servers = cluster.pods.iter().map(|pod| KernelServer::start(&pod.netns, &pod.name, PORT));
+        let _servers = servers.collect::<Result<Vec<_>>>()?;
+        cluster.start_agents()?;
+        let mut pods = BTreeSet::new();
+        for source in 41_000..41_012 {
+            let (at, to) = (SocketAddrV4::new(CLIENT, source), SocketAddrV4::new(EXTERNAL, PORT));
+            let answer = ask_kernel(&cluster.client, at, to, "hello")?;
+            let words: Vec<_> = answer.split(' ').collect();
+            ensure!(words.len() == 3 && words[2] == "hello" && words[1].ends_with(&format!(":{source}")), "{answer}");
+            pods.insert(words[0].to_owned());
+        }
+        ensure!(pods.len() == 2, "only {pods:?}");
+        Ok(())
     })
 }

@@ -1,6 +1,8 @@
 //! As much of SCTP (RFC 9260) as an association needs, over raw sockets: kernels without the protocol have no other.
 //! Whatever arrives with a wrong checksum is thrown away, as a receiver must.
 
+mod kernel;
+
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::netns::Netns;
 use crate::wait::SOON;
+
+pub use kernel::{KernelServer, ask_kernel, has_kernel};
 
 /// Protocol number of SCTP.
 pub const SCTP: u8 = 132;
