@@ -127,9 +127,12 @@ fn a_client_of_dsr_reaches_the_backend_that_was_explained() -> Result<()> {
             ensure!(there, "{ways:?}");
             Ok(())
         })?;
-        let flows = cluster.nodes[1].rows("flows")?;
-        ensure!(!flows.is_empty() && flows.iter().all(|flow| flow["mode"] == "dsr"), "{flows:?}");
-        Ok(())
+        eventually("flows that came in a tunnel", SOON, || {
+            ask_tcp(&cluster.client, to, None)?;
+            let flows = cluster.nodes[1].rows("flows")?;
+            ensure!(!flows.is_empty() && flows.iter().all(|flow| flow["mode"] == "dsr"), "{flows:?}");
+            Ok(())
+        })
     })
 }
 
