@@ -1,7 +1,6 @@
 //! Backends that speak TLS or HTTP/2.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
