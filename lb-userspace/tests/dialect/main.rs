@@ -37,6 +37,7 @@ mod nginx;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod pod;
+mod pressure;
 mod proxying;
 mod redirects;
 mod retries;
