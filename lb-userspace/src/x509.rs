@@ -139,6 +139,40 @@ pub fn names(der: &[u8]) -> Option<(String, String)> {
     Some((name(certificate.subject()), name(certificate.issuer())))
 }
 
+/// What tells a certificate from others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// The common name of who signed it.
+    pub issuer: String,
+    /// Its organization.
+    pub organization: String,
+    /// Its number, in decimal.
+    pub serial: String,
+    /// What its key is of: `RSA`, `ECDSA` or `Ed25519`.
+    pub algorithm: &'static str,
+}
+
+/// The marks of the first certificate of a chain in PEM.
+pub fn marks(chain: &str) -> Option<Marks> {
+    let der = CertificateDer::pem_slice_iter(chain.as_bytes()).next()?.ok()?;
+    let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+    let text = |part: Option<&AttributeTypeAndValue<'_>>| {
+        part.and_then(|part| part.as_str().ok()).unwrap_or_default().to_owned()
+    };
+    let algorithm = match certificate.public_key().algorithm.algorithm.to_id_string().as_str() {
+        "1.2.840.113549.1.1.1" => "RSA",
+        "1.2.840.10045.2.1" => "ECDSA",
+        "1.3.101.112" => "Ed25519",
+        _ => "",
+    };
+    Some(Marks {
+        issuer: text(certificate.issuer().iter_common_name().next()),
+        organization: text(certificate.issuer().iter_organization().next()),
+        serial: certificate.serial.to_string(),
+        algorithm,
+    })
+}
+
 /// The last part first, between commas, with escapes.
 fn name(name: &X509Name<'_>) -> String {
     let parts: Vec<String> = name.iter().map(|part| part.iter().map(attribute).collect::<Vec<_>>().join("+")).collect();

@@ -2,10 +2,12 @@
 //!
 //! Written by hand: their counters do not end in `_total`, as OpenMetrics wants it, so they are of unknown type there.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use super::Scrape;
 use crate::l7::traffic::{Buckets, Detail, LENGTHS, SIZES, TIMES, TrafficCounts, TrafficKey};
+use crate::x509;
 
 /// What ingress-nginx calls itself.
 const CLASS: &str = "k8s.io/ingress-nginx";
@@ -15,13 +17,14 @@ pub(super) fn write(out: &mut String, scrape: &Scrape) -> fmt::Result {
     let own = own(scrape);
     requests(out, scrape, &own)?;
     type Of = (&'static str, &'static str, fn(&Detail) -> &Buckets, &'static [u64], f64);
-    let histograms: [Of; 6] = [
+    let histograms: [Of; 7] = [
         ("request_duration_seconds", "Time until the end of the answer", |detail| &detail.request_time, &TIMES, 1e6),
         ("connect_duration_seconds", "Time to connect to the endpoint", |detail| &detail.connect_time, &TIMES, 1e6),
         ("header_duration_seconds", "Time until the endpoint answers", |detail| &detail.header_time, &TIMES, 1e6),
         ("response_duration_seconds", "Time until its answer ends", |detail| &detail.response_time, &TIMES, 1e6),
         ("request_size", "Bytes of the body of a request", |detail| &detail.request_size, &LENGTHS, 1.0),
         ("response_size", "Bytes of the body of an answer", |detail| &detail.response_size, &SIZES, 1.0),
+        ("bytes_sent", "The same, by its older name", |detail| &detail.response_size, &SIZES, 1.0),
     ];
     for (name, help, of, bounds, unit) in histograms {
         describe(out, name, "histogram", help)?;
@@ -32,7 +35,8 @@ pub(super) fn write(out: &mut String, scrape: &Scrape) -> fmt::Result {
         }
     }
     process(out, scrape, &own)?;
-    certificates(out, scrape, &own)
+    certificates(out, scrape, &own)?;
+    orphans(out, scrape, &own)
 }
 
 fn requests(out: &mut String, scrape: &Scrape, own: &str) -> fmt::Result {
@@ -80,21 +84,63 @@ fn process(out: &mut String, scrape: &Scrape, own: &str) -> fmt::Result {
 }
 
 fn certificates(out: &mut String, scrape: &Scrape, own: &str) -> fmt::Result {
-    describe(out, "ssl_expire_time_seconds", "gauge", "Until when the certificate of a host is valid")?;
     let tls = &scrape.view.routes.tls;
+    let mut served = Vec::new();
     for (host, entry) in &tls.hosts {
-        let Some((secret, certificate)) =
-            entry.certificate.as_ref().and_then(|name| tls.certificates.get_key_value(name))
-        else {
-            continue;
-        };
+        let held = entry.certificate.as_ref().and_then(|name| tls.certificates.get_key_value(name));
+        let Some((secret, certificate)) = held else { continue };
         let (namespace, name) = secret.split_once('/').unwrap_or(("", secret));
         let (host, namespace, name) = (Escaped(host), Escaped(namespace), Escaped(name));
-        writeln!(
-            out,
-            "nginx_ingress_controller_ssl_expire_time_seconds{{{own},host=\"{host}\",namespace=\"{namespace}\",secret_name=\"{name}\"}} {}",
-            certificate.not_after
-        )?;
+        let labels =
+            format!("{own},host=\"{host}\",namespace=\"{namespace}\",secret_name=\"{name}\",class=\"{CLASS}\"");
+        served.push((labels, certificate));
+    }
+    describe(out, "ssl_expire_time_seconds", "gauge", "Until when the certificate of a host is valid")?;
+    for (labels, certificate) in &served {
+        let until = certificate.not_after;
+        writeln!(out, "nginx_ingress_controller_ssl_expire_time_seconds{{{labels}}} {until}")?;
+    }
+    describe(out, "ssl_certificate_info", "gauge", "Which certificate a host has")?;
+    for (labels, certificate) in &served {
+        let Some(marks) = x509::marks(&certificate.chain) else { continue };
+        let (issuer, organization, serial) =
+            (Escaped(&marks.issuer), Escaped(&marks.organization), Escaped(&marks.serial));
+        let which = format!(
+            "identifier=\"{issuer}-{serial}\",issuer_common_name=\"{issuer}\",issuer_organization=\"{organization}\",\
+serial_number=\"{serial}\",public_key_algorithm=\"{}\"",
+            marks.algorithm
+        );
+        writeln!(out, "nginx_ingress_controller_ssl_certificate_info{{{labels},{which}}} 1")?;
+    }
+    Ok(())
+}
+
+/// Ingresses that lead to a Service that is not there, or to one without endpoints.
+fn orphans(out: &mut String, scrape: &Scrape, own: &str) -> fmt::Result {
+    let routes = &scrape.view.routes;
+    // By Ingress: whether a Service, and whether endpoints are missing.
+    let mut missing = BTreeMap::<&str, [bool; 2]>::new();
+    for entry in routes.hosts.values().flat_map(|entries| entries.iter()) {
+        let endpoints = |name: &String| {
+            routes.external.contains_key(name) || routes.upstreams.get(name).is_some_and(|all| !all.is_empty())
+        };
+        let [no_service, no_endpoint] = missing.entry(&entry.ingress).or_default();
+        match &entry.upstream {
+            None => *no_service = true,
+            Some(name) => *no_endpoint |= !endpoints(name),
+        }
+    }
+    describe(out, "orphan_ingress", "gauge", "1 if a Service of an Ingress or its endpoints are missing")?;
+    for (ingress, is_missing) in missing {
+        let (namespace, name) = ingress.split_once('/').unwrap_or(("", ingress));
+        let (namespace, name) = (Escaped(namespace), Escaped(name));
+        for (kind, is_missing) in ["no-service", "no-endpoint"].into_iter().zip(is_missing) {
+            writeln!(
+                out,
+                "nginx_ingress_controller_orphan_ingress{{{own},namespace=\"{namespace}\",ingress=\"{name}\",type=\"{kind}\"}} {}",
+                u8::from(is_missing)
+            )?;
+        }
     }
     Ok(())
 }

@@ -6,8 +6,9 @@ use lb_common::drop_reason::DropReason;
 use super::*;
 use crate::dataplane::{Conntrack, CounterSnapshot};
 use crate::l7::counters::FrontCounters;
+use crate::l7::table::{RouteEntry, RouteTable};
 use crate::l7::traffic::{Buckets, Detail, Traffic, TrafficCounts, TrafficKey};
-use crate::model::{ObjectRef, Problem, Protocol, ServiceKey, Severity, TrafficPolicy};
+use crate::model::{ObjectRef, PathMatch, Problem, Protocol, ServiceKey, Severity, TrafficPolicy};
 use crate::sink::Sinks;
 use crate::status::View;
 use crate::status::row::{FrontRow, MapRow};
@@ -163,6 +164,59 @@ fn routes_have_the_names_of_ingress_nginx_where_that_is_asked_for() {
         assert!(theirs.contains(&expected), "{expected}: {theirs:#?}");
     }
     assert_eq!(theirs.last().map(String::as_str), Some("# EOF"));
+}
+
+#[test]
+fn certificates_and_orphans_have_the_names_of_ingress_nginx() {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut parameters = rcgen::CertificateParams::new(["a.example".to_owned()]).expect("names");
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, "the \"authority\"");
+    parameters.distinguished_name.push(rcgen::DnType::OrganizationName, "people");
+    parameters.serial_number = Some(vec![1, 0].into());
+    let pem = parameters.self_signed(&key).expect("a certificate").pem();
+    let certificate = crate::x509::certificate(pem.as_bytes(), key.serialize_pem().as_bytes(), None).expect("good");
+    let until = certificate.not_after;
+    let entry = |path: &str, upstream: Option<&str>, ingress: &str| RouteEntry {
+        ingress: ingress.into(),
+        ..crate::l7::testing::entry(PathMatch::Prefix(path.into()), upstream)
+    };
+    let mut routes = RouteTable::default();
+    routes.upstreams.insert("default/web:80".into(), Arc::from([([192, 0, 2, 1], 80).into()]));
+    routes.upstreams.insert("default/empty:80".into(), Arc::from([]));
+    let entries = [
+        entry("/", Some("default/web:80"), "default/good"),
+        entry("/a", Some("default/empty:80"), "default/empty"),
+        entry("/b", None, "default/gone"),
+    ];
+    routes.hosts.insert("a.example".into(), Arc::from(entries));
+    let host = crate::model::TlsHost { certificate: Some("default/one".to_owned()), ..Default::default() };
+    routes.tls.hosts.insert("a.example".to_owned(), host);
+    routes.tls.certificates.insert("default/one".to_owned(), Arc::new(certificate));
+    let mut asked = Scrape { as_ingress_nginx: true, ..scrape() };
+    asked.view.routes = Arc::new(routes);
+    let theirs = lines(&asked);
+    let ours = |line: &&String| line.starts_with("weir_certificate_expiry_timestamp_seconds{");
+    assert!(theirs.iter().find(ours).is_some_and(|line| line.ends_with(&format!(" {until}"))), "{theirs:#?}");
+    let named = "nginx_ingress_controller";
+    let own = r#"controller_class="k8s.io/ingress-nginx",controller_namespace="",controller_pod="""#;
+    let of = r#"host="a.example",namespace="default",secret_name="one",class="k8s.io/ingress-nginx""#;
+    let which = r#"identifier="the \"authority\"-256",issuer_common_name="the \"authority\"",issuer_organization="people",serial_number="256",public_key_algorithm="ECDSA""#;
+    let orphan = |ingress, kind, value| {
+        format!("{named}_orphan_ingress{{{own},namespace=\"default\",ingress=\"{ingress}\",type=\"{kind}\"}} {value}")
+    };
+    let route = r#"host="a.example",namespace="default",ingress="web",service="web",path="/x\"",canary="",method="GET",status="204""#;
+    for expected in [
+        format!("{named}_ssl_expire_time_seconds{{{own},{of}}} {until}"),
+        format!("{named}_ssl_certificate_info{{{own},{of},{which}}} 1"),
+        orphan("good", "no-service", 0),
+        orphan("good", "no-endpoint", 0),
+        orphan("empty", "no-service", 0),
+        orphan("empty", "no-endpoint", 1),
+        orphan("gone", "no-service", 1),
+        format!("{named}_bytes_sent_count{{{own},{route}}} 0"),
+    ] {
+        assert!(theirs.contains(&expected), "{expected}: {theirs:#?}");
+    }
 }
 
 /// A scrape in which every metric has a value.
