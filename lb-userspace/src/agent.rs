@@ -9,6 +9,7 @@ mod deny_list;
 mod dry_run;
 mod error;
 mod facts;
+mod hand_over;
 mod health_checks;
 mod node;
 mod problems;
@@ -47,21 +48,32 @@ const LAST_HANDSHAKES: Duration = Duration::from_secs(1);
 /// What blocks when the agent ends is given so long.
 const LAST_CALLS: Duration = Duration::from_secs(2);
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT, or until another agent takes over.
 pub fn run(config: Config, level: LevelHandle) -> Result<(), AgentError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.map_err(AgentError::Runtime)?;
-    let result =
-        if config.dry_run { runtime.block_on(dry_run::run(&config)) } else { runtime.block_on(serve(config, level)) };
+    let result = if config.dry_run {
+        runtime.block_on(dry_run::run(&config)).map(|()| None)
+    } else if config.retired {
+        runtime.block_on(hand_over::wait_for_front(&config)).map(|()| None)
+    } else {
+        runtime.block_on(serve(config, level))
+    };
     // A thread that hangs in a system call must not keep the process from ending.
     runtime.shutdown_timeout(LAST_CALLS);
-    result
+    match result? {
+        // The lock is let go of with what is left of the agent: when all addresses are free.
+        Some(_locked) => Err(hand_over::retire()),
+        None => Ok(()),
+    }
 }
 
-async fn serve(config: Config, level: LevelHandle) -> Result<(), AgentError> {
+/// Gives what holds the lock if another agent is to have it.
+async fn serve(config: Config, level: LevelHandle) -> Result<Option<Arc<State>>, AgentError> {
     let mut stop = Stop::new()?;
     let facts = Facts::find(&config)?;
     let api = sources::connect(&config.sources).await?;
+    hand_over::ask(&config.pin_path).await;
     let listener = admin::bind("--admin", config.admin).await?;
     let metrics_listener = match config.metrics {
         Some(address) => Some(admin::bind("--metrics", address).await?),
@@ -100,16 +112,23 @@ async fn serve(config: Config, level: LevelHandle) -> Result<(), AgentError> {
     let mut control = Control::new(config, facts, sinks, Arc::clone(&state), front, cluster)?;
     let result = control.run(events, &mut stop).await;
     state.update_readiness(|readiness| readiness.ending = true);
+    let (front, cluster) = control.into_parts();
+    if matches!(result, Ok(Reason::Replaced)) {
+        tracing::info!("another agent asks for the pin path: it takes over");
+        give_up(cluster).await;
+        // The process goes on.
+        drop(front);
+        return Ok(Some(state));
+    }
     service_manager::stopping();
     tracing::info!("ending: the front drains; a second signal does not wait for it");
-    let (front, cluster) = control.into_parts();
     let drained = async { tokio::join!(front.shutdown(), give_up(cluster)).0 };
     tokio::select! {
         ((), ()) = async { tokio::join!(drained, end_steering(&state)) } => {}
-        () = stop.asked() => {}
+        () = stop.told() => {}
     }
     tracing::info!("ended: programs and maps stay, packets go on");
-    result
+    result.map(|_| None)
 }
 
 /// The next agent that writes for the cluster need not wait for the Lease to end.
@@ -129,23 +148,43 @@ async fn end_steering(state: &State) {
     }
 }
 
+/// Why an agent ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// It was told to.
+    Told,
+    /// Another one takes over.
+    Replaced,
+}
+
 /// The signals that end the agent.
 struct Stop {
     terminate: Signal,
     interrupt: Signal,
+    replace: Signal,
 }
 
 impl Stop {
     fn new() -> Result<Self, AgentError> {
         let listen = |kind| signal(kind).map_err(AgentError::Runtime);
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            replace: listen(SignalKind::user_defined2())?,
+        })
     }
 
     /// Waits for one of them.
-    async fn asked(&mut self) {
+    async fn asked(&mut self) -> Reason {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Reason::Told,
+            _ = self.interrupt.recv() => Reason::Told,
+            _ = self.replace.recv() => Reason::Replaced,
         }
+    }
+
+    /// Waits for one that is no other agent's.
+    async fn told(&mut self) {
+        while self.asked().await != Reason::Told {}
     }
 }

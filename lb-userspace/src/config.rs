@@ -83,6 +83,10 @@ pub struct Config {
     pub nginx_metrics: bool,
     /// Gets a span of each request.
     pub collector: Option<Collector>,
+    /// Once another agent has taken over, it waits in case that one ends.
+    pub stands_by: bool,
+    /// It only waits for the end of its front: another agent has taken over.
+    pub retired: bool,
     /// Print the Plan, touch nothing.
     pub dry_run: bool,
     /// Form of the log.
@@ -125,6 +129,8 @@ impl TryFrom<&AgentArgs> for Config {
             local_names: args.local_names,
             nginx_metrics: args.nginx_metrics,
             collector: collector(&mut flags, args),
+            stands_by: flags.one("--when-replaced", &args.when_replaced, flag::stands_by).unwrap_or_default(),
+            retired: args.retired,
             dry_run: args.dry_run,
             log_format: flags.one("--log-format", &args.log_format, flag::parsed).unwrap_or_default(),
             log_level: flags.one("--log-level", &args.log_level, flag::parsed).unwrap_or_default(),

@@ -104,7 +104,7 @@ pub use flows::{FlowMode, FlowRecord, flows};
 pub use gc::GcReport;
 pub use hop_watch::HopWatch;
 pub use inspect::{Inspection, inspect};
-pub use lock::LockError;
+pub use lock::{LockError, holder as lock_holder};
 pub use netlink::NetlinkError;
 pub use orphans::Endpoint;
 pub use placement::XdpPolicy;

@@ -54,16 +54,24 @@ fn tables_are_the_same_with_and_without_an_agent() -> Result<()> {
     })
 }
 
+/// Holds the lock of a run directory as something that is no agent, and so is not asked to leave.
+fn hold(run_dir: &std::path::Path) -> Result<std::fs::File> {
+    std::fs::create_dir_all(run_dir)?;
+    std::fs::write(run_dir.join("lock"), format!("{}\n", std::process::id()))?;
+    let file = std::fs::File::open(run_dir.join("lock"))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+    Ok(file)
+}
+
 #[test]
 #[ignore = "needs root"]
-fn a_second_agent_and_a_foreign_program_are_refused_by_name() -> Result<()> {
+fn who_holds_the_lock_and_a_foreign_program_are_named() -> Result<()> {
     scenario(|cluster| {
         web(cluster)?;
         cluster.start_agents()?;
         let node = &mut cluster.nodes[0];
         let pin_path = node.agent_options().pin_path.to_string_lossy().into_owned();
         let source = format!("dir:{}", node.agent_options().source.display());
-        let pid = node.agent.as_ref().map(|agent| agent.pid().to_string()).unwrap_or_default();
         let base = [
             "agent",
             "--source",
@@ -75,14 +83,18 @@ fn a_second_agent_and_a_foreign_program_are_refused_by_name() -> Result<()> {
             "--admin",
             "127.0.0.1:10255",
         ];
-        let second = node.weir(&[&base[..], &["--pin-path", &pin_path]].concat());
-        let message = second.err().map(|error| format!("{error:#}")).unwrap_or_default();
-        ensure!(message.contains(&pid), "a second agent is not told that {pid} holds the pins: {message}");
         let other = format!("{pin_path}-other");
+        let run_dir = std::path::Path::new("/run/weir").join(other.trim_start_matches('/').replace('/', "-"));
+        let held = hold(&run_dir)?;
+        let refused = node.weir(&[&base[..], &["--pin-path", &other]].concat());
+        let message = refused.err().map(|error| format!("{error:#}")).unwrap_or_default();
+        drop(held);
+        std::fs::remove_dir_all(&run_dir)?;
+        let pid = format!("held by process {} ", std::process::id());
+        ensure!(message.contains(&pid), "who holds the pins is not named: {message}");
         let foreign = node.weir(&[&base[..], &["--pin-path", &other]].concat());
         let message = foreign.err().map(|error| format!("{error:#}")).unwrap_or_default();
         let _ = std::fs::remove_dir_all(&other);
-        let run_dir = std::path::Path::new("/run/weir").join(other.trim_start_matches('/').replace('/', "-"));
         ensure!(!run_dir.exists(), "the refused agent left {}", run_dir.display());
         ensure!(message.contains("eth0") && message.contains("weir_xdp"), "the holder is not named: {message}");
         Ok(())

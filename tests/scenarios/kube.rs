@@ -11,9 +11,11 @@ use weir_lab::{Cluster, ControlPlane, Flow, SOON, eventually, kubernetes_program
 use crate::common::{greeted_by, problems, scenario, web_service, workspace};
 
 mod beside;
+mod capabilities;
 mod chart;
 mod done;
 mod installed;
+mod issued;
 mod reviews;
 mod rights;
 

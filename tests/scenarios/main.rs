@@ -21,6 +21,7 @@ mod fragments;
 mod front;
 mod front_inside;
 mod front_life;
+mod hand_over;
 mod hops;
 mod host_network;
 mod host_ports;

@@ -104,6 +104,11 @@ impl Agent {
         Ok(self.child.try_wait()?.is_some())
     }
 
+    /// Waits for its end.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        eventually("the agent to end", START, || self.child.try_wait()?.context("it still runs"))
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let pid = Pid::from_raw(self.child.id().cast_signed()).context("a process has a pid")?;

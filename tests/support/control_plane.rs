@@ -43,6 +43,13 @@ impl ControlPlane {
     /// Starts all three and waits until the API server answers. `programs` is the folder that `cargo xtask setup-kube`
     /// fills.
     pub fn start(cluster: &Cluster, programs: &Path) -> Result<Self> {
+        let mut plane = Self::start_without_controllers(cluster, programs)?;
+        plane.manager = Some(plane.start_manager()?);
+        Ok(plane)
+    }
+
+    /// The same without kube-controller-manager: what it would write is written by hand.
+    pub fn start_without_controllers(cluster: &Cluster, programs: &Path) -> Result<Self> {
         let netns = Netns::create(format!("{}-api", cluster.name()))?;
         plug(&cluster.wire, "api", &netns, (ADDRESS, ADDRESS6))?;
         let folder = cluster.folder().join("control-plane");
@@ -52,7 +59,6 @@ impl ControlPlane {
         let mut plane = Self { programs, folder, etcd: None, api: None, manager: None, netns };
         plane.etcd = Some(plane.start_etcd()?);
         plane.start_api()?;
-        plane.manager = Some(plane.start_manager()?);
         Ok(plane)
     }
 
@@ -117,6 +123,11 @@ impl ControlPlane {
     /// The kubeconfig of the agents' ServiceAccount.
     pub fn agent_kubeconfig(&self) -> Result<PathBuf> {
         self.kubeconfig("agent", AGENT)
+    }
+
+    /// The kubeconfig of an administrator.
+    pub fn admin_kubeconfig(&self) -> Result<PathBuf> {
+        self.kubeconfig("admin", ADMIN)
     }
 
     fn kubeconfig(&self, name: &str, token: &str) -> Result<PathBuf> {

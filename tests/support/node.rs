@@ -60,8 +60,7 @@ impl Node {
     /// Starts an agent and waits until it is ready.
     pub fn start_agent(&mut self) -> Result<()> {
         self.spawn_agent()?;
-        let agent = self.agent.as_mut().context("just started")?;
-        agent.wait_ready(&self.netns).with_context(|| format!("on node {}", self.name))
+        self.wait_ready()
     }
 
     /// Starts an agent and does not wait.
@@ -69,6 +68,18 @@ impl Node {
         ensure!(self.agent.is_none(), "node {} has an agent", self.name);
         self.agent = Some(Agent::start(&self.netns, &self.options)?);
         Ok(())
+    }
+
+    /// Starts another agent while the first one runs, as an upgrade does it, and does not wait. Gives the first one back.
+    pub fn spawn_next_agent(&mut self) -> Result<Agent> {
+        let next = Agent::start(&self.netns, &self.options)?;
+        self.agent.replace(next).with_context(|| format!("node {} has no agent", self.name))
+    }
+
+    /// Waits until the agent is ready.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        let agent = self.agent.as_mut().with_context(|| format!("node {} has no agent", self.name))?;
+        agent.wait_ready(&self.netns).with_context(|| format!("on node {}", self.name))
     }
 
     /// Ends the agent with a signal; asked to terminate, it has to end with success.

@@ -2,8 +2,8 @@
 //!
 //! No registry that we use has a kube-apiserver to run, but Debian 12 has its source: the package `kubernetes` holds the
 //! whole tree of v1.20.2. It is built with Debian's Go, at low priority, which takes about six minutes on two cores, once:
-//! the programs are kept in the user's cache. etcd and kubectl are Debian's own; they are unpacked and not installed,
-//! so that no service starts.
+//! the programs are kept in the user's cache. etcd, kubectl, and the authority and the client
+//! of ACME are Debian's own; they are unpacked and not installed, so that no service starts.
 
 mod build;
 
@@ -17,7 +17,8 @@ use crate::host::{self, Root};
 /// The version that Debian 12 has.
 const VERSION: &str = "1.20.2";
 /// What has to be there.
-const PROGRAMS: [&str; 5] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kubectl"];
+const PROGRAMS: [&str; 7] =
+    ["dehydrated", "etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kubectl", "pebble"];
 
 pub(crate) fn run() -> Result<()> {
     let programs = ensure().map_err(|why| Exit::Unavailable(format!("no Kubernetes for the tests: {why}")))?;

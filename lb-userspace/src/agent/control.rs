@@ -17,7 +17,7 @@ use super::node::Taken;
 use super::schedule::Schedule;
 use super::sources::Event;
 use super::state::State;
-use super::{Stop, node, problems, service_manager};
+use super::{Reason, Stop, node, problems, service_manager};
 use crate::admin;
 use crate::clock;
 use crate::cluster::Cluster;
@@ -123,7 +123,7 @@ impl Control {
     }
 
     /// Turns until it is asked to stop, or until the programs cannot be attached at all.
-    pub(super) async fn run(&mut self, mut events: Receiver<Event>, stop: &mut Stop) -> Result<(), AgentError> {
+    pub(super) async fn run(&mut self, mut events: Receiver<Event>, stop: &mut Stop) -> Result<Reason, AgentError> {
         let mut addresses = Some(self.state.dataplane().watch()?);
         // What changed before the watch began was told to nobody.
         self.follow_interfaces();
@@ -136,7 +136,7 @@ impl Control {
         loop {
             let due = self.next_pass();
             tokio::select! {
-                () = stop.asked() => return Ok(()),
+                reason = stop.asked() => return Ok(reason),
                 Some((source, event)) = events.recv() => self.take(source, event),
                 () = changed(&mut addresses) => self.follow_interfaces(),
                 Ok(()) = front.changed() => self.follow_front(),

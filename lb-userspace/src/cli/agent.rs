@@ -87,6 +87,13 @@ pub struct AgentArgs {
     /// The part of requests that get a span where their traces begin here, from 0 to 1; other traces say it themselves
     #[arg(long, value_name = "N", default_value = "1", requires = "otlp")]
     pub otlp_ratio: String,
+    /// What an agent does that another one has taken over from, once its front has drained: end, or stand-by (for
+    /// containers, where it would be started again): go on if the other one ends
+    #[arg(long, value_name = "WHAT", default_value = "end")]
+    pub when_replaced: String,
+    /// As which the agent calls itself when another one takes over.
+    #[arg(long, hide = true)]
+    pub retired: bool,
     /// Print the Plan, touch nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -129,6 +129,15 @@ pub(super) fn interface(text: &str) -> Result<String, String> {
     if valid { Ok(text.to_owned()) } else { Err("the name of an interface, such as eth0".to_owned()) }
 }
 
+/// What an agent does that was replaced.
+pub(super) fn stands_by(text: &str) -> Result<bool, String> {
+    match text {
+        "end" => Ok(false),
+        "stand-by" => Ok(true),
+        _ => Err("end or stand-by".to_owned()),
+    }
+}
+
 /// A number, decimal or with 0x.
 pub(super) fn number(text: &str) -> Option<u32> {
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {

@@ -68,6 +68,7 @@ fn every_flag_is_read() {
         ("--forwarding dsr", |c| c.manifests.forwarding == crate::model::Forwarding::Dsr),
         ("--ingress-class nginx", |c| c.manifests.ingress_class.as_deref() == Some("nginx")),
         ("--watch-ingress-without-class", |c| c.manifests.watch_ingress_without_class),
+        ("--when-replaced stand-by", |c| c.stands_by && !c.retired),
         ("--pin-path /sys/fs/bpf/other", |c| c.pin_path == std::path::Path::new("/sys/fs/bpf/other")),
         ("--cgroup /sys/fs/cgroup", |c| c.cgroup == CgroupChoice::Directory("/sys/fs/cgroup".into())),
         ("--no-socket-level", |c| c.cgroup == CgroupChoice::Off),
@@ -118,6 +119,7 @@ fn a_mistake_names_flag_value_and_what_would_be_right() {
         ("--max-ring-lines many", "--max-ring-lines 'many': expected a number of entries"),
         ("--admin 10254", "--admin '10254': expected ADDRESS:PORT"),
         ("--log-format yaml", "--log-format 'yaml': expected text or json"),
+        ("--when-replaced stop", "--when-replaced 'stop': expected end or stand-by"),
         ("--log-level loud", "--log-level 'loud': expected error, warn, info, debug or trace"),
     ];
     for (line, expected) in table {

@@ -92,6 +92,16 @@ impl Drop for Lock {
     }
 }
 
+/// The process that holds the lock of a run directory, as the kernel lists it: looking takes nothing from whoever is about
+/// to take the lock. `None` as well where it runs in another pid namespace.
+pub fn holder(run_dir: &Path) -> Option<i32> {
+    let file = fs::metadata(run_dir.join("lock")).ok()?;
+    let (major, minor) = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
+    let locks = procfs::locks().ok()?;
+    let held = locks.iter().find(|lock| (lock.devmaj, lock.devmin, lock.inode) == (major, minor, file.ino()));
+    held?.pid
+}
+
 fn is_same_file(path: &Path, file: &File) -> bool {
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
     fs::metadata(path).map(identity).ok() == file.metadata().map(identity).ok()
@@ -126,7 +136,9 @@ mod tests {
         assert_eq!(pid, std::process::id().to_string());
         let own = std::env::args().next().unwrap();
         assert!(command.starts_with(&own), "{command} does not start with {own}");
+        assert_eq!(holder(dir.path()), i32::try_from(std::process::id()).ok());
         drop(first);
+        assert_eq!(holder(dir.path()), None);
         Lock::acquire(&dir.path().join("run")).unwrap().remove();
         assert!(!dir.path().join("run").exists());
         Lock::acquire(dir.path()).unwrap();

@@ -128,7 +128,11 @@ impl Follower {
         for key in more {
             self.watch(Subject::named(&key));
         }
-        events.extend(self.picture.complete());
+        let all = self.picture.complete();
+        if !all.is_empty() {
+            tracing::info!(objects = all.len() - 2, "everything was read once from the API server");
+        }
+        events.extend(all);
         events
     }
 

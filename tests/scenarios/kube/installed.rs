@@ -1,35 +1,19 @@
 //! What `kubectl apply -k deploy/kubernetes` makes of a cluster.
 
-use std::fs;
-
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 use weir_lab::{ControlPlane, SOON, eventually};
 
+use super::capabilities::{SYSCTLS, contained};
 use super::{both_answer, web, with_kubernetes};
-use crate::common::{problems, scenario, workspace};
+use crate::common::{problems, workspace};
 
 /// The container of the agents, as the API server has it.
 fn container(plane: &ControlPlane) -> Result<Value> {
     let text = plane.kubectl(&["-n", "weir-system", "get", "daemonset", "weir", "-o", "json"])?;
     let object: Value = serde_json::from_str(&text)?;
     Ok(object["spec"]["template"]["spec"]["containers"][0].clone())
-}
-
-/// Where the manifest mounts the sysctls of the host.
-const SYSCTLS: &str = "/run/host/proc/sys/net";
-
-/// Runs an agent as a container does it: with a read-only /proc/sys, with the host's elsewhere, and with no capabilities but
-/// these. The folders are left: they are below /run, and empty.
-fn contained(capabilities: &[String]) -> Vec<String> {
-    let only = capabilities.iter().fold("-all".to_owned(), |set, name| format!("{set},+{}", name.to_lowercase()));
-    let script = format!(
-        "mkdir -p {SYSCTLS} && mount --bind /proc/sys/net {SYSCTLS} && mount --bind /proc/sys /proc/sys && \
-         mount -o remount,bind,ro /proc/sys && exec setpriv \"$@\""
-    );
-    let words = ["unshare", "--mount", "sh", "-c", &script, "setpriv", "--no-new-privs"];
-    words.into_iter().map(str::to_owned).chain([format!("--bounding-set={only}")]).collect()
 }
 
 fn capabilities(container: &Value) -> Result<Vec<String>> {
@@ -93,36 +77,6 @@ fn the_manifests_are_taken_and_an_agent_in_such_a_container_lacks_nothing() -> R
             ensure!(fronts.len() == 1, "{fronts:?}");
             Ok(())
         })
-    })
-}
-
-#[test]
-#[ignore = "needs root"]
-fn without_one_of_the_capabilities_there_is_no_agent_or_no_front() -> Result<()> {
-    scenario(|cluster| {
-        let text = fs::read_to_string(workspace().join("deploy/kubernetes/daemonset.yaml"))?;
-        let (_, added) = text.split_once("            add:\n").context("capabilities are added")?;
-        let added = added.lines().map_while(|line| line.strip_prefix("            "));
-        let all: Vec<_> = added.filter_map(|line| line.strip_prefix("- ").map(str::to_owned)).collect();
-        for missing in ["NET_ADMIN", "SETUID", "SETGID"] {
-            let others: Vec<_> = all.iter().filter(|name| *name != missing).cloned().collect();
-            ensure!(others.len() + 1 == all.len(), "{missing} is not in the manifest");
-            let node = &mut cluster.nodes[0];
-            node.agent_options().within = contained(&others);
-            node.spawn_agent()?;
-            eventually("what is missing to be missed", SOON * 2, || {
-                if node.agent.as_mut().context("just started")?.has_ended()? {
-                    return Ok(());
-                }
-                let status = node.api("status")?;
-                let restarts = status["status"]["front"]["restarts"].as_u64().unwrap_or_default();
-                ensure!(restarts > 0, "without {missing} nothing is wrong: {status}");
-                Ok(())
-            })?;
-            node.end_agent(Signal::KILL)?;
-        }
-        cluster.nodes[0].agent_options().within = contained(&all);
-        cluster.nodes[0].start_agent()
     })
 }
 

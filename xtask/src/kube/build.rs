@@ -15,7 +15,12 @@ use crate::host;
 const TOOLS: [&str; 7] =
     ["golang-go", "golang-github-modern-go-reflect2-dev", "dpkg-dev", "rsync", "jq", "make", "libc6-dev"];
 /// Debian's programs, and where they are in their packages.
-const READY: [(&str, &str); 2] = [("etcd-server", "usr/bin/etcd"), ("kubernetes-client", "usr/bin/kubectl")];
+const READY: [(&str, &str); 4] = [
+    ("dehydrated", "usr/bin/dehydrated"),
+    ("etcd-server", "usr/bin/etcd"),
+    ("kubernetes-client", "usr/bin/kubectl"),
+    ("pebble", "usr/bin/pebble"),
+];
 /// What is built.
 const BUILT: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-proxy"];
 

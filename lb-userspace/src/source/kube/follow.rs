@@ -19,7 +19,7 @@ use super::received::Received;
 use super::subject::{Subject, WatchId};
 use crate::model::problem::code;
 use crate::model::{ObjectRef, Problem};
-use crate::source::kinds::{Pod, WEIGHT};
+use crate::source::kinds::{EndpointSlice, Pod, SERVICE_NAME_LABEL, WEIGHT};
 use crate::source::{Body, Object, ObjectKey, parse};
 
 /// Objects in one answer to a list.
@@ -212,9 +212,14 @@ impl<'a> Refusal<'a> {
 }
 
 /// Keeps only what is of use: of pods those with host ports, and where the pods of all nodes are read those with weights:
-/// weights that only their own node knew would give each node another ring; of nodes only annotations of our own.
+/// weights that only their own node knew would give each node another ring; of nodes only annotations of our own; of
+/// slices what [`trim`] leaves.
 fn useful(body: Body, of_all_nodes: bool) -> Option<Body> {
     match body {
+        Body::EndpointSlice(mut slice) => {
+            trim(Arc::make_mut(&mut slice));
+            Some(Body::EndpointSlice(slice))
+        }
         Body::Pod(mut pod) => {
             let inner = Arc::make_mut(&mut pod);
             inner.metadata.annotations.retain(|name, _| of_all_nodes && name == WEIGHT);
@@ -227,6 +232,26 @@ fn useful(body: Body, of_all_nodes: bool) -> Option<Body> {
         }
         body => Some(body),
     }
+}
+
+/// There are ten times as many endpoints as anything else, so they are kept small: the node by its name alone, and no
+/// namespace of a pod where it is that of the slice.
+fn trim(slice: &mut EndpointSlice) {
+    let metadata = &mut slice.metadata;
+    metadata.labels.retain(|name, _| name == SERVICE_NAME_LABEL);
+    metadata.annotations.retain(|name, _| name.starts_with("weir.io/"));
+    (metadata.uid, metadata.creation_timestamp) = (None, None);
+    for endpoint in &mut slice.endpoints {
+        endpoint.node_name = endpoint.node().map(str::to_owned);
+        endpoint.topology.clear();
+        // Consumers take the first (API documentation of EndpointSlice).
+        endpoint.addresses.truncate(1);
+        endpoint.addresses.shrink_to_fit();
+        if let Some(target) = endpoint.target_ref.as_mut().filter(|target| target.namespace == metadata.namespace) {
+            target.namespace = String::new();
+        }
+    }
+    slice.endpoints.shrink_to_fit();
 }
 
 fn has_host_ports(pod: &Pod) -> bool {
