@@ -129,29 +129,52 @@ impl Peer {
     fn take_shared(self: &Rc<Self>, transport: &Transport) -> Option<Lease> {
         let mut shared = self.shared.borrow_mut();
         shared.retain(|one| !one.sender.is_closed());
-        let found = shared.iter().find(|one| one.transport == *transport)?;
+        let found = shared.iter_mut().find(|one| one.transport == *transport)?;
+        found.since = Instant::now();
         let (sender, life) = (found.sender.share()?, found.life);
         Some(Lease { sender, transport: transport.clone(), load: Load::new(self), life })
     }
 
-    /// Others may use this connection at the same time.
+    /// Others may use this connection at the same time: all, or where it begins with the PROXY protocol, the requests of one
+    /// client. There is one for each client then, so they are as few as idle ones.
     pub(super) fn share(&self, sender: Sender, transport: &Transport, life: Life) {
-        let since = Instant::now();
-        self.shared.borrow_mut().push(Idle { sender, transport: transport.clone(), since, life });
+        let one = Idle { sender, transport: transport.clone(), since: Instant::now(), life };
+        let mut shared = self.shared.borrow_mut();
+        if transport.proxied.is_some() {
+            let proxied = shared.iter().filter(|one| one.transport.proxied.is_some()).count();
+            // Requests that are on a connection keep it when it is forgotten here.
+            if proxied >= most_idle(&self.kept.get()).max(1)
+                && let Some(oldest) = (0..shared.len())
+                    .filter(|at| shared[*at].transport.proxied.is_some())
+                    .min_by_key(|at| shared[*at].since)
+            {
+                shared.remove(oldest);
+            }
+        }
+        shared.push(one);
     }
 
+    /// The oldest makes room: it may be that of a client who is gone, which nobody else can use.
     pub(super) fn keep(&self, sender: Sender, transport: Transport, life: Life) {
+        let most = most_idle(&self.kept.get());
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < most_idle(&self.kept.get()) {
-            idle.push(Idle { sender, transport, since: Instant::now(), life });
+        if most == 0 {
+            return;
         }
+        if idle.len() >= most {
+            idle.remove(0);
+        }
+        idle.push(Idle { sender, transport, since: Instant::now(), life });
     }
 
     pub(super) fn sweep(&self, wanted: bool, now: Instant) {
         let settings = self.kept.get();
-        // One that has something to do is not idle; requests that are on a connection keep it when it is forgotten here.
-        let since = if self.in_flight.get() > 0 { now } else { self.used.get() };
-        let stays = |one: &Idle| wanted && !one.sender.is_closed() && one.life.goes_on(since, now, &settings);
+        // Requests that are on a connection keep it when it is forgotten here. One that all share may have long ones on it.
+        let busy = self.in_flight.get() > 0;
+        let stays = |one: &Idle| {
+            let since = if busy && one.transport.proxied.is_none() { now } else { one.since };
+            wanted && !one.sender.is_closed() && one.life.goes_on(since, now, &settings)
+        };
         self.shared.borrow_mut().retain(stays);
         let mut idle = self.idle.borrow_mut();
         self.proves_to_keep(&idle, now);
@@ -179,5 +202,92 @@ impl Drop for Load {
     fn drop(&mut self) {
         self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
         self.0.used.set(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::client::conn::{http1, http2};
+    use hyper_util::rt::TokioIo;
+    use tokio::io::DuplexStream;
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::l7::http2::Local;
+    use crate::l7::proxy_protocol::{Told, Version};
+
+    /// For the client with this port.
+    fn proxied(http2: bool, port: u16) -> Transport {
+        let told = Told { client: ([192, 0, 2, 1], port).into(), front: ([192, 0, 2, 2], 80).into() };
+        Transport { http2, tls: None, proxied: Some((Version::V1, told)) }
+    }
+
+    /// A connection, and its other end, which has to live as long.
+    async fn connection(http2: bool) -> (Sender, DuplexStream) {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let sender = if http2 {
+            let (sender, connection) = http2::handshake(Local, TokioIo::new(near)).await.expect("a connection");
+            tokio::task::spawn_local(connection);
+            Sender::Http2(sender)
+        } else {
+            let (mut sender, connection) = http1::handshake(TokioIo::new(near)).await.expect("a connection");
+            tokio::task::spawn_local(connection);
+            sender.ready().await.expect("ready");
+            Sender::Http1(sender)
+        };
+        (sender, far)
+    }
+
+    fn peer() -> Rc<Peer> {
+        Rc::new(Peer::new(([192, 0, 2, 9], 80).into(), Rc::default()))
+    }
+
+    async fn fill(peer: &Peer, http2: bool, count: u16) -> Vec<DuplexStream> {
+        let mut ends = Vec::new();
+        for port in 1..=count {
+            let (sender, end) = connection(http2).await;
+            ends.push(end);
+            match http2 {
+                true => peer.share(sender, &proxied(true, port), Life::new()),
+                false => peer.keep(sender, proxied(false, port), Life::new()),
+            }
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        ends
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_of_clients_who_are_gone_make_room() {
+        LocalSet::new()
+            .run_until(async {
+                for http2 in [false, true] {
+                    let peer = peer();
+                    let ends = fill(&peer, http2, 100).await;
+                    let kept = peer.idle.borrow().len() + peer.shared.borrow().len();
+                    assert_eq!(kept, most_idle(&UpstreamSettings::default()), "http2: {http2}");
+                    let has = |port| peer.take(&proxied(http2, port), Reuse::Any).is_some();
+                    assert!(has(100) && !has(1), "http2: {http2}: not the oldest made room");
+                    drop(ends);
+                }
+            })
+            .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_nobody_uses_ends_while_others_are_used() {
+        LocalSet::new()
+            .run_until(async {
+                let peer = peer();
+                let ends = fill(&peer, true, 2).await;
+                for _ in 0..10 {
+                    tokio::time::advance(Duration::from_secs(10)).await;
+                    let lease = peer.take(&proxied(true, 2), Reuse::Any);
+                    peer.sweep(true, Instant::now());
+                    assert!(lease.is_some(), "it is in use");
+                }
+                assert!(peer.take(&proxied(true, 1), Reuse::Any).is_none(), "its client was not seen for 100 s");
+                drop(ends);
+            })
+            .await;
     }
 }
