@@ -32,7 +32,7 @@ use super::worker::Limits;
 use workers::Workers;
 
 /// The agent is told of so many names without an address.
-const MAX_NAMED: usize = 64;
+pub const MAX_NAMED: usize = 64;
 
 /// Why the front cannot run.
 #[derive(Debug, thiserror::Error)]

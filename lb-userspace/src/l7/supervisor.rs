@@ -4,6 +4,7 @@
 //! The agent keeps a copy of every listener. While it does, connections wait in the kernel when the front dies, and the
 //! next front takes them from there.
 
+mod absent;
 mod backoff;
 mod listeners;
 mod pid_file;

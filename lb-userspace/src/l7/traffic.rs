@@ -12,11 +12,21 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 
 use super::access_log::Tries;
+use super::table::RouteEntry;
 use super::worker::View;
 use crate::model::PathMatch;
 
 /// Routes, statuses and methods that the agent remembers.
 const MOST: usize = 200_000;
+/// Bytes of their names.
+const MOST_BYTES: usize = 128 << 20;
+/// Statuses that no server should send are one.
+const OTHER_STATUS: u16 = 600;
+/// Longest name of a host, and of an object with its namespace (RFC 1123 allows 253 bytes for each).
+const LONGEST_HOST: usize = 255;
+const LONGEST_NAME: usize = 2 * 253 + 1;
+/// A canary is told with its port.
+const LONGEST_CANARY: usize = LONGEST_NAME + ":65535".len();
 /// Bounds of the buckets of times, in microseconds: those of Prometheus' client libraries.
 pub const TIMES: [u64; 11] =
     [5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000];
@@ -41,8 +51,27 @@ pub struct TrafficKey {
     pub canary: String,
     /// The method; those that nobody registered are `OTHER`.
     pub method: String,
-    /// Status of the answer.
+    /// Status of the answer; 600: one that is none.
     pub status: u16,
+}
+
+impl TrafficKey {
+    fn bytes(&self) -> usize {
+        let Self { host, path, ingress, service, canary, method, status: _ } = self;
+        [host, path, ingress, service, canary, method].iter().map(|text| text.len()).sum()
+    }
+
+    /// A front that does what it should can have counted it.
+    fn is_plausible(&self) -> bool {
+        let Self { host, path, ingress, service, canary, method, status } = self;
+        host.len() <= LONGEST_HOST
+            && path.len() <= LONGEST_PATH
+            && ingress.len() <= LONGEST_NAME
+            && service.len() <= LONGEST_NAME
+            && canary.len() <= LONGEST_CANARY
+            && METHODS.contains(&method.as_str())
+            && (100..=OTHER_STATUS).contains(status)
+    }
 }
 
 /// What is counted.
@@ -101,24 +130,35 @@ impl Buckets {
 
     /// How many values there were.
     pub fn total(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 }
 
+/// The sums never overflow: what is added may come from a front that does not do what it should.
 impl AddAssign<&Buckets> for Buckets {
     fn add_assign(&mut self, other: &Buckets) {
         self.counts.resize(self.counts.len().max(other.counts.len()), 0);
-        self.counts.iter_mut().zip(&other.counts).for_each(|(sum, count)| *sum += count);
+        self.counts.iter_mut().zip(&other.counts).for_each(|(sum, count)| *sum = sum.saturating_add(*count));
         self.sum = self.sum.saturating_add(other.sum);
+    }
+}
+
+impl TrafficCounts {
+    fn is_plausible(&self) -> bool {
+        self.detail.as_deref().is_none_or(|detail| {
+            let Detail { request_time, connect_time, header_time, response_time, request_size, response_size } = detail;
+            let all = [request_time, connect_time, header_time, response_time, request_size, response_size];
+            all.iter().all(|buckets| buckets.counts.len() <= TIMES.len() + 1)
+        })
     }
 }
 
 impl AddAssign<&TrafficCounts> for TrafficCounts {
     fn add_assign(&mut self, other: &TrafficCounts) {
-        self.requests += other.requests;
-        self.received += other.received;
-        self.sent += other.sent;
-        self.time += other.time;
+        self.requests = self.requests.saturating_add(other.requests);
+        self.received = self.received.saturating_add(other.received);
+        self.sent = self.sent.saturating_add(other.sent);
+        self.time = self.time.saturating_add(other.time);
         if let Some(other) = &other.detail {
             let detail = self.detail.get_or_insert_default();
             detail.request_time += &other.request_time;
@@ -193,7 +233,8 @@ impl Tally {
 
     /// A request is over; `rule` is its number in the table, if it has one.
     pub fn count(&self, view: &Rc<View>, rule: Option<usize>, done: &Done<'_>) {
-        let seat = (view.router.version, rule, done.status, method(done.method), done.canary.cloned());
+        let seat =
+            (view.router.version, rule, done.status.min(OTHER_STATUS), method(done.method), done.canary.cloned());
         let mut counted = self.counted.borrow_mut();
         let (_, counts) = counted.entry(seat).or_insert_with(|| (Rc::clone(view), TrafficCounts::default()));
         done.add_to(counts, self.in_detail);
@@ -227,32 +268,68 @@ fn path(path: &PathMatch) -> &str {
     }
 }
 
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", OTHER_METHOD];
+const OTHER_METHOD: &str = "OTHER";
+
 /// A client may send any method, and must not make names of its own.
 fn method(method: &Method) -> &'static str {
-    let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
-    known.into_iter().find(|name| *name == method.as_str()).unwrap_or("OTHER")
+    METHODS.into_iter().find(|name| *name == method.as_str()).unwrap_or(OTHER_METHOD)
 }
 
 /// What was counted, by route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Traffic(BTreeMap<TrafficKey, TrafficCounts>);
+pub struct Traffic {
+    counted: BTreeMap<TrafficKey, TrafficCounts>,
+    /// Of the names in it.
+    bytes: usize,
+    dropped: u64,
+}
 
 impl Traffic {
-    /// Adds to what is there.
+    /// Adds to what is there, if there is room.
     pub fn add(&mut self, key: TrafficKey, counts: &TrafficCounts) {
-        if self.0.len() < MOST || self.0.contains_key(&key) {
-            *self.0.entry(key).or_default() += counts;
+        if let Some(sum) = self.counted.get_mut(&key) {
+            *sum += counts;
+            return;
+        }
+        let bytes = self.bytes + key.bytes();
+        if self.counted.len() >= MOST || bytes > MOST_BYTES {
+            self.dropped = self.dropped.saturating_add(counts.requests);
+            return;
+        }
+        self.bytes = bytes;
+        *self.counted.entry(key).or_default() += counts;
+    }
+
+    /// Adds what a front tells, which is not believed more than it has to be; details only if somebody wants them.
+    pub fn hear(&mut self, key: TrafficKey, counts: &TrafficCounts, in_detail: bool) {
+        let wanted = in_detail || counts.detail.is_none();
+        if wanted && key.is_plausible() && counts.is_plausible() {
+            self.add(key, counts);
+        } else {
+            self.dropped = self.dropped.saturating_add(1);
         }
     }
 
     /// All of it.
     pub fn iter(&self) -> impl Iterator<Item = (&TrafficKey, &TrafficCounts)> {
-        self.0.iter()
+        self.counted.iter()
+    }
+
+    /// Requests that are not in it, because there was no room for them or what was told of them could not be.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Forgets what was counted of these.
+    pub fn forget(&mut self, gone: impl Fn(&TrafficKey) -> bool) {
+        self.counted.retain(|key, _| !gone(key));
+        self.bytes = self.counted.keys().map(TrafficKey::bytes).sum();
     }
 
     /// In portions that fit a message.
     pub fn into_portions(self) -> impl Iterator<Item = Vec<(TrafficKey, TrafficCounts)>> {
-        let mut rest = self.0.into_iter().map(shortened).peekable();
+        let mut rest = self.counted.into_iter().map(shortened).peekable();
         std::iter::from_fn(move || {
             rest.peek()?;
             let mut portion = Vec::new();
@@ -271,10 +348,18 @@ const PORTION: usize = 32 << 10;
 /// Paths of rules are hardly ever that long.
 const LONGEST_PATH: usize = 1024;
 
-fn shortened((mut key, counts): (TrafficKey, TrafficCounts)) -> (TrafficKey, TrafficCounts) {
-    // A path is ASCII.
-    key.path.truncate(LONGEST_PATH);
-    (key, counts)
+fn shortened((key, counts): (TrafficKey, TrafficCounts)) -> (TrafficKey, TrafficCounts) {
+    (TrafficKey { path: told_path(&key.path).to_owned(), ..key }, counts)
+}
+
+/// The beginning of a path, which is ASCII.
+fn told_path(path: &str) -> &str {
+    path.get(..LONGEST_PATH).unwrap_or(path)
+}
+
+/// The path of a rule as it stands in keys that a front has told.
+pub fn path_of(entry: &RouteEntry) -> &str {
+    told_path(path(&entry.path))
 }
 
 /// About as many as it has as JSON: a path may be escaped throughout.
@@ -319,6 +404,44 @@ mod tests {
         assert_eq!(detail.request_time.counts, [1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
         assert_eq!((detail.request_size.counts[0], detail.response_size.counts[1]), (3, 3));
         assert_eq!((detail.request_time.total(), detail.header_time.total()), (3, 0));
+    }
+
+    #[test]
+    fn a_front_that_is_not_itself_cannot_fill_the_memory() {
+        let mut traffic = Traffic::default();
+        let good = TrafficKey { method: "GET".to_owned(), ..key("a.example") };
+        let long = |length: usize| "x".repeat(length);
+        for wrong in [
+            TrafficKey { host: long(256), ..good.clone() },
+            TrafficKey { path: long(1025), ..good.clone() },
+            TrafficKey { ingress: long(600), ..good.clone() },
+            TrafficKey { service: long(600), ..good.clone() },
+            TrafficKey { canary: long(600), ..good.clone() },
+            TrafficKey { method: "MADEUP".to_owned(), ..good.clone() },
+            TrafficKey { status: 601, ..good.clone() },
+        ] {
+            traffic.hear(wrong, &TrafficCounts::default(), true);
+        }
+        let mut many = counts(1);
+        traffic.hear(good.clone(), &many, false);
+        many.detail.get_or_insert_default().request_time.counts = vec![0; 1000];
+        traffic.hear(good.clone(), &many, true);
+        assert_eq!((traffic.iter().count(), traffic.dropped()), (0, 9));
+        for number in 0..60_000 {
+            let path = format!("{number}{}", long(1000));
+            let key = TrafficKey { path, ingress: long(500), service: long(500), canary: long(500), ..good.clone() };
+            traffic.hear(key, &TrafficCounts { requests: u64::MAX, ..TrafficCounts::default() }, false);
+        }
+        let bytes: usize = traffic.iter().map(|(key, _)| key.bytes()).sum();
+        assert!(bytes <= MOST_BYTES && bytes > MOST_BYTES - 4096, "{bytes}");
+        assert_eq!(traffic.dropped(), u64::MAX);
+        // Whom it knows it goes on counting, and never overflows.
+        let (known, before) = traffic.iter().next().map(|(key, counts)| (key.clone(), counts.requests)).expect("one");
+        traffic.hear(known.clone(), &TrafficCounts { requests: 7, ..TrafficCounts::default() }, false);
+        assert_eq!(traffic.iter().find(|(key, _)| **key == known).map(|(_, counts)| counts.requests), Some(before));
+        traffic.forget(|_| true);
+        traffic.hear(good, &TrafficCounts::default(), false);
+        assert_eq!(traffic.iter().count(), 1);
     }
 
     #[test]

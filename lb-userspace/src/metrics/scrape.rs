@@ -219,6 +219,8 @@ fn routes(registry: &mut Registry, traffic: &Traffic) {
     registry.register("front_route_requests", "Requests of a route", requests);
     registry.register("front_route_received_bytes", "Bytes of bodies of its requests", received);
     registry.register("front_route_sent_bytes", "Bytes of bodies of its answers", sent);
+    let help = "Requests that are in no count of a route, for want of room";
+    registry.register("front_route_dropped_requests", help, counter_at(traffic.dropped()));
     registry.register("front_route_seconds", "Seconds that its requests took, together", seconds);
 }
 

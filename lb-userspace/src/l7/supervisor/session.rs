@@ -9,12 +9,14 @@ use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::absent::Absent;
 use super::backoff::Backoff;
 use super::pid_file::{PidFile, RunningFront};
 use super::{FrontConfig, FrontStatus, SupervisorError, process};
 use crate::l7::control::{self, ControlError, FromFront, Listeners, ToFront};
 use crate::l7::counters::FrontCounters;
 use crate::l7::delta::delta;
+use crate::l7::front::MAX_NAMED;
 use crate::l7::table::RouteTable;
 
 /// A front that says nothing for so long (it reports every second) is replaced.
@@ -60,6 +62,8 @@ pub(super) struct Supervisor {
     predecessors: Vec<RunningFront>,
     /// What processes that have ended had counted.
     past: FrontCounters,
+    /// Routes whose counts are to be forgotten.
+    absent: Absent,
     first: Option<(Child, UnixStream)>,
 }
 
@@ -92,7 +96,8 @@ impl Supervisor {
         let predecessors = pid_file.running();
         let first = Some(process::spawn(&config, &listeners)?);
         let past = FrontCounters::default();
-        Ok(Supervisor { config, listeners, published, status, shutdown, pid_file, predecessors, past, first })
+        let absent = Absent::default();
+        Ok(Supervisor { config, listeners, published, status, shutdown, pid_file, predecessors, past, absent, first })
     }
 
     /// Runs until shutdown.
@@ -212,10 +217,16 @@ impl Supervisor {
                 self.status.send_if_modified(|status| std::mem::replace(&mut status.counters, sum) != sum);
             }
             FromFront::Traffic(portion) => self.status.send_modify(|status| {
+                let (absent, in_detail) = (&mut self.absent, self.config.in_detail);
+                absent.forget(&session.sent.table, &mut status.traffic, session.heard);
                 let traffic = Arc::make_mut(&mut status.traffic);
-                portion.into_iter().for_each(|(key, counts)| traffic.add(key, &counts));
+                portion.into_iter().for_each(|(key, counts)| traffic.hear(key, &counts, in_detail));
             }),
-            FromFront::Unresolved(names) => {
+            // A message has an end, so their length is bounded; their number is here.
+            FromFront::Unresolved(mut names) => {
+                while names.len() > MAX_NAMED {
+                    names.pop_last();
+                }
                 self.status
                     .send_if_modified(|status| std::mem::replace(&mut status.unresolved, names.clone()) != names);
             }
