@@ -179,8 +179,8 @@ async fn until(worker: &Rc<Worker>, reached: impl Fn(Stage) -> bool) {
     }
 }
 
-/// Small answers go out at once; dead clients are noticed even in tunnels.
-fn prepare(stream: &TcpStream) {
+/// Small messages go out at once; an other side that is dead is noticed even in tunnels.
+pub(super) fn prepare(stream: &TcpStream) {
     // If it fails the connection is broken and the next read says so.
     let _ = stream.set_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));

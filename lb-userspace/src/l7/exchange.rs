@@ -17,6 +17,7 @@ use super::compress::Encoder;
 use super::filter::Outbound;
 use super::forward::{self, Follows};
 use super::gather::{Gathered, gather};
+use super::limiter::Flight;
 use super::mirror::{self, Copy, Tee};
 use super::pool::{ConnectError, Lease, Peer, Reuse};
 use super::proxy::Client;
@@ -24,7 +25,7 @@ use super::record::Record;
 use super::retry::{Attempts, Failure};
 use super::rules::Rule;
 use super::secure::Transport;
-use super::tunnel;
+use super::tunnel::Tunnel;
 use super::worker::{Limits, Worker};
 use crate::model::filters::Proxying;
 
@@ -32,20 +33,26 @@ use crate::model::filters::Proxying;
 pub struct Relayed {
     /// The answer; its body is still to come.
     pub response: Response<Incoming>,
-    /// `None`: the connection has become a tunnel.
+    /// `None`: the connection becomes a tunnel.
     lease: Option<Lease>,
+    tunnel: Option<Tunnel>,
     /// How long nothing may come of its body.
     stall: Duration,
 }
 
 impl Relayed {
-    /// The answer as the client gets it.
+    /// The answer as the client gets it. The request is in flight until its answer has gone out, or its tunnel ends.
     pub fn into_response(
         self,
-        record: Record,
+        mut record: Record,
         encoder: Option<Encoder>,
         pace: Option<(u64, u64)>,
+        flight: Option<Flight>,
     ) -> Response<ResponseBody> {
+        match self.tunnel {
+            Some(tunnel) => tunnel.start(flight),
+            None => record.hold(flight),
+        }
         let (mut head, body) = self.response.into_parts();
         // hyper lowers it for clients that speak 1.0.
         head.version = Version::HTTP_11;
@@ -399,7 +406,7 @@ impl<'a> Exchange<'a> {
         } else {
             lease.peer().health.succeeded();
         }
-        Ok(Ok(Relayed { response, lease: Some(lease), stall: self.limits.answer }))
+        Ok(Ok(Relayed { response, lease: Some(lease), tunnel: None, stall: self.limits.answer }))
     }
 
     /// The backend speaks another protocol from here on, if that was asked for.
@@ -407,16 +414,17 @@ impl<'a> Exchange<'a> {
         let to = |headers: &HeaderMap| headers.get(UPGRADE).map(|to| to.as_bytes().to_ascii_lowercase());
         let agreed = to(response.headers()).is_some_and(|to_this| Some(to_this) == to(&self.head.headers));
         let upgrade = self.head.extensions.remove::<OnUpgrade>();
-        let (true, true, Some(from_client)) = (agreed, self.follows == Follows::Upgrade, upgrade) else {
+        let (true, true, Some(client)) = (agreed, self.follows == Follows::Upgrade, upgrade) else {
             self.worker.counters.upstream_failures.increment();
             return Err(Answer::bad_gateway(
                 &self.rule.entry,
                 "the endpoint switched to a protocol that nobody asked for",
             ));
         };
-        let from_backend = hyper::upgrade::on(&mut response);
+        let backend = hyper::upgrade::on(&mut response);
         self.client.guard.become_tunnel();
-        tokio::task::spawn_local(tunnel::run(from_client, from_backend, self.worker.opened()));
-        Ok(Relayed { response, lease: None, stall: self.limits.answer })
+        let idle = self.limits.answer;
+        let tunnel = Tunnel { client, backend, idle, open: self.worker.opened() };
+        Ok(Relayed { response, lease: None, tunnel: Some(tunnel), stall: idle })
     }
 }

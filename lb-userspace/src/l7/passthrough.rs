@@ -2,26 +2,30 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
-use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::connection;
+use super::tunnel::both_ways;
 use super::worker::Worker;
 
 /// Endpoints that one connection tries.
 const MAX_ATTEMPTS: usize = 3;
 
-/// Passes on what was read and then everything, both ways, until both sides have closed.
-pub async fn run(worker: &Rc<Worker>, mut client: TcpStream, read: Vec<u8>, upstream: &str) {
+/// Passes on what was read and then everything, both ways, until both sides have closed or nothing comes for as long as it may
+/// take on a TCP port.
+pub async fn run(worker: &Rc<Worker>, client: TcpStream, read: Vec<u8>, upstream: &str) {
     let Some((mut backend, _)) = connect(worker, upstream, MAX_ATTEMPTS).await else {
         return worker.counters.upstream_failures.increment();
     };
     worker.counters.upstream_connections.increment();
     if backend.write_all(&read).await.is_ok() {
         drop(read);
-        // How it ended makes no difference: both connections are closed now.
-        let _ = copy_bidirectional(&mut client, &mut backend).await;
+        let idle = worker.view().router.settings.asked.streams.idle;
+        both_ways(client, backend, Duration::from_millis(idle)).await;
     }
 }
 
@@ -38,8 +42,7 @@ pub(super) async fn connect(worker: &Rc<Worker>, upstream: &str, tries: usize) -
     };
     for endpoint in endpoints {
         if let Ok(Ok(stream)) = timeout(worker.limits.connect, TcpStream::connect(endpoint)).await {
-            // If it fails the connection is broken and the next write says so.
-            let _ = stream.set_nodelay(true);
+            connection::prepare(&stream);
             return Some((stream, endpoint));
         }
     }

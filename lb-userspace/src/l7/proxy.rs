@@ -88,10 +88,9 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Cli
         Ok(mut relayed) => {
             settings.hide(relayed.response.headers_mut());
             record.answered(relayed.response.status().as_u16());
-            record.hold(after.take_flight());
             let status = relayed.response.status();
             let encoder = accepts.and_then(|accepts| accepts.apply(status, relayed.response.headers_mut()));
-            relayed.into_response(record, encoder, after.pace())
+            relayed.into_response(record, encoder, after.pace(), after.take_flight())
         }
         Err(answer) => own(answer, id, record),
     };

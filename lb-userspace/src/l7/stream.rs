@@ -1,27 +1,23 @@
 //! Connections of TCP ports whose ConfigMap entry asks for the PROXY protocol: passed on as they are, but for its header at
 //! the beginning, which is read, written, or both. All other ports are served in the kernel.
 
-use std::cell::Cell;
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::access_log::Session;
 use super::connection;
 use super::passthrough;
 use super::proxy_protocol::{self, Told, Version};
 use super::table::Stream;
+use super::tunnel::both_ways;
 use super::worker::Worker;
 use crate::clock;
 use crate::model::settings::StreamSettings;
-
-/// Bytes that are on their way in one direction.
-const BUFFER: usize = 16 * 1024;
 
 /// Serves a connection until its end.
 pub async fn run(worker: &Rc<Worker>, mut client: TcpStream, peer: SocketAddr, front: SocketAddr, stream: &Stream) {
@@ -75,47 +71,5 @@ async fn connect(worker: &Rc<Worker>, stream: &Stream, settings: StreamSettings)
     match settings.next_time {
         0 => connection.await,
         limit => timeout(Duration::from_millis(limit), connection).await.ok()?,
-    }
-}
-
-/// Copies until both sides have closed, one breaks, or nothing comes for too long; bytes from the client and to it.
-async fn both_ways(mut client: TcpStream, mut backend: TcpStream, idle: Duration) -> (u64, u64) {
-    let last = Cell::new(Instant::now());
-    let (received, sent) = (Cell::new(0), Cell::new(0));
-    let (from_client, to_client) = client.split();
-    let (from_backend, to_backend) = backend.split();
-    let copying = async {
-        tokio::try_join!(copy(from_client, to_backend, &received, &last), copy(from_backend, to_client, &sent, &last))
-    };
-    let stalled = async {
-        while last.get() + idle > Instant::now() {
-            sleep_until(last.get() + idle).await;
-        }
-    };
-    tokio::select! {
-        // How it ended makes no difference: both connections are closed now.
-        _ = copying => {}
-        () = stalled => {}
-    }
-    (received.get(), sent.get())
-}
-
-/// One direction; its end is passed on, and the other direction goes on.
-async fn copy(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    bytes: &Cell<u64>,
-    last: &Cell<Instant>,
-) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let count = from.read(&mut buffer).await?;
-        last.set(Instant::now());
-        if count == 0 {
-            return to.shutdown().await;
-        }
-        to.write_all(&buffer[..count]).await?;
-        bytes.set(bytes.get() + count as u64);
-        last.set(Instant::now());
     }
 }

@@ -1,20 +1,139 @@
-//! WebSocket and other protocols after the answer 101: bytes both ways until one side closes (RFC 9110 section 7.8).
+//! Bytes both ways: WebSocket and other protocols after the answer 101 (RFC 9110 section 7.8), and connections that are
+//! passed on as they are.
 
-use std::future::Future;
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::time::Duration;
 
-use hyper::upgrade::Upgraded;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::time::{Instant, sleep_until};
 
-/// Copies until both sides have closed; `guard` lives as long.
-pub async fn run<G>(
-    client: impl Future<Output = hyper::Result<Upgraded>>,
-    backend: impl Future<Output = hyper::Result<Upgraded>>,
-    guard: G,
-) {
-    if let (Ok(client), Ok(backend)) = tokio::join!(client, backend) {
-        // How it ended makes no difference: both connections are closed now.
-        let _ = copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(backend)).await;
+use super::limiter::Flight;
+use super::worker::Open;
+
+/// Bytes that are on their way in one direction.
+const BUFFER: usize = 16 * 1024;
+
+/// A connection that becomes a tunnel when the answer 101 has gone out.
+pub struct Tunnel {
+    /// The client's side.
+    pub client: OnUpgrade,
+    /// The backend's side.
+    pub backend: OnUpgrade,
+    /// It ends when nothing has come of either side for so long.
+    pub idle: Duration,
+    /// A draining worker waits for it.
+    pub open: Open,
+}
+
+impl fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnel").field("idle", &self.idle).finish_non_exhaustive()
     }
-    drop(guard);
+}
+
+impl Tunnel {
+    /// Starts to copy; to the end of it the request is one in flight.
+    pub fn start(self, flight: Option<Flight>) {
+        tokio::task::spawn_local(async move {
+            let Tunnel { client, backend, idle, open } = self;
+            if let (Ok(client), Ok(backend)) = tokio::join!(client, backend) {
+                both_ways(TokioIo::new(client), TokioIo::new(backend), idle).await;
+            }
+            drop((flight, open));
+        });
+    }
+}
+
+/// Copies until both sides have closed, one breaks, or nothing comes for too long; bytes from the client and to it.
+pub async fn both_ways(
+    client: impl AsyncRead + AsyncWrite,
+    backend: impl AsyncRead + AsyncWrite,
+    idle: Duration,
+) -> (u64, u64) {
+    let last = Cell::new(Instant::now());
+    let (received, sent) = (Cell::new(0), Cell::new(0));
+    let (from_client, to_client) = split(client);
+    let (from_backend, to_backend) = split(backend);
+    let copying = async {
+        tokio::try_join!(copy(from_client, to_backend, &received, &last), copy(from_backend, to_client, &sent, &last))
+    };
+    let stalled = async {
+        while last.get() + idle > Instant::now() {
+            sleep_until(last.get() + idle).await;
+        }
+    };
+    tokio::select! {
+        // How it ended makes no difference: both connections are closed now.
+        _ = copying => {}
+        () = stalled => {}
+    }
+    (received.get(), sent.get())
+}
+
+/// One direction; its end is passed on, and the other direction goes on.
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    bytes: &Cell<u64>,
+    last: &Cell<Instant>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let count = from.read(&mut buffer).await?;
+        last.set(Instant::now());
+        if count == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..count]).await?;
+        bytes.set(bytes.get() + count as u64);
+        last.set(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn ends_when_nothing_comes_of_either_side() {
+        let (mut client, near) = tokio::io::duplex(64);
+        let (far, mut backend) = tokio::io::duplex(64);
+        let idle = Duration::from_secs(60);
+        let start = Instant::now();
+        let talk = async {
+            // One side alone keeps it.
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_secs(50)).await;
+                backend.write_all(b"ping").await.expect("open");
+            }
+            let mut heard = Vec::new();
+            client.read_to_end(&mut heard).await.expect("closed in the end");
+            heard.len()
+        };
+        let ((received, sent), heard) = tokio::join!(both_ways(near, far, idle), talk);
+        assert_eq!((received, sent, heard), (0, 20, 20));
+        assert_eq!((Instant::now() - start).as_secs(), 5 * 50 + 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_one_side_is_passed_on() {
+        let (mut client, near) = tokio::io::duplex(64);
+        let (far, mut backend) = tokio::io::duplex(64);
+        let talk = async {
+            client.write_all(b"bye").await.expect("open");
+            client.shutdown().await.expect("open");
+            let mut heard = String::new();
+            backend.read_to_string(&mut heard).await.expect("its end");
+            backend.write_all(b"and you").await.expect("open still");
+            backend.shutdown().await.expect("open");
+            client.read_to_string(&mut heard).await.expect("its end");
+            heard
+        };
+        let (counted, heard) = tokio::join!(both_ways(near, far, Duration::from_secs(60)), talk);
+        assert_eq!((counted, heard.as_str()), ((3, 7), "byeand you"));
+    }
 }

@@ -1,3 +1,5 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
@@ -65,4 +67,47 @@ fn answers_go_out_at_their_pace() {
     // Half of it is free, the other half takes half a second; the last frame is not waited for.
     let took = lb_userspace::clock::since(begin);
     assert!(took.as_millis() > 150, "it took only {took:?}");
+}
+
+/// Answers an upgrade with 101 and then waits, everything else with 200.
+fn chats() -> Pod {
+    Pod::answering(|asked| match asked.header("upgrade") {
+        Some(_) => "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n".to_owned(),
+        None => answer("200 OK", &[], ""),
+    })
+}
+
+fn upgraded(site: &Site) -> TcpStream {
+    let mut stream = TcpStream::connect(site.address()).expect("connected");
+    let head = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("an answer");
+        answer.push(byte[0]);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+    stream
+}
+
+#[test]
+fn a_websocket_is_in_flight_until_it_ends() {
+    let pod = chats();
+    let site = Site::annotated(&[("limit-connections", "1")], &pod);
+    let first = upgraded(&site);
+    for _ in 0..3 {
+        assert_eq!(site.get("a.example", "/", &[]).status, 503);
+    }
+    drop(first);
+    site.eventually("the client to be served again", || site.get("a.example", "/", &[]).status == 200);
+}
+
+#[test]
+fn a_websocket_on_which_nothing_comes_ends() {
+    let pod = chats();
+    let site = Site::annotated(&[("proxy-read-timeout", "1")], &pod);
+    let mut stream = upgraded(&site);
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).expect("a time");
+    assert_eq!(stream.read(&mut [0]).expect("the front closes it"), 0);
 }

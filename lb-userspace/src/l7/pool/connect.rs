@@ -16,6 +16,7 @@ use super::life::Life;
 use super::peer::{Load, Peer};
 use super::{ConnectError, Lease, Pool};
 use crate::l7::body::RequestBody;
+use crate::l7::connection;
 use crate::l7::http2::Local;
 use crate::l7::proxy_protocol;
 use crate::l7::secure::{Transport, server_name};
@@ -92,7 +93,7 @@ impl Pool {
 
     async fn open(&self, peer: &Rc<Peer>, transport: &Transport) -> Result<Sender, ConnectError> {
         let mut stream = TcpStream::connect(peer.endpoint).await?;
-        stream.set_nodelay(true)?;
+        connection::prepare(&stream);
         if let Some((version, told)) = transport.proxied {
             stream.write_all(&proxy_protocol::write(version, told)).await?;
         }
