@@ -133,9 +133,15 @@ impl FormerRings {
         }
     }
 
-    /// Lines of the area that hold a ring which is kept.
+    /// Lines of the area that hold a ring which is kept, as the map has it now: whoever only reads it is told of no change.
     pub(crate) fn lines(&self) -> u64 {
-        self.kept.values().map(|kept| u64::from(kept.slice.lines)).sum()
+        let now = now();
+        let entries = (1..self.entries.len()).filter_map(|id| self.entries.read(id));
+        entries
+            .filter(|entry| entry.is_open(now))
+            .filter_map(|entry| slice_of(&entry))
+            .map(|slice| u64::from(slice.lines))
+            .sum()
     }
 }
 
