@@ -138,14 +138,14 @@ impl BpfStore {
     }
 
     /// The two words never stand for an address that is half old and half new: see [`setting::SNAT_ADDRESS6`].
-    fn write_snat_address6(&mut self, address: Option<Ipv6Addr>) -> Result<(), StoreError> {
-        let [high, low] = address.map_or([0; 2], |address| Addr6::from_bytes(address.octets()).raw());
-        if [self.setting(setting::SNAT_ADDRESS6)?, self.setting(setting::SNAT_ADDRESS6_LOW)?] == [high, low] {
+    fn write_address6(&mut self, (first, second): (u32, u32), address: Option<Ipv6Addr>) -> Result<(), StoreError> {
+        let [high, low] = address.map_or([0; 2], |address| addr6(address).raw());
+        if [self.setting(first)?, self.setting(second)?] == [high, low] {
             return Ok(());
         }
-        self.set_setting(setting::SNAT_ADDRESS6, 0)?;
-        self.set_setting(setting::SNAT_ADDRESS6_LOW, low)?;
-        self.set_setting(setting::SNAT_ADDRESS6, high)
+        self.set_setting(first, 0)?;
+        self.set_setting(second, low)?;
+        self.set_setting(first, high)
     }
 }
 
@@ -301,7 +301,6 @@ impl MapStore for BpfStore {
 
     fn write_settings(&mut self, settings: &Settings) -> Result<(), StoreError> {
         let address4 = settings.snat_address4.and_then(|address| V4::address(address.into()));
-        let [node_high, node_low] = settings.node_address6.map_or([0; 2], |address| addr6(address).raw());
         let denies = if settings.denies4 { V4::DENY } else { 0 } | if settings.denies6 { V6::DENY } else { 0 };
         let words = [
             (setting::SNAT_PORTS, pack(settings.snat_ports)),
@@ -311,15 +310,12 @@ impl MapStore for BpfStore {
             (setting::TUNNEL_MTU, u64::from(settings.tunnel_mtu)),
             (setting::DENY, denies),
             (setting::NODE_ADDRESS4, settings.node_address4.map_or(0, |address| u64::from(addr4(address).raw()))),
-            // two words: no program sees half of one address and half of another
-            (setting::NODE_ADDRESS6, 0),
-            (setting::NODE_ADDRESS6_LOW, node_low),
-            (setting::NODE_ADDRESS6, node_high),
         ];
         for (index, word) in words {
             self.set_setting(index, word)?;
         }
-        self.write_snat_address6(settings.snat_address6)
+        self.write_address6((setting::NODE_ADDRESS6, setting::NODE_ADDRESS6_LOW), settings.node_address6)?;
+        self.write_address6((setting::SNAT_ADDRESS6, setting::SNAT_ADDRESS6_LOW), settings.snat_address6)
     }
 
     fn grace_period(&mut self) -> Result<(), StoreError> {
