@@ -49,8 +49,12 @@ pub struct Failure {
 /// Carries out `plan`; `actual` follows each write that succeeded.
 pub fn apply(store: &mut dyn MapStore, actual: &mut Tables, plan: &Plan) -> Result<(), ApplyError> {
     let total = plan.writes().len();
-    let mut run =
-        Run { store, actual, error: ApplyError { failures: Vec::new(), failed: 0, full: 0, put_off: 0, total } };
+    let mut run = Run {
+        store,
+        actual,
+        error: ApplyError { failures: Vec::new(), failed: 0, full: 0, put_off: 0, total },
+        networks: Unwritten::default(),
+    };
     let (writes, deletions) = plan.halves();
     run.write(writes);
     if !plan.needs_grace() || run.grace_period() {
@@ -65,6 +69,34 @@ struct Run<'a> {
     store: &'a mut dyn MapStore,
     actual: &'a mut Tables,
     error: ApplyError,
+    /// Networks that could not be added, though there is room: what they replace stays.
+    networks: Unwritten,
+}
+
+/// Whose networks, or whose frontends that ask for them, could not be written.
+#[derive(Default)]
+struct Unwritten {
+    of: HashSet<ServiceId>,
+    denied: bool,
+}
+
+impl Unwritten {
+    fn note(&mut self, write: &Write) {
+        match write {
+            Write::UpsertRange(service, _) => drop(self.of.insert(*service)),
+            Write::UpsertFrontend { frontend, .. } => drop(self.of.insert(frontend.service)),
+            Write::UpsertDenied(_) => self.denied = true,
+            _ => {}
+        }
+    }
+
+    fn holds(&self, deletion: &Write) -> bool {
+        match deletion {
+            Write::DeleteRange(service, _) => self.of.contains(service),
+            Write::DeleteDenied(_) => self.denied,
+            _ => false,
+        }
+    }
 }
 
 impl Run<'_> {
@@ -79,6 +111,7 @@ impl Run<'_> {
                 _ => true,
             };
             if !possible {
+                self.networks.note(write);
                 self.error.put_off += 1;
             } else if !self.step(write)
                 && let Write::UpsertBackend(_, id, _) = write
@@ -101,7 +134,7 @@ impl Run<'_> {
                     Write::DeleteBackend(_, id) => {
                         slots_of.get_or_insert_with(|| backends_in_rings(self.actual)).contains(id)
                     }
-                    _ => false,
+                    _ => self.networks.holds(write),
                 };
             if in_use {
                 self.error.put_off += 1;
@@ -118,6 +151,10 @@ impl Run<'_> {
                 true
             }
             Err(error) => {
+                // where there is no room, only deletions make some
+                if !matches!(error, StoreError::Full { .. }) {
+                    self.networks.note(write);
+                }
                 self.fail(|| write.to_string(), error);
                 false
             }

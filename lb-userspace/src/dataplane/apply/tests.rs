@@ -39,6 +39,28 @@ fn a_broken_store_deletes_nothing_without_a_grace_period() {
     assert_eq!(error.failures[2].step, "grace period");
 }
 
+#[test]
+fn a_network_stays_until_what_replaces_it_is_there() {
+    let net = |text: &str| text.parse::<ipnet::IpNet>().unwrap();
+    let with = |ranges: &[&str], denied: &[&str]| Tables {
+        ranges: ranges.iter().map(|network| (ServiceId(1), net(network))).collect(),
+        denied: Arc::new(denied.iter().map(|network| net(network)).collect()),
+        ..web("10.244.0.1")
+    };
+    let (before, after) = (with(&["10.1.0.0/16"], &["192.0.2.0/24"]), with(&["10.0.0.0/8"], &["192.0.0.0/16"]));
+    let plan = diff(&before, &after);
+    assert_eq!(plan.writes().len(), 4);
+    let left = |error: fn() -> StoreError| {
+        let (memory, mut actual) = (MemoryStore::holding(before.clone()), before.clone());
+        apply(&mut FaultyStore::without_networks(memory, error), &mut actual, &plan).unwrap_err();
+        (actual.ranges.len(), actual.denied.len())
+    };
+    let io = || StoreError::Io { map: "RANGES4", operation: "update", source: std::io::ErrorKind::OutOfMemory.into() };
+    let full = || StoreError::Full { map: "RANGES4", capacity: 1, flag: "--max-ranges" };
+    assert_eq!(left(io), (1, 1));
+    assert_eq!(left(full), (0, 0), "only deletions make room");
+}
+
 proptest! {
     /// Every prefix of a Plan leaves tables in which nothing points at something missing (the store would panic), and
     /// the whole of it leaves the desired ones.

@@ -18,16 +18,23 @@ pub(crate) struct FaultyStore {
     random: u64,
     /// So many frontends have room.
     frontends: usize,
+    /// Why no network can be added, if so.
+    networks: Option<fn() -> StoreError>,
 }
 
 impl FaultyStore {
     pub(crate) fn new(inner: MemoryStore, percent: u64, seed: u64) -> Self {
-        Self { inner, percent, random: seed, frontends: usize::MAX }
+        Self { inner, percent, random: seed, frontends: usize::MAX, networks: None }
     }
 
     /// Fails only when a frontend would be one too many.
     pub(crate) fn with_room_for(inner: MemoryStore, frontends: usize) -> Self {
         Self { frontends, ..Self::new(inner, 0, 0) }
+    }
+
+    /// Fails only when a network is to be added.
+    pub(crate) fn without_networks(inner: MemoryStore, error: fn() -> StoreError) -> Self {
+        Self { networks: Some(error), ..Self::new(inner, 0, 0) }
     }
 
     fn fail_now_and_then(&mut self, operation: &'static str) -> Result<(), StoreError> {
@@ -133,6 +140,7 @@ impl MapStore for FaultyStore {
     }
 
     fn upsert_range(&mut self, service: ServiceId, network: IpNet) -> Result<(), StoreError> {
+        self.networks.map_or(Ok(()), |error| Err(error()))?;
         self.fail_now_and_then("update")?;
         self.inner.upsert_range(service, network)
     }
@@ -143,6 +151,7 @@ impl MapStore for FaultyStore {
     }
 
     fn upsert_denied(&mut self, network: IpNet) -> Result<(), StoreError> {
+        self.networks.map_or(Ok(()), |error| Err(error()))?;
         self.fail_now_and_then("update")?;
         self.inner.upsert_denied(network)
     }
