@@ -4,6 +4,7 @@
 //! until the manifest is mended or removed.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use crate::tables::{FrontendKey, IpFamily, ServiceId, Tables};
 
@@ -13,6 +14,8 @@ pub struct Found {
     frontends: BTreeSet<FrontendKey>,
     /// Services for which no backend is known since.
     services: BTreeSet<ServiceId>,
+    /// Addresses of nodes.
+    nodes: BTreeSet<IpAddr>,
 }
 
 impl Found {
@@ -21,6 +24,7 @@ impl Found {
         Self {
             frontends: actual.frontends.keys().copied().collect(),
             services: actual.services.keys().copied().collect(),
+            nodes: actual.nodes.keys().copied().collect(),
         }
     }
 
@@ -28,6 +32,7 @@ impl Found {
     pub(super) fn know(&mut self, desired: &Tables) {
         self.frontends.retain(|key| !desired.frontends.contains_key(key));
         self.services.retain(|id| desired.services.get(id).is_none_or(|ring| ring.is_empty()));
+        self.nodes.retain(|address| !desired.nodes.contains_key(address));
     }
 
     /// What is desired together with what was found and is there still: frontends, and the rings of services that have
@@ -46,15 +51,34 @@ impl Found {
                 let policy = actual.policies.get(&frontend.service);
                 tables.policies.extend(policy.map(|policy| (frontend.service, *policy)));
                 tables.settings.node_ports = with_node_port(tables.settings.node_ports, key);
+                tables.vips.extend(actual.vips.get(&key.address));
             }
         }
         self.keep_rings(actual, &mut tables);
+        self.keep_nodes(actual, &mut tables);
         let kept = tables.frontends.iter().filter(|(key, frontend)| {
             let ring = |tables: &Tables| tables.services.get(&frontend.service).is_some_and(|ring| !ring.is_empty());
             !desired.frontends.contains_key(key) || ring(&tables) != ring(desired)
         });
         let services: BTreeSet<_> = kept.map(|(_, frontend)| frontend.service).collect();
         (tables, services.len())
+    }
+
+    /// Whoever is not known to be gone may send in tunnels, and is sent to where backends are on it.
+    fn keep_nodes(&self, actual: &Tables, tables: &mut Tables) {
+        let is_found = |address: IpAddr| self.nodes.contains(&address);
+        for (address, own) in actual.nodes.iter().filter(|(address, _)| is_found(**address)) {
+            tables.nodes.entry(*address).or_insert(*own);
+        }
+        let (settings, before) = (&mut tables.settings, &actual.settings);
+        let (before4, before6) = (before.node_address4, before.node_address6);
+        settings.node_address4 = settings.node_address4.or(before4.filter(|address| is_found((*address).into())));
+        settings.node_address6 = settings.node_address6.or(before6.filter(|address| is_found((*address).into())));
+        for (slot, node) in actual.backend_nodes.iter().filter(|(_, node)| is_found(**node)) {
+            if tables.backends.get(slot).is_some_and(|key| actual.backends.get(slot) == Some(key)) {
+                tables.backend_nodes.entry(*slot).or_insert(*node);
+            }
+        }
     }
 
     fn keep_rings(&self, actual: &Tables, tables: &mut Tables) {

@@ -4,7 +4,7 @@ use super::*;
 use crate::compile::tests::fixture::{any_desired, any_node, backend, desired, external, node, node_port, service};
 use crate::dataplane::fake::MemoryStore;
 use crate::dataplane::fake::faulty::FaultyStore;
-use crate::model::Target;
+use crate::model::{Backend, Forwarding, NodeAddresses, Service, Target};
 
 fn reconciler(store: &MemoryStore) -> Reconciler {
     Reconciler::new(Box::new(store.clone())).unwrap()
@@ -114,6 +114,33 @@ fn what_was_found_stays_while_a_manifest_was_never_read() {
     assert_eq!((outcome.writes, outcome.kept), (0, 0));
     restarted.run_once(&DesiredState::default(), &node(), Prune::Known);
     assert!(store.tables().frontends.is_empty() && store.tables().backends.is_empty());
+}
+
+#[test]
+fn nodes_and_vips_of_a_manifest_that_was_never_read_stay() {
+    let store = MemoryStore::default();
+    let address = |text: &str| text.parse::<std::net::IpAddr>().unwrap();
+    let named = |own, text| NodeAddresses { own, addresses: vec![address(text)] };
+    let away = |node: &str| Backend { local: false, node: Some(node.into()), ..backend("10.244.0.1") };
+    let pods = Target::Backends(vec![away("two")]);
+    let web = Service { forwarding: Forwarding::Dsr, ..service("web", &[external("198.51.100.1", 80)], pods) };
+    let without = desired([web]);
+    let nodes = [("one".to_owned(), named(true, "192.0.2.10")), ("two".to_owned(), named(false, "192.0.2.11"))].into();
+    let whole = DesiredState { nodes, ..without.clone() };
+    reconciler(&store).run_once(&whole, &node(), Prune::All);
+    let before = store.tables();
+    assert_eq!((before.nodes.len(), before.backend_nodes.len(), before.vips.len()), (2, 1, 1));
+
+    let mut restarted = reconciler(&store);
+    assert_eq!(restarted.run_once(&without, &node(), Prune::Known).writes, 0);
+    let mut restarted = reconciler(&MemoryStore::holding(before.clone()));
+    assert_eq!(restarted.run_once(&DesiredState::default(), &node(), Prune::Known).writes, 0);
+    // What this run knew goes away as usual.
+    restarted.run_once(&whole, &node(), Prune::Known);
+    let left = restarted.actual.clone();
+    assert_eq!(left, before);
+    restarted.run_once(&without, &node(), Prune::Known);
+    assert!(restarted.actual.nodes.is_empty() && restarted.actual.backend_nodes.is_empty());
 }
 
 #[test]
