@@ -137,8 +137,11 @@ fn backend_by_ring<F: Ip, P: Packet, L: Lookup<F>>(
         dsr::note_error(lookup, ip, flow, frontend);
         return Err(Verdict::Dsr(0));
     }
-    lookup.count(Stat::ErrorsShared);
-    lookup.share();
+    // a node port is an address of one node, and no other node takes an error for it
+    if lookup.is_vip(flow.destination) {
+        lookup.count(Stat::ErrorsShared);
+        lookup.share();
+    }
     if is_front {
         return Err(Verdict::Front);
     }

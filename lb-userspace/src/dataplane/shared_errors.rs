@@ -3,8 +3,10 @@
 //! gives such errors to the agent, a few a second, and they go to all other nodes in tunnels, marked so that none sends them
 //! on: the one that knows the flow delivers, the others drop.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use aya::Pod;
 use aya::maps::{Array, HashMap, MapData, MapError};
@@ -18,6 +20,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::entry::{ip, ip6};
 use super::error::{DataplaneError, map_io};
 use super::maps::Maps;
+use crate::clock;
+
+/// Packets a second that one node sends so at most, to all others together: anybody can cause them.
+const RATE: u32 = 1_000;
+/// Bytes of an ICMP error at most: a router quotes no more (RFC 1812 section 4.3.2.3, RFC 4443 section 2.4).
+const LONGEST4: usize = 576;
+const LONGEST6: usize = 1_280;
 
 /// Sends ICMP errors to the other nodes of the cluster.
 pub struct SharedErrors {
@@ -27,6 +36,30 @@ pub struct SharedErrors {
     /// `None` where the machine has not the family, or the agent not the right to such sockets.
     socket4: Option<Socket>,
     socket6: Option<Socket>,
+    allowance: Allowance,
+}
+
+/// What may still be sent within a second.
+struct Allowance {
+    left: Cell<u32>,
+    since: Cell<Instant>,
+}
+
+impl Allowance {
+    fn new(now: Instant) -> Self {
+        Self { left: Cell::new(RATE), since: Cell::new(now) }
+    }
+
+    /// True if so many packets may be sent now: all of them or none. More than there are in a second take all of it.
+    fn take(&self, packets: usize, now: Instant) -> bool {
+        let earned = now.saturating_duration_since(self.since.get()).as_secs_f64() * f64::from(RATE);
+        if earned >= 1.0 {
+            self.left.set(self.left.get().saturating_add(earned as u32).min(RATE));
+            self.since.set(now);
+        }
+        let rest = self.left.get().checked_sub(u32::try_from(packets).map_or(RATE, |packets| packets.min(RATE)));
+        rest.inspect(|rest| self.left.set(*rest)).is_some()
+    }
 }
 
 impl SharedErrors {
@@ -37,6 +70,7 @@ impl SharedErrors {
             settings: maps.array(map::SETTINGS)?,
             socket4: raw_socket(Domain::IPV4),
             socket6: raw_socket(Domain::IPV6),
+            allowance: Allowance::new(clock::now()),
         })
     }
 
@@ -46,8 +80,8 @@ impl SharedErrors {
         let Ok(header) = Ethernet::parse(&frame) else { return Ok(0) };
         let inner = &frame.0[header.network..];
         match inner.first().map(|first| first >> 4) {
-            Some(4) => self.to_peers::<V4>(inner, &self.nodes4, self.socket4.as_ref(), ip),
-            Some(6) => self.to_peers::<V6>(inner, &self.nodes6, self.socket6.as_ref(), ip6),
+            Some(4) if inner.len() <= LONGEST4 => self.to_peers::<V4>(inner, &self.nodes4, self.socket4.as_ref(), ip),
+            Some(6) if inner.len() <= LONGEST6 => self.to_peers::<V6>(inner, &self.nodes6, self.socket6.as_ref(), ip6),
             _ => Ok(0),
         }
     }
@@ -58,15 +92,16 @@ impl SharedErrors {
         nodes: &HashMap<MapData, F::Addr, u32>,
         socket: Option<&Socket>,
         ip: impl Fn(F::Addr) -> IpAddr,
-    ) -> io::Result<usize>
-    where
-        F::Addr: Pod,
-    {
+    ) -> io::Result<usize> {
         let own = F::own(|index| self.settings.get(&index, 0).unwrap_or(0));
         let (Some(own), Some(socket)) = (own, socket) else { return Ok(0) };
+        let peers = peers(nodes).collect::<Result<Vec<_>, _>>().map_err(map_io)?;
+        if !self.allowance.take(peers.len(), clock::now()) {
+            tracing::debug!("more ICMP errors than are passed on to other nodes");
+            return Ok(0);
+        }
         let mut sent = 0;
-        for peer in peers(nodes) {
-            let peer = peer.map_err(map_io)?;
+        for peer in peers {
             let Some(packet) = in_tunnel::<F>(inner, own, peer) else { return Ok(sent) };
             // whom it does not reach now the next error may: routers repeat them
             match socket.send_to(&packet, &SocketAddr::from((ip(peer), 0)).into()) {
@@ -106,8 +141,21 @@ fn raw_socket(domain: Domain) -> Option<Socket> {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv6Addr;
+    use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn no_more_is_sent_than_the_rate_allows() {
+        let start = clock::now();
+        let allowance = Allowance::new(start);
+        let sent = |at: Instant| (0..10_000).filter(|_| allowance.take(49, at)).count();
+        assert_eq!(sent(start), 20);
+        assert_eq!(sent(start + Duration::from_millis(500)), 10);
+        assert_eq!(sent(start + Duration::from_secs(60)), 20);
+        assert!(!allowance.take(1_001, start + Duration::from_secs(60)), "none of them rather than some");
+        assert!(allowance.take(1_001, start + Duration::from_secs(62)));
+    }
 
     #[test]
     fn an_error_goes_into_a_tunnel_that_ends_there() {
