@@ -1,6 +1,7 @@
 //! Checksums on the wire, with transmit offload of the pods on and off: nobody else verifies them on a veth.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use anyhow::{Context, Result, ensure};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -97,6 +98,32 @@ fn own_errors_are_right_about_packets_with_partial_checksums() -> Result<()> {
                 let wrong: Vec<_> = packets.iter().filter(|p| !p.checksum_ok || !p.header_checksum_ok).collect();
                 ensure!(wrong.is_empty(), "{vip}, {kind:?}: wrong checksums: {wrong:?}");
             }
+        }
+        Ok(())
+    })
+}
+
+/// The same for the resets of a port that nobody has: a wrong one is no answer, and the client waits until its time is over.
+#[test]
+#[ignore = "needs root"]
+fn resets_are_right_about_segments_with_partial_checksums() -> Result<()> {
+    scenario(|cluster| {
+        dual(cluster)?;
+        cluster.nodes[0].agent_options().xdp = "off".to_owned();
+        cluster.start_agents()?;
+        cluster.client.shell("ethtool -K eth0 tx on")?;
+        cluster.nodes[0].netns.shell("ethtool -K eth0 tx off")?;
+        for vip in [IpAddr::V4(EXTERNAL), IpAddr::V6(EXTERNAL6)] {
+            let filter = if vip.is_ipv4() { "tcp src port 9" } else { "ip6 and tcp src port 9" };
+            let capture = Capture::start(&cluster.client, "eth0", filter)?;
+            for _ in 0..4 {
+                let error = cluster.client.run(|| Ok(TcpStream::connect_timeout(&(vip, 9).into(), SOON)?)).err();
+                let kind = error.as_ref().and_then(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
+                ensure!(kind == Some(io::ErrorKind::ConnectionRefused), "{vip}: {error:?}");
+            }
+            let packets = capture.stop()?;
+            let wrong: Vec<_> = packets.iter().filter(|p| !p.checksum_ok || !p.header_checksum_ok).collect();
+            ensure!(!packets.is_empty() && wrong.is_empty(), "{vip}: {} resets, wrong: {wrong:?}", packets.len());
         }
         Ok(())
     })

@@ -9,7 +9,7 @@ use crate::packet::Packet;
 use crate::transport::tcp_flag;
 use crate::verdict::{Verdict, is_unserved, refused};
 
-use super::partial::pseudo_header;
+use super::partial::{Left, left, pseudo_header};
 use super::refuse::{refuse, told_to, unreachable};
 
 /// Bytes of a TCP header without options.
@@ -34,7 +34,14 @@ pub fn reset<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, l
         return unreachable(packet, frame, lookup, why);
     }
     let Some(addresses) = told_to::<F, P, L>(packet, &ip, lookup) else { return dropped };
-    if answer::<F, P>(packet, frame, &ip, addresses).is_none() {
+    let left = match lookup.resolves() {
+        true => {
+            let transport = frame.network + ip.header_length;
+            left(packet, transport, (ip.source, ip.destination), ip.protocol, ip.total_length - ip.header_length)
+        }
+        false => Left::AsIs, // XDP sees what came over a wire
+    };
+    if answer::<F, P>(packet, frame, &ip, addresses, left).is_none() {
         return dropped;
     }
     lookup.count(Stat::Refused);
@@ -42,14 +49,19 @@ pub fn reset<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, l
 }
 
 /// Makes the reset, with the Ethernet header and its tags as they are but for the addresses.
-/// `None`, and the packet perhaps changed, if it is a reset itself or its header contradicts itself.
+/// `None`, and the packet perhaps changed, if it is a reset itself or its header contradicts itself; or if its checksum is to be
+/// completed by somebody who looks for it behind options that the reset has not.
 #[inline(always)]
 fn answer<F: Ip, P: Packet>(
     packet: &mut P,
     frame: &Ethernet,
     ip: &IpInfo<F::Addr>,
     addresses: Addresses,
+    left: Left,
 ) -> Option<()> {
+    if left != Left::AsIs && ip.header_length != F::ICMP.ip_header {
+        return None;
+    }
     // forgotten, so that it is added to the start of the packet once: else LLVM adds its parts in one order where the bounds
     // are checked and in another where the words are read, which the verifiers of 5.10 and 6.1 do not take for one place
     let offset = packet.forget((frame.network + ip.header_length) as u64) as usize & FARTHEST;
@@ -80,7 +92,10 @@ fn answer<F: Ip, P: Packet>(
     F::write_header(packet, network, ip.destination, ip.source, (protocol::TCP, HEADER))?;
     let transport = network + F::ICMP.ip_header;
     packet.set_words(transport, words)?;
+    let pseudo = pseudo_header(ip.destination, ip.source, HEADER as u32, protocol::TCP);
+    if left != Left::AsIs {
+        return packet.set_halves(transport + 16, [fold(pseudo)]); // the rest is added where the packet leaves
+    }
     let header: u64 = u64::from(words[0]) + u64::from(words[1]) + u64::from(words[2]) + u64::from(words[3]);
-    let sum = header + pseudo_header(ip.destination, ip.source, HEADER as u32, protocol::TCP);
-    packet.set_halves(transport + 16, [!fold(sum)])
+    packet.set_halves(transport + 16, [!fold(header + pseudo)])
 }
