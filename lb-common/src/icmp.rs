@@ -52,7 +52,7 @@ pub(crate) fn ingress<F: Ip, P: Packet, L: Lookup<F>>(
         let is_error = kind.is_some_and(|kind| F::ICMP.is_error(kind));
         return if is_error { Verdict::HandOver(Task::Forward) } else { Verdict::Pass };
     }
-    error(packet, frame, ip, lookup, shared)
+    error(packet, frame, ip, lookup, if shared { Elsewhere::Told } else { Elsewhere::Tell })
 }
 
 /// Another node sent the packet here in a tunnel, since it does not know the flow. The note says so once.
@@ -64,21 +64,32 @@ fn is_shared<F: Ip, L: Lookup<F>>(lookup: &L) -> bool {
     shared
 }
 
-/// An ICMP error that came in, about a packet that was sent on from here. `shared`: it came from another node, and goes to none.
+/// What becomes of an error about a flow that this node does not know.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Elsewhere {
+    /// It goes to the node that knows it, or to all.
+    Tell,
+    /// It came from another node, and goes to none.
+    Told,
+    /// It is not for us: only backends of this node's own flows are behind the device.
+    Leave,
+}
+
+/// An ICMP error that came in, about a packet that was sent on from here.
 #[inline(always)]
 pub(crate) fn error<F: Ip, P: Packet, L: Lookup<F>>(
     packet: &mut P,
     frame: &Ethernet,
     ip: &IpInfo<F::Addr>,
     lookup: &L,
-    shared: bool,
+    elsewhere: Elsewhere,
 ) -> Verdict {
     let Some(error) = Error::parse::<F, P>(packet, frame, ip) else { return Verdict::Pass };
     if error.quote.key.source != ip.destination {
         return Verdict::Pass; // an error goes to the source of what it is about (RFC 1122, section 3.2.2)
     }
     let flow = error.quote.reversed();
-    let (view, local) = match receiver(packet, lookup, &error, &flow, shared) {
+    let (view, local) = match receiver(packet, lookup, &error, &flow, elsewhere) {
         Ok(found) => found,
         Err(verdict) => return verdict,
     };
@@ -93,7 +104,7 @@ fn receiver<F: Ip, P: Packet, L: Lookup<F>>(
     lookup: &L,
     error: &Error<'_, F::Addr>,
     flow: &FlowKey<F::Addr>,
-    shared: bool,
+    elsewhere: Elsewhere,
 ) -> Result<(View<F::Addr>, bool), Verdict> {
     if snat::may_be_reply(lookup, flow.protocol as u8, flow.destination_port)
         && let Some(reply) = reply(lookup, flow)
@@ -104,7 +115,8 @@ fn receiver<F: Ip, P: Packet, L: Lookup<F>>(
     }
     let (entry, backend) = match backend_of(lookup, flow) {
         Some(found) => found,
-        None => backend_by_ring(packet, lookup, error.ip, flow, shared)?,
+        None if elsewhere == Elsewhere::Leave => return Err(Verdict::Pass),
+        None => backend_by_ring(packet, lookup, error.ip, flow, elsewhere == Elsewhere::Told)?,
     };
     Ok(error.about_reply(&entry, &backend))
 }

@@ -46,8 +46,12 @@ pub(super) fn choose<F: Tunnel, L: Nodes<F>>(
     if former.changed != 0 {
         let id = tracked(lookup, parsed, first, now);
         if id != 0 {
+            let node = lookup.node_of(id);
+            if node.is_none() && arrival == Arrival::Error {
+                return None; // as below
+            }
             lookup.count(Stat::FlowsKept);
-            return Some(Choice { id, node: lookup.node_of(id), track: false });
+            return Some(Choice { id, node, track: false });
         }
     }
     let current = slot_of(lookup, place, hash);

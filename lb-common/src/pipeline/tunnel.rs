@@ -8,7 +8,7 @@ use super::{backward, counted, find_reply, send};
 use crate::drop_reason::DropReason;
 use crate::ethernet::Ethernet;
 use crate::fragment::{self, Joined};
-use crate::icmp;
+use crate::icmp::{self, Elsewhere};
 use crate::ip::Ip;
 use crate::lookup::Lookup;
 use crate::packet::Packet;
@@ -43,7 +43,7 @@ pub fn tunnel_of<F: Ip, P: Packet, L: Lookup<F>>(
         Ok(Kind::Icmp(ip)) => {
             // Counted apart, for the reason that stands in `judge`; and what passes apart from what does not, for the one
             // that stands at `Verdict::Dsr`: kernels before 6.3 refuse what was copied so.
-            return match icmp::error(packet, &frame, &ip, lookup, false) {
+            return match icmp::error(packet, &frame, &ip, lookup, Elsewhere::Leave) {
                 Verdict::Pass => Verdict::Pass,
                 verdict => counted::<F, P, L>(packet, lookup, verdict),
             };
