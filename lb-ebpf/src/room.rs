@@ -97,7 +97,12 @@ impl Room for SkbPacket {
     fn wrap<F: Tunnel>(&mut self) -> Option<()> {
         without_tags(self.0)?;
         let family = if F::HEADER == 20 { BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 } else { BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 };
-        self.adjust(F::HEADER as i32, family)
+        // Refused before anything has changed (`bpf_skb_net_grow`): without the fixed size, segments of UDP, which `longest`
+        // has found to fit; with the family, what GRO has put together in a tunnel and is marked as being in one still.
+        let by = F::HEADER as i32;
+        self.adjust(by, family)
+            .or_else(|| self.adjust(by, family | BPF_F_ADJ_ROOM_FIXED_GSO))
+            .or_else(|| self.adjust(by, BPF_F_ADJ_ROOM_FIXED_GSO))
     }
 
     #[inline(always)]
