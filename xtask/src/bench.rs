@@ -1,10 +1,13 @@
 //! Benchmarks, each in its own program under tests/bench; figures go to stdout as Markdown.
 
+use std::process::Command;
+
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use ebpf_build::{Choice, Object, Workspace};
 
 use crate::host;
+use crate::setup::{self, Use};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -19,12 +22,15 @@ enum What {
     /// Time to ready, memory, processor time and bytes read with 10,000 Services, 100,000 endpoints, 5,000 Ingresses and
     /// 1,000 changes a second, with a real API server (needs root, and what setup-kube builds)
     Kube,
+    /// CPU time per request of the front beside nginx and HAProxy, and what an idle connection costs
+    L7,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match args.what {
         What::L4 => l4(),
         What::Kube => kube(),
+        What::L7 => l7(),
     }
 }
 
@@ -50,7 +56,12 @@ fn kube() -> Result<()> {
     succeed(cargo.env("WEIR_LAB_OBJECT", lab), "bench kube")
 }
 
-fn succeed(command: &mut std::process::Command, what: &str) -> Result<()> {
+fn l7() -> Result<()> {
+    setup::ensure(Use::Benchmarks)?;
+    succeed(host::cargo().args(["bench", "--quiet", "--package", "lb-userspace", "--bench", "l7"]), "bench l7")
+}
+
+fn succeed(command: &mut Command, what: &str) -> Result<()> {
     let status = command.status().context("cannot start cargo")?;
     if !status.success() {
         bail!("{what} ended with {status}");

@@ -33,6 +33,8 @@ pub(crate) enum Use {
     Demo,
     /// All tests.
     Tests,
+    /// Benchmarks beside others.
+    Benchmarks,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {

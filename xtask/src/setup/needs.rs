@@ -40,6 +40,13 @@ pub(super) fn all(plan: &Plan, wanted: Use) -> Vec<Need> {
         needs.push(program("a browser", "chromium", "chromium"));
         needs.push(program("many requests at once", "h2load", "nghttp2-client"));
     }
+    if wanted >= Use::Benchmarks {
+        needs.extend([
+            program("a proxy to compare with, and the backend", "nginx", "nginx-light"),
+            program("another proxy to compare with", "haproxy", "haproxy"),
+            program("load", "h2load", "nghttp2-client"),
+        ]);
+    }
     needs
 }
 
