@@ -147,12 +147,19 @@ fn map_delta<V: Clone + PartialEq>(
     old: &BTreeMap<String, V>,
     new: &BTreeMap<String, V>,
 ) -> BTreeMap<String, Option<V>> {
-    let removed = old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), None));
-    let written = new
-        .iter()
-        .filter(|(key, value)| old.get(*key) != Some(value))
-        .map(|(key, value)| (key.clone(), Some(value.clone())));
-    removed.chain(written).collect()
+    // Both are sorted, and what has not changed is mostly the very same: one walk along both.
+    let (mut changes, mut before) = (BTreeMap::new(), old.iter().peekable());
+    for (key, value) in new {
+        while let Some((gone, _)) = before.next_if(|(other, _)| *other < key) {
+            changes.insert(gone.clone(), None);
+        }
+        let same = before.next_if(|(other, _)| *other == key).is_some_and(|(_, old)| old == value);
+        if !same {
+            changes.insert(key.clone(), Some(value.clone()));
+        }
+    }
+    changes.extend(before.map(|(gone, _)| (gone.clone(), None)));
+    changes
 }
 
 fn map_apply<V>(map: &mut BTreeMap<String, V>, changes: BTreeMap<String, Option<V>>) {

@@ -214,11 +214,13 @@ impl Front {
         match message {
             ToFront::Snapshot { version, table } => {
                 self.table = table;
-                self.put_in_force(version);
+                self.put_in_force(Router::new(version, &self.table), true);
             }
             ToFront::Delta { version, base, delta } if base == self.version => {
-                delta::apply(&mut self.table, delta);
-                self.put_in_force(version);
+                let tls = !delta.tls.is_empty() || delta.settings.is_some();
+                delta::apply(&mut self.table, delta.clone());
+                let router = self.workers.routes.borrow().after(version, &self.table, &delta);
+                self.put_in_force(router.unwrap_or_else(|| Router::new(version, &self.table)), tls);
             }
             ToFront::Delta { .. } => self.tell(&FromFront::Mismatch { version: self.version }).await,
             ToFront::Report => self.report().await,
@@ -226,16 +228,16 @@ impl Front {
         }
     }
 
-    fn put_in_force(&mut self, version: u64) {
-        self.version = version;
-        let mut router = Router::new(version, &self.table);
-        router.tls = match self.tls.server(&self.table.tls, &self.table.settings.tls) {
-            Ok(server) => Some(server),
-            Err(error) => {
-                tracing::error!(error = %crate::l7::chain(&error), "TLS stays as it was");
-                self.workers.routes.borrow().tls.clone()
+    /// `tls`: something may have changed of what handshakes are made with.
+    fn put_in_force(&mut self, mut router: Router, tls: bool) {
+        self.version = router.version;
+        router.tls = self.workers.routes.borrow().tls.clone();
+        if tls {
+            match self.tls.server(&self.table.tls, &self.table.settings.tls) {
+                Ok(server) => router.tls = Some(server),
+                Err(error) => tracing::error!(error = %crate::l7::chain(&error), "TLS stays as it was"),
             }
-        };
+        }
         self.workers.routes.send_replace(Arc::new(router));
     }
 

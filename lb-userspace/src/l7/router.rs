@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::delta::TableDelta;
 use super::path::{CanonicalPath, PathError};
 use super::rules::{HostRules, Rule};
 use super::settings::Settings;
@@ -15,8 +16,11 @@ use super::table::{External, RouteEntry, RouteTable, Stream};
 use super::tls;
 use crate::model::{Authorities, ServiceKey, Users};
 
-/// A route table prepared for matching.
-#[derive(Debug, Default)]
+/// So many rules and upstreams that are gone may leave their places behind, and a quarter of all more.
+const SPARE: usize = 256;
+
+/// A route table prepared for matching. A copy shares the rules.
+#[derive(Clone, Debug, Default)]
 pub struct Router {
     /// Version of the table, as the agent numbers it; 0 before the first.
     pub version: u64,
@@ -27,7 +31,7 @@ pub struct Router {
     /// What handshakes of TLS are made with; `None`: there is no TLS.
     pub tls: Option<tls::Server>,
     /// Settings of the front.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// Ports at which connections are not HTTP.
     pub streams: BTreeMap<u16, Stream>,
     /// There is HTTPS.
@@ -36,11 +40,11 @@ pub struct Router {
     pub authorities: BTreeMap<String, Arc<Authorities>>,
     /// Positions of the upstreams by their names.
     names: HashMap<Arc<str>, usize>,
-    exact: HashMap<Box<str>, HostRules>,
+    exact: HashMap<Arc<str>, Arc<HostRules>>,
     /// By what follows the first label, without its dot.
-    wildcard: HashMap<Box<str>, HostRules>,
-    any: Option<HostRules>,
-    /// Host and entry of each rule, by its number.
+    wildcard: HashMap<Arc<str>, Arc<HostRules>>,
+    any: Option<Arc<HostRules>>,
+    /// Host and entry of each rule, by its number; those that are gone leave theirs behind.
     numbered: Vec<(Arc<str>, Arc<RouteEntry>)>,
     default: Option<Rule>,
 }
@@ -84,41 +88,107 @@ pub enum Decision<'a> {
 impl Router {
     /// Prepares a table.
     pub fn new(version: u64, table: &RouteTable) -> Self {
-        let upstreams: Vec<Upstream> = table
-            .upstreams
-            .iter()
-            .map(|(name, endpoints)| Upstream {
-                name: name.as_str().into(),
-                endpoints: endpoints.clone(),
-                external: table.external.get(name).cloned(),
-                weights: table.weights.get(name).filter(|weights| weights.len() == endpoints.len()).cloned(),
-            })
-            .collect();
-        let indexes: HashMap<&str, usize> =
-            table.upstreams.keys().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
-        let settings = Settings::new(&table.settings);
-        let users = table.users.clone();
-        let names = upstreams.iter().enumerate().map(|(i, one)| (Arc::clone(&one.name), i)).collect();
-        let mut router = Router { version, upstreams, users, settings, names, ..Router::default() };
-        router.https = !table.tls.off;
-        router.streams = table.streams.clone();
-        router.authorities = table.tls.authorities.clone();
-        router.default = table.default.as_ref().map(|entry| Rule::new(entry, &indexes));
-        if let Some(rule) = &mut router.default {
-            rule.number = Some(router.numbered.len());
-            router.numbered.push(("*".into(), Arc::clone(&rule.entry)));
+        let settings = Arc::new(Settings::new(&table.settings));
+        let mut router = Router { version, settings, ..Router::default() };
+        for name in table.upstreams.keys() {
+            router.put_upstream(name, table);
         }
+        router.take_whole(table);
+        router.put_default(table);
         for (host, entries) in &table.hosts {
-            let listed = table.tls.of_host(host).is_some_and(|host| host.listed);
-            let mut rules = HostRules::new(entries, &indexes, listed);
-            rules.number(host, &mut router.numbered);
-            match host.strip_prefix("*.") {
-                _ if host == "*" => router.any = Some(rules),
-                Some(suffix) => drop(router.wildcard.insert(suffix.into(), rules)),
-                None => drop(router.exact.insert(host.as_str().into(), rules)),
-            }
+            router.put_host(host, entries, table);
         }
         router
+    }
+
+    /// The same for a table that differs from this router's by a few changes: what they do not name is shared.
+    /// `None`: so much has come and gone since the last whole one that it is better made anew.
+    pub fn after(&self, version: u64, table: &RouteTable, changes: &TableDelta) -> Option<Self> {
+        // A wildcard says something of hosts that are not named.
+        let reaches_others = changes.tls.hosts.keys().any(|host| host.starts_with('*'));
+        let gone =
+            self.numbered.len().saturating_sub(self.len()) + self.upstreams.len().saturating_sub(self.names.len());
+        if reaches_others || gone > SPARE + self.len() / 4 {
+            return None;
+        }
+        let mut router = self.clone();
+        router.version = version;
+        let upstreams = changes.upstreams.keys().chain(changes.weights.keys()).chain(changes.external.keys());
+        upstreams.for_each(|name| router.put_upstream(name, table));
+        router.take_whole(table);
+        if changes.settings.is_some() {
+            router.settings = Arc::new(Settings::new(&table.settings));
+        }
+        if changes.default.is_some() {
+            router.put_default(table);
+        }
+        let listed = changes.tls.hosts.keys().filter(|host| !changes.hosts.contains_key(*host));
+        for host in changes.hosts.keys().chain(listed) {
+            match table.hosts.get(host) {
+                Some(entries) => router.put_host(host, entries, table),
+                None => router.remove_host(host),
+            }
+        }
+        Some(router)
+    }
+
+    /// What is small enough to be taken as a whole.
+    fn take_whole(&mut self, table: &RouteTable) {
+        self.users.clone_from(&table.users);
+        self.https = !table.tls.off;
+        self.streams.clone_from(&table.streams);
+        self.authorities.clone_from(&table.tls.authorities);
+    }
+
+    /// An upstream keeps its position for as long as it is there: rules know it by that.
+    fn put_upstream(&mut self, name: &str, table: &RouteTable) {
+        let found = table.upstreams.get(name).map(|endpoints| Upstream {
+            name: name.into(),
+            endpoints: endpoints.clone(),
+            external: table.external.get(name).cloned(),
+            weights: table.weights.get(name).filter(|weights| weights.len() == endpoints.len()).cloned(),
+        });
+        let place = self.names.get(name).and_then(|&index| self.upstreams.get_mut(index));
+        match (place, found) {
+            (Some(place), Some(upstream)) => *place = Upstream { name: Arc::clone(&place.name), ..upstream },
+            (Some(place), None) => {
+                *place = Upstream { name: name.into(), endpoints: Arc::default(), weights: None, external: None };
+                self.names.remove(name);
+            }
+            (None, Some(upstream)) => {
+                self.names.insert(Arc::clone(&upstream.name), self.upstreams.len());
+                self.upstreams.push(upstream);
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn put_default(&mut self, table: &RouteTable) {
+        self.default = table.default.as_ref().map(|entry| Rule::new(entry, &self.names));
+        if let Some(rule) = &mut self.default {
+            rule.number = Some(self.numbered.len());
+            self.numbered.push(("*".into(), Arc::clone(&rule.entry)));
+        }
+    }
+
+    fn put_host(&mut self, host: &str, entries: &[RouteEntry], table: &RouteTable) {
+        let listed = table.tls.of_host(host).is_some_and(|host| host.listed);
+        let mut rules = HostRules::new(entries, &self.names, listed);
+        rules.number(host, &mut self.numbered);
+        let rules = Arc::new(rules);
+        match host.strip_prefix("*.") {
+            _ if host == "*" => self.any = Some(rules),
+            Some(suffix) => drop(self.wildcard.insert(suffix.into(), rules)),
+            None => drop(self.exact.insert(host.into(), rules)),
+        }
+    }
+
+    fn remove_host(&mut self, host: &str) {
+        match host.strip_prefix("*.") {
+            _ if host == "*" => self.any = None,
+            Some(suffix) => drop(self.wildcard.remove(suffix)),
+            None => drop(self.exact.remove(host)),
+        }
     }
 
     /// Host and entry of a rule, by its number.
@@ -156,7 +226,7 @@ impl Router {
     /// Number of rules.
     pub fn len(&self) -> usize {
         let hosts = self.exact.values().chain(self.wildcard.values()).chain(self.any.as_ref());
-        hosts.map(HostRules::count).sum::<usize>() + usize::from(self.default.is_some())
+        hosts.map(|rules| rules.count()).sum::<usize>() + usize::from(self.default.is_some())
     }
 
     /// There is no rule.
@@ -171,7 +241,7 @@ impl Router {
                 .filter(|(label, _)| !label.is_empty())
                 .and_then(|(_, suffix)| self.wildcard.get(suffix))
         };
-        self.exact.get(host).or_else(wildcard).or(self.any.as_ref())
+        self.exact.get(host).or_else(wildcard).or(self.any.as_ref()).map(|rules| &**rules)
     }
 }
 

@@ -36,7 +36,7 @@ pub struct Rule {
 
 impl Rule {
     /// Prepares an entry; `upstreams` gives the index of each name.
-    pub fn new(entry: &RouteEntry, upstreams: &HashMap<&str, usize>) -> Self {
+    pub fn new(entry: &RouteEntry, upstreams: &HashMap<Arc<str>, usize>) -> Self {
         let find = |name: &str| upstreams.get(name).copied();
         let upstream = entry.upstream.as_deref().and_then(find);
         let canary = entry.filters.canary.as_deref().and_then(|canary| CanaryRule::new(canary, find));
@@ -103,7 +103,7 @@ pub struct HostRules {
 
 impl HostRules {
     /// Prepares the entries of a host, in the order in which they are tried.
-    pub fn new(entries: &[RouteEntry], upstreams: &HashMap<&str, usize>, listed: bool) -> Self {
+    pub fn new(entries: &[RouteEntry], upstreams: &HashMap<Arc<str>, usize>, listed: bool) -> Self {
         let rule = |entry| Rule { listed, ..Rule::new(entry, upstreams) };
         let rules: Vec<Rule> = entries.iter().map(rule).collect();
         let default = entries.iter().position(|entry| entry.path == PathMatch::Default);

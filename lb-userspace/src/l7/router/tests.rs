@@ -390,4 +390,66 @@ proptest! {
             prop_assert!(!path.split('/').any(|segment| segment == ".."), "{}", path);
         }
     }
+
+    #[test]
+    fn a_router_that_was_changed_decides_like_a_new_one(
+        tables in prop::collection::vec(tables(), 2..5),
+        path in "/[a-c/.;%2F]{0,12}",
+    ) {
+        let mut tables = tables.into_iter().map(complete);
+        let mut table = tables.next().expect("at least two");
+        let mut router = Router::new(1, &table);
+        for (version, next) in (2..).zip(tables) {
+            let changes = crate::l7::delta::delta(&table, &next);
+            let fresh = Router::new(version, &next);
+            router = router.after(version, &next, &changes).unwrap_or_else(|| Router::new(version, &next));
+            prop_assert_eq!((router.version, router.len()), (version, fresh.len()));
+            for host in ["a.example", "b.example", "c.example", "other"] {
+                prop_assert_eq!(seen(&router, host, &path), seen(&fresh, host, &path));
+            }
+            table = next;
+        }
+    }
+}
+
+/// Every upstream that is named exists, as in tables that the agent makes.
+fn complete(mut table: RouteTable) -> RouteTable {
+    let named = table.hosts.values().flat_map(|entries| entries.iter()).chain(&table.default);
+    let named: Vec<_> = named.filter_map(|entry| entry.upstream.clone()).collect();
+    for name in named {
+        table.upstreams.entry(name).or_default();
+    }
+    table
+}
+
+/// All that a request can tell of a router.
+fn seen(router: &Router, host: &str, path: &str) -> String {
+    match router.route(host, path) {
+        Ok(Decision::Forward { rule, path }) => {
+            let numbered = rule.number.and_then(|number| router.rule(number));
+            let upstream = rule.upstream.and_then(|index| router.upstreams.get(index));
+            format!("{:?} {:?} {upstream:?} {numbered:?} {path}", rule.entry, rule.listed)
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_gone_is_not_kept_for_ever() {
+    let table = |number: usize| {
+        let rules: Arc<[RouteEntry]> = Arc::from([entry(prefix("/"), Some(&format!("u{number}")))]);
+        let hosts = BTreeMap::from([(format!("h{number}"), rules)]);
+        let upstreams = BTreeMap::from([(format!("u{number}"), Arc::default())]);
+        RouteTable { hosts, upstreams, ..RouteTable::default() }
+    };
+    let (mut router, mut anew) = (Router::new(0, &table(0)), 0);
+    for number in 1..1000 {
+        let (old, new) = (table(number - 1), table(number));
+        let version = number as u64;
+        let changed = router.after(version, &new, &crate::l7::delta::delta(&old, &new));
+        anew += usize::from(changed.is_none());
+        router = changed.unwrap_or_else(|| Router::new(version, &new));
+        assert!(router.upstreams.len() <= SPARE + 2 && router.numbered.len() <= SPARE + 2);
+    }
+    assert!((1..10).contains(&anew), "{anew}");
 }
