@@ -32,6 +32,8 @@ pub(super) struct Manifest {
     pub(super) fresh: bool,
     /// It was read without a Problem at least once. What a file that never was asks for is not known.
     pub(super) understood: bool,
+    /// If it was read just now: what it held before, when nothing was wrong with it.
+    pub(super) before: Option<Vec<Object>>,
 }
 
 /// What tells that a file is another than before.
@@ -53,7 +55,9 @@ impl Manifest {
         };
         let stamp = file.metadata().ok().and_then(|metadata| settled_stamp(&metadata));
         match before {
-            Some(manifest) if stamp.is_some() && manifest.stamp == stamp => Manifest { fresh: false, ..manifest },
+            Some(manifest) if stamp.is_some() && manifest.stamp == stamp => {
+                Manifest { fresh: false, before: None, ..manifest }
+            }
             before => match content(&mut file) {
                 Ok(Some(text)) => merge(parse(&Arc::from(path), &text), before, stamp),
                 Ok(None) => broken(path, before, too_large(path)),
@@ -69,7 +73,9 @@ impl Manifest {
 fn merge(parsed: Parsed, before: Option<Manifest>, stamp: Option<Stamp>) -> Manifest {
     let Parsed { mut objects, problems } = parsed;
     let understood = problems.is_empty() || before.as_ref().is_some_and(|manifest| manifest.understood);
+    let was_good = before.as_ref().is_none_or(|manifest| manifest.problems.is_empty());
     let held = before.map(|manifest| manifest.objects).unwrap_or_default();
+    let before = was_good.then(|| held.clone());
     let mut held: HashMap<ObjectKey, Object> = held.into_iter().map(|object| (object.key(), object)).collect();
     for object in &mut objects {
         match held.remove(&object.key()) {
@@ -81,12 +87,19 @@ fn merge(parsed: Parsed, before: Option<Manifest>, stamp: Option<Stamp>) -> Mani
     if !problems.is_empty() {
         objects.extend(held.into_values());
     }
-    Manifest { stamp, objects, problems, fresh: true, understood }
+    Manifest { stamp, objects, problems, fresh: true, understood, before }
 }
 
 fn broken(path: &Path, before: Option<Manifest>, problem: Problem) -> Manifest {
     let (objects, understood) = before.map(|manifest| (manifest.objects, manifest.understood)).unwrap_or_default();
-    Manifest { stamp: None, objects, problems: vec![problem.in_file(path, None)], fresh: true, understood }
+    Manifest {
+        stamp: None,
+        objects,
+        problems: vec![problem.in_file(path, None)],
+        fresh: true,
+        understood,
+        before: None,
+    }
 }
 
 fn content(file: &mut File) -> io::Result<Option<Vec<u8>>> {

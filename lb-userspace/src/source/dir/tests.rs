@@ -259,7 +259,7 @@ enum Edit {
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
-    let services = prop::collection::vec((0..4_usize, 1..4_u16), 0..3);
+    let services = prop::collection::vec((0..7_usize, 1..4_u16), 0..3);
     prop_oneof![
         3 => (0..3_usize, services, any::<bool>()).prop_map(|(file, services, settled)| Edit::Write { file, services, settled }),
         1 => (0..3_usize).prop_map(|file| Edit::Remove { file }),
@@ -267,12 +267,31 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
+/// Objects of kinds from which slices are derived, of such from which none are, and of slices, which stand in their way.
+fn document(name: usize, number: u16) -> String {
+    match name {
+        0 | 1 => service(&format!("s{name}"), number).replace("{ports", "{selector: {app: web}, ports"),
+        2 => format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: p, labels: {{app: web}}}}, status: {{podIP: 10.0.0.{number}}}}}\n"
+        ),
+        3 | 4 => format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: c{name}}}, data: {{a: '{number}'}}}}\n"),
+        5 => format!(
+            "{{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {{name: i}}, spec: {{ingressClassName: c{number}}}}}\n"
+        ),
+        _ => format!(
+            "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: e, labels: \
+             {{kubernetes.io/service-name: s{}}}}}, endpoints: [{{addresses: [10.0.1.{number}]}}]}}\n",
+            number % 2
+        ),
+    }
+}
+
 fn apply(edit: &Edit, directory: &Path) {
     let path = |file: &usize| directory.join(format!("{file}.yaml"));
     match edit {
         Edit::Write { file, services, settled } => {
             let unique: std::collections::BTreeMap<_, _> = services.iter().copied().collect();
-            let documents = unique.iter().map(|(name, port)| service(&format!("s{name}"), *port));
+            let documents = unique.iter().map(|(name, port)| document(*name, *port));
             write(path(file), &documents.collect::<Vec<_>>().join("---\n"));
             if *settled {
                 let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);

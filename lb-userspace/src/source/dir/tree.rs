@@ -8,7 +8,17 @@ use super::files::{Manifest, unreadable};
 use super::scan::{Listing, scan};
 use crate::model::Problem;
 use crate::model::problem::{self, code};
-use crate::source::{Object, ObjectKey, SourceEvent, derive};
+use crate::source::{Body, Kind, Object, ObjectKey, SourceEvent, derive};
+
+/// What a look at the directory found.
+enum Found {
+    /// Nothing can have changed.
+    Nothing,
+    /// Files changed, or are gone with these objects.
+    Files(Vec<Object>),
+    /// There is more to it.
+    More,
+}
 
 /// A directory as last read.
 #[derive(Debug)]
@@ -58,8 +68,12 @@ impl Tree {
     pub(super) fn changes(&mut self) -> Vec<SourceEvent> {
         let (objects, problems) = match scan(&self.root) {
             Ok(listing) => match self.read(listing) {
-                true => self.compose(),
-                false => return Vec::new(),
+                Found::Nothing => return Vec::new(),
+                Found::Files(gone) => match self.direct(gone) {
+                    Some(events) => return events,
+                    None => self.compose(),
+                },
+                Found::More => self.compose(),
             },
             Err(error) => {
                 self.lost_root = true;
@@ -80,8 +94,8 @@ impl Tree {
         events
     }
 
-    /// Reads the manifests of a listing; false if nothing can have changed.
-    fn read(&mut self, listing: Listing) -> bool {
+    /// Reads the manifests of a listing.
+    fn read(&mut self, listing: Listing) -> Found {
         let mut before = std::mem::take(&mut self.manifests);
         for path in &listing.files {
             self.manifests.insert(path.clone(), Manifest::read(path, before.remove(path)));
@@ -89,12 +103,58 @@ impl Tree {
         let hidden = |path: &Path| listing.unreadable.iter().any(|directory| path.starts_with(directory));
         let (kept, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = before.into_iter().partition(|(path, _)| hidden(path));
         let fresh = self.manifests.values().any(|manifest| manifest.fresh);
-        let changed = fresh || !gone.is_empty() || self.listing_problems != listing.problems || self.lost_root;
+        let good = gone.values().all(|manifest| manifest.problems.is_empty());
+        let more =
+            self.listing_problems != listing.problems || self.lost_root || !listing.unreadable.is_empty() || !good;
+        let found = match (more, fresh || !gone.is_empty()) {
+            (true, _) => Found::More,
+            (false, true) => Found::Files(gone.into_values().flat_map(|manifest| manifest.objects).collect()),
+            (false, false) => Found::Nothing,
+        };
         self.manifests.extend(kept);
         self.listing_problems = listing.problems;
         self.unreadable = listing.unreadable;
         self.lost_root = false;
-        changed
+        found
+    }
+
+    /// What changed, where that is objects from which none is derived, in files with which nothing is or was wrong, and no
+    /// object stands in two files: all that has not changed is not looked at, which would take longer than the rest.
+    fn direct(&mut self, gone: Vec<Object>) -> Option<Vec<SourceEvent>> {
+        if self.problems.iter().any(|problem| problem.code == code::OBJECT_DUPLICATE) {
+            return None;
+        }
+        let mut before: BTreeMap<_, _> = gone.into_iter().map(|object| (object.key(), object)).collect();
+        let mut now = BTreeMap::new();
+        for manifest in self.manifests.values().filter(|manifest| manifest.fresh) {
+            if !manifest.problems.is_empty() {
+                return None;
+            }
+            before.extend(manifest.before.as_ref()?.iter().map(|object| (object.key(), object.clone())));
+            for object in &manifest.objects {
+                if now.insert(object.key(), object.clone()).is_some() {
+                    return None;
+                }
+            }
+        }
+        let in_another_file = now.keys().any(|key| !before.contains_key(key) && self.objects.contains_key(key));
+        let events = difference(&before, &now);
+        let alone = |event: &SourceEvent| match event {
+            SourceEvent::Apply(object) => stands_alone(before.get(&object.key()), Some(object)),
+            SourceEvent::Delete(key) => stands_alone(before.get(key), None),
+            _ => false,
+        };
+        if in_another_file || !events.iter().all(alone) {
+            return None;
+        }
+        for event in &events {
+            match event {
+                SourceEvent::Apply(object) => drop(self.objects.insert(object.key(), object.clone())),
+                SourceEvent::Delete(key) => drop(self.objects.remove(key)),
+                _ => {}
+            }
+        }
+        Some(events)
     }
 
     /// Manifests that were not once read well, and directories of which nothing was ever read.
@@ -131,6 +191,19 @@ fn difference(before: &BTreeMap<ObjectKey, Object>, after: &BTreeMap<ObjectKey, 
     let deleted = before.keys().filter(|key| !after.contains_key(*key));
     let applied = applied.map(|(_, object)| SourceEvent::Apply(object.clone()));
     applied.chain(deleted.map(|key| SourceEvent::Delete(key.clone()))).collect()
+}
+
+/// No slice is derived from it, and none in its place ([`derive`]).
+fn stands_alone(before: Option<&Object>, now: Option<&Object>) -> bool {
+    let service = |object: Option<&Object>| match &object?.body {
+        Body::EndpointSlice(slice) => slice.service().map(str::to_owned),
+        _ => None,
+    };
+    match before.or(now).map(|object| object.body.kind()) {
+        Some(Kind::Ingress | Kind::IngressClass | Kind::Secret | Kind::ConfigMap | Kind::Namespace) => true,
+        Some(Kind::EndpointSlice) => before.is_some() && now.is_some() && service(before) == service(now),
+        _ => false,
+    }
 }
 
 fn given_twice(first: &Object, second: &Object) -> Problem {

@@ -1,15 +1,19 @@
 //! When to read a directory again.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Config, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// An edit is a burst of events (truncate, write, rename): wait until it is over ...
 const QUIET: Duration = Duration::from_millis(40);
+/// ... which is soon where every file that was written has been closed or renamed: one tool writes several.
+const CLOSED_QUIET: Duration = Duration::from_millis(5);
 /// ... but not for ever.
 const LONGEST_BURST: Duration = Duration::from_millis(250);
 /// Changes that inotify does not see (behind links that lead out of the directory, on network file systems) are found
@@ -25,14 +29,18 @@ pub(super) struct Watch {
     placed_on: Option<PathBuf>,
     watcher: Option<RecommendedWatcher>,
     events: Receiver<()>,
+    written: Arc<Mutex<Written>>,
 }
+
+/// Files that somebody has begun to write, and not closed.
+type Written = HashSet<PathBuf>;
 
 impl Watch {
     /// Begins to watch.
     pub(super) fn new(root: &Path) -> Self {
         // Events name absolute paths, and a parent directory to watch must have a name.
         let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
-        let mut watch = Watch { root, placed_on: None, watcher: None, events: channel(1).1 };
+        let mut watch = Watch { root, placed_on: None, watcher: None, events: channel(1).1, written: Arc::default() };
         watch.place();
         watch
     }
@@ -53,19 +61,23 @@ impl Watch {
     async fn settle(&mut self) {
         let end = Instant::now() + LONGEST_BURST;
         while Instant::now() < end {
-            let quiet = end.min(Instant::now() + QUIET);
+            let quiet = if lock(&self.written).is_empty() { CLOSED_QUIET } else { QUIET };
+            let quiet = end.min(Instant::now() + quiet);
             if !matches!(timeout_at(quiet, self.events.recv()).await, Ok(Some(()))) {
-                return;
+                break;
             }
         }
+        // What nobody closes for so long (links, a writer that keeps its file) is not waited for the next time.
+        lock(&self.written).clear();
     }
 
     fn place(&mut self) {
         let (sender, events) = channel(1);
         // Events carry absolute paths, however the watch was asked for.
         let root = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
+        let written = Arc::clone(&self.written);
         let handler = move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| concerns(&event, &root)) {
+            if event.is_ok_and(|event| concerns(&event, &root) && note(&event, &mut lock(&written))) {
                 // A full channel already says that there is something to look at.
                 let _ = sender.try_send(());
             }
@@ -85,6 +97,22 @@ impl Watch {
         self.watcher = watcher.ok();
         self.events = events;
     }
+}
+
+/// Notes which files are being written. Always true: each step of that is an event.
+fn note(event: &notify::Event, written: &mut Written) -> bool {
+    let begun = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_)));
+    for path in &event.paths {
+        match begun {
+            true => drop(written.insert(path.clone())),
+            false => drop(written.remove(path)),
+        }
+    }
+    true
+}
+
+fn lock(written: &Mutex<Written>) -> MutexGuard<'_, Written> {
+    written.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The event may mean that manifests changed: it is no mere reading (we read ourselves) and lies under the root, or says
