@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use super::guard::Refusal;
 use super::names::NameError;
@@ -203,6 +203,14 @@ impl Answer {
     pub fn bad_gateway(entry: &RouteEntry, what: &str) -> Self {
         let status = StatusCode::BAD_GATEWAY;
         Self::new(status, format!("{status}\n\nService {}, port {}: {what}.\n", entry.service, entry.service_port))
+    }
+
+    /// The endpoints have as much to do as they may be given.
+    pub fn busy(entry: &RouteEntry) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let what = "all endpoints are busy";
+        let text = format!("{status}\n\nService {}, port {}: {what}.\n", entry.service, entry.service_port);
+        Answer { headers: vec![(RETRY_AFTER, HeaderValue::from_static("1"))], ..Self::new(status, text) }
     }
 
     /// The backend took too long.

@@ -282,6 +282,8 @@ struct Relay {
     /// Bytes so far.
     received: u64,
     stall: Duration,
+    /// The end of the time for all of it.
+    until: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -291,10 +293,16 @@ impl ResponseBody {
         ResponseBody { source: Source::Text(Some(text)), record, pace: None }
     }
 
-    /// What a backend sends. The connection goes back to the pool after the last frame.
-    pub fn relay(inner: Incoming, lease: Option<Lease>, stall: Duration, record: Record) -> Self {
+    /// What a backend sends. The connection goes back to the pool after the last frame. So long nothing may come of it, and
+    /// by then it must have come to its end.
+    pub fn relay(
+        inner: Incoming,
+        lease: Option<Lease>,
+        (stall, until): (Duration, Option<Instant>),
+        record: Record,
+    ) -> Self {
         ResponseBody {
-            source: Source::Relay(Relay { inner, lease, ended: false, received: 0, stall, timer: None }),
+            source: Source::Relay(Relay { inner, lease, ended: false, received: 0, stall, until, timer: None }),
             record,
             pace: None,
         }
@@ -405,6 +413,10 @@ impl Coded {
 
 impl Relay {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // One that sends all the time would never be waited for.
+        if self.until.is_some_and(|until| until <= Instant::now()) {
+            return Poll::Ready(Some(Err(BodyError::Stalled)));
+        }
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.timer = None;
@@ -414,8 +426,9 @@ impl Relay {
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
             }
             Poll::Pending => {
-                let stall = self.stall;
-                let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+                let stalled = || Instant::now() + self.stall;
+                let end = || self.until.map_or_else(stalled, |until| until.min(stalled()));
+                let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end())));
                 timer.as_mut().poll(cx).map(|()| Some(Err(BodyError::Stalled)))
             }
         }

@@ -8,7 +8,7 @@ use hyper::header::{HeaderMap, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Uri, Version};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::answer::Answer;
 use super::balance::Picker;
@@ -19,7 +19,7 @@ use super::forward::{self, Follows};
 use super::gather::{Gathered, gather};
 use super::limiter::Flight;
 use super::mirror::{self, Copy, Tee};
-use super::pool::{ConnectError, Lease, Peer, Reuse};
+use super::pool::{ConnectError, Lease, Peer, Place, Reuse};
 use super::proxy::Client;
 use super::record::Record;
 use super::retry::{Attempts, Failure};
@@ -27,7 +27,7 @@ use super::rules::Rule;
 use super::secure::Transport;
 use super::tunnel::Tunnel;
 use super::worker::{Limits, Worker};
-use crate::model::filters::Proxying;
+use crate::model::filters::{Breaker, Proxying};
 
 /// A backend's answer and the connection it came on.
 pub struct Relayed {
@@ -38,6 +38,8 @@ pub struct Relayed {
     tunnel: Option<Tunnel>,
     /// How long nothing may come of its body.
     stall: Duration,
+    /// When its body must have come to its end, if somebody says so.
+    until: Option<Instant>,
 }
 
 impl Relayed {
@@ -56,7 +58,7 @@ impl Relayed {
         let (mut head, body) = self.response.into_parts();
         // hyper lowers it for clients that speak 1.0.
         head.version = Version::HTTP_11;
-        let body = ResponseBody::relay(body, self.lease, self.stall, record).coded(encoder).paced(pace);
+        let body = ResponseBody::relay(body, self.lease, (self.stall, self.until), record).coded(encoder).paced(pace);
         Response::from_parts(head, body)
     }
 }
@@ -77,6 +79,8 @@ pub struct Exchange<'a> {
     attempts: Attempts<'a>,
     /// There is an endpoint that has not been tried.
     has_more: bool,
+    /// The place at the endpoint that is tried, where places are counted.
+    place: Option<Place>,
     progress: Rc<Progress>,
     /// The body, or what hyper gave back because it had sent nothing of it.
     unsent: Option<Unsent>,
@@ -160,6 +164,7 @@ impl<'a> Exchange<'a> {
             limits,
             attempts,
             has_more: false,
+            place: None,
             progress,
             unsent: Some(Unsent::Body(body)),
             gathered: None,
@@ -222,16 +227,33 @@ impl<'a> Exchange<'a> {
         Some(Answer::refused(refusal))
     }
 
-    /// Tries one endpoint after the other.
+    /// Sends the request, in the time that all of it may take.
     pub async fn run(&mut self, picker: &mut Picker<'_>, record: &mut Record) -> Result<Relayed, Answer> {
+        let Some(limit) = self.rule.entry.filters.proxying.whole else { return self.try_all(picker, record).await };
+        let until = Instant::now() + Duration::from_millis(limit);
+        match timeout_at(until, self.try_all(picker, record)).await {
+            Ok(result) => result.map(|relayed| Relayed { until: Some(until), ..relayed }),
+            Err(_) => {
+                self.worker.counters.upstream_failures.increment();
+                Err(Answer::timeout(&self.rule.entry))
+            }
+        }
+    }
+
+    /// Tries one endpoint after the other.
+    async fn try_all(&mut self, picker: &mut Picker<'_>, record: &mut Record) -> Result<Relayed, Answer> {
         record.body(&self.progress);
         self.gather().await?;
         self.worker.budget.deposit();
         let mut last = None;
         while let Some(peer) = picker.next() {
+            self.has_more = picker.has_more();
+            if !self.enter(&peer).await {
+                last = Some(Answer::busy(&self.rule.entry));
+                continue;
+            }
             record.endpoint(peer.endpoint);
             self.attempts.begin();
-            self.has_more = picker.has_more();
             match self.attempt(&peer, record).await {
                 Ok(result) => return result,
                 Err(answer) => last = Some(answer),
@@ -243,6 +265,18 @@ impl<'a> Exchange<'a> {
     /// The request's headers, as the client sent them.
     pub fn headers(&self) -> &HeaderMap {
         &self.head.headers
+    }
+
+    /// Takes a place at an endpoint, where places are counted. The last endpoint is waited for.
+    async fn enter(&mut self, peer: &Peer) -> bool {
+        self.place = None;
+        let Some(Breaker { connections, pending }) = self.rule.entry.filters.breaker else { return true };
+        let (gates, endpoint) = (&self.worker.limiter.gates, peer.endpoint);
+        self.place = match self.has_more {
+            true => gates.try_enter(endpoint, connections),
+            false => gates.enter(endpoint, connections, pending, self.limits.connect).await,
+        };
+        self.place.is_some()
     }
 
     async fn attempt(&mut self, peer: &Rc<Peer>, record: &mut Record) -> Attempted {
@@ -388,7 +422,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Checks an answer; a connection that gave a doubtful one is not used again.
-    fn accept(&mut self, mut response: Response<Incoming>, lease: Lease) -> Attempted {
+    fn accept(&mut self, mut response: Response<Incoming>, mut lease: Lease) -> Attempted {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             lease.peer().health.succeeded();
             return Ok(self.switch(response));
@@ -406,7 +440,9 @@ impl<'a> Exchange<'a> {
         } else {
             lease.peer().health.succeeded();
         }
-        Ok(Ok(Relayed { response, lease: Some(lease), tunnel: None, stall: self.limits.answer }))
+        lease.place = self.place.take();
+        let stall = self.limits.answer;
+        Ok(Ok(Relayed { response, lease: Some(lease), tunnel: None, stall, until: None }))
     }
 
     /// The backend speaks another protocol from here on, if that was asked for.
@@ -423,8 +459,8 @@ impl<'a> Exchange<'a> {
         };
         let backend = hyper::upgrade::on(&mut response);
         self.client.guard.become_tunnel();
-        let idle = self.limits.answer;
-        let tunnel = Tunnel { client, backend, idle, open: self.worker.opened() };
-        Ok(Relayed { response, lease: None, tunnel: Some(tunnel), stall: idle })
+        let (idle, place) = (self.limits.answer, self.place.take());
+        let tunnel = Tunnel { client, backend, idle, place, open: self.worker.opened() };
+        Ok(Relayed { response, lease: None, tunnel: Some(tunnel), stall: idle, until: None })
     }
 }

@@ -140,6 +140,7 @@ pub async fn before<A: Audience>(
         asset_fallback: _,
         service_upstream: _,
         balance: _,
+        breaker: _,
         retry: _,
         canary: _,
         backend: _,

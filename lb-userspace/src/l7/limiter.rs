@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::pool::Gates;
+
 /// Parts with a lock each.
 const SHARDS: usize = 64;
 /// Keys in a shard: about 4 MiB in all shards together.
@@ -33,6 +35,8 @@ pub enum Limit {
 /// The counts of all clients.
 #[derive(Debug)]
 pub struct Limiter {
+    /// Places at endpoints.
+    pub gates: Gates,
     hashes: RandomState,
     shards: [Mutex<HashMap<u64, Cell>>; SHARDS],
 }
@@ -46,7 +50,11 @@ enum Cell {
 
 impl Default for Limiter {
     fn default() -> Self {
-        Limiter { hashes: RandomState::new(), shards: std::array::from_fn(|_| Mutex::default()) }
+        Limiter {
+            gates: Gates::default(),
+            hashes: RandomState::new(),
+            shards: std::array::from_fn(|_| Mutex::default()),
+        }
     }
 }
 

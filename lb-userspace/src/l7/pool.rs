@@ -1,6 +1,7 @@
 //! Endpoints as one worker knows them, and its idle connections to them: nothing here is shared between cores.
 
 mod connect;
+mod gate;
 mod health;
 mod latency;
 mod life;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use super::secure::{Connectors, Transport};
 use crate::model::settings::UpstreamSettings;
 pub use connect::Sender;
+pub use gate::{Gates, Place};
 use life::Life;
 pub use peer::{Peer, Reuse};
 
@@ -58,6 +60,8 @@ pub struct Lease {
     transport: Transport,
     load: peer::Load,
     life: Life,
+    /// Its request's place at the endpoint, where places are counted.
+    pub place: Option<Place>,
 }
 
 impl Lease {
@@ -68,7 +72,7 @@ impl Lease {
 
     /// Gives back a connection whose answer was read to its end.
     pub fn give_back(self) {
-        let Lease { sender, transport, load, life } = self;
+        let Lease { sender, transport, load, life, place: _place } = self;
         // Others share one that takes several at once; it is kept already.
         if !sender.is_closed() && sender.share().is_none() {
             load.peer().keep(sender, transport, life.older());

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::time::{Instant, sleep_until};
 
 use super::limiter::Flight;
+use super::pool::Place;
 use super::worker::Open;
 
 /// Bytes that are on their way in one direction.
@@ -25,6 +26,8 @@ pub struct Tunnel {
     pub backend: OnUpgrade,
     /// It ends when nothing has come of either side for so long.
     pub idle: Duration,
+    /// Its place at the endpoint, where places are counted.
+    pub place: Option<Place>,
     /// A draining worker waits for it.
     pub open: Open,
 }
@@ -39,11 +42,11 @@ impl Tunnel {
     /// Starts to copy; to the end of it the request is one in flight.
     pub fn start(self, flight: Option<Flight>) {
         tokio::task::spawn_local(async move {
-            let Tunnel { client, backend, idle, open } = self;
+            let Tunnel { client, backend, idle, place, open } = self;
             if let (Ok(client), Ok(backend)) = tokio::join!(client, backend) {
                 both_ways(TokioIo::new(client), TokioIo::new(backend), idle).await;
             }
-            drop((flight, open));
+            drop((flight, place, open));
         });
     }
 }

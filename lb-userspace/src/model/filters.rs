@@ -9,6 +9,7 @@ mod access;
 mod auth;
 mod backend;
 mod balance;
+mod breaker;
 mod canary;
 mod cors;
 mod errors;
@@ -27,6 +28,7 @@ pub use access::Access;
 pub use auth::BasicAuth;
 pub use backend::{Backend, BackendTls, TlsUse};
 pub use balance::{Affinity, Algorithm, Balance, HashBy, SameSite};
+pub use breaker::Breaker;
 pub use canary::{Canary, ServicePort};
 pub use cors::{Cors, Origin};
 pub use errors::ErrorPages;
@@ -79,6 +81,8 @@ pub struct Filters {
     pub proxying: Proxying,
     /// How an endpoint is chosen.
     pub balance: Option<Box<Balance>>,
+    /// How much is asked of an endpoint at once.
+    pub breaker: Option<Breaker>,
     /// When another endpoint is tried.
     pub retry: Option<Box<Retry>>,
     /// What is spoken to backends.
@@ -116,6 +120,7 @@ impl Filters {
         labels.extend(self.service_upstream.then(|| "service-upstream".to_owned()));
         labels.extend(self.cors.as_ref().map(|_| "cors".to_owned()));
         labels.extend(self.balance.as_ref().map(|balance| balance.label()));
+        labels.extend(self.breaker.as_ref().map(Breaker::label));
         labels.extend(self.retry.as_ref().map(|_| "next-upstream".to_owned()));
         labels.extend(self.backend.as_ref().map(|backend| backend.label()));
         labels.extend(self.mirror.as_ref().map(|mirror| format!("mirror {}", mirror.target)));

@@ -88,7 +88,7 @@ impl Pool {
         if let Some(shared) = sender.share() {
             peer.share(shared, transport, life);
         }
-        Ok(Lease { sender, transport: transport.clone(), load, life })
+        Ok(Lease { sender, transport: transport.clone(), load, life, place: None })
     }
 
     async fn open(&self, peer: &Rc<Peer>, transport: &Transport) -> Result<Sender, ConnectError> {

@@ -110,7 +110,7 @@ impl Peer {
                 idle.insert(at, Idle { sender, transport, since, life });
                 return None;
             } else if life.goes_on(since, now, &kept) {
-                return Some(Lease { sender, transport, load: Load::new(self), life });
+                return Some(Lease { sender, transport, load: Load::new(self), life, place: None });
             }
         }
         None
@@ -132,7 +132,7 @@ impl Peer {
         let found = shared.iter_mut().find(|one| one.transport == *transport)?;
         found.since = Instant::now();
         let (sender, life) = (found.sender.share()?, found.life);
-        Some(Lease { sender, transport: transport.clone(), load: Load::new(self), life })
+        Some(Lease { sender, transport: transport.clone(), load: Load::new(self), life, place: None })
     }
 
     /// Others may use this connection at the same time: all, or where it begins with the PROXY protocol, the requests of one

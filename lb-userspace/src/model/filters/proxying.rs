@@ -14,6 +14,8 @@ pub struct Proxying {
     pub send: Option<u64>,
     /// For the head of the answer, and between two parts of its body, in milliseconds.
     pub read: Option<u64>,
+    /// For all of it, from the head of the request to the end of the answer, in milliseconds; nothing said: no limit.
+    pub whole: Option<u64>,
     /// Longest body of a request, in bytes; 0 or nothing said: no limit. Bodies are streamed, so none is needed to protect
     /// the front.
     pub max_body: Option<u64>,
@@ -36,8 +38,8 @@ impl Proxying {
     pub fn labels(&self) -> impl Iterator<Item = String> {
         let time = |name: &str, time: Option<u64>| time.map(|time| format!("{name} {time} ms"));
         let size = self.max_body.filter(|size| *size > 0).map(|size| format!("body-size {size}"));
-        let times =
-            [time("connect-timeout", self.connect), time("send-timeout", self.send), time("read-timeout", self.read)];
+        let times = [("connect", self.connect), ("send", self.send), ("read", self.read), ("request", self.whole)]
+            .map(|(what, limit)| time(&format!("{what}-timeout"), limit));
         let old = self.old_http.then(|| "http 1.0".to_owned());
         [size].into_iter().chain(times).chain([old]).flatten()
     }

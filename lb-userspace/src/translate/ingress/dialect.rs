@@ -132,6 +132,7 @@ pub(in crate::translate) struct Asked {
 impl Asked {
     fn into_filters(self, context: &mut Context<'_>) -> Filters {
         let basic = self.basic.auth(context);
+        let breaker = self.balancing.breaker();
         let balance = self.balancing.balance(context);
         let backend = self.speaking.backend(context);
         let canary = self.canaries.canary(balance.as_deref());
@@ -156,6 +157,7 @@ impl Asked {
             service_upstream: self.service_upstream,
             closed: context.closed.take(),
             balance,
+            breaker,
             retry: self.retries.retry(),
             canary,
             backend,
@@ -190,7 +192,7 @@ pub(in crate::translate) fn all() -> impl Iterator<Item = (&'static str, &'stati
         paths::ANNOTATIONS,
     ];
     let nginx = nginx.into_iter().flatten().map(|annotation| (NGINX, annotation));
-    let own = [backend::OWN, balance::OWN, fallback::OWN, paths::OWN];
+    let own = [backend::OWN, balance::OWN, fallback::OWN, paths::OWN, proxying::OWN];
     let own = own.into_iter().flatten().map(|annotation| (WEIR, annotation));
     nginx.chain(own)
 }

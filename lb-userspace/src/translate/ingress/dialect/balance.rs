@@ -3,7 +3,7 @@
 use super::affinity::Cookie;
 use super::value::{self, Parsed, Wrong};
 use super::{Annotation, Context, annotation};
-use crate::model::filters::{Algorithm, Balance, HashBy, Template};
+use crate::model::filters::{Algorithm, Balance, Breaker, HashBy, Template};
 
 /// How large a group is where nothing else is said.
 const SUBSET: u32 = 3;
@@ -17,9 +17,15 @@ pub(super) struct Balancing {
     subset: bool,
     subset_size: Option<u32>,
     slow_start: u64,
+    breaker: Breaker,
 }
 
 impl Balancing {
+    /// Who may wait is of no account without a bound to wait for.
+    pub(super) fn breaker(&self) -> Option<Breaker> {
+        Some(self.breaker).filter(|breaker| breaker.connections > 0)
+    }
+
     pub(super) fn balance(self, context: &Context<'_>) -> Option<Box<Balance>> {
         let subset = self.subset.then(|| self.subset_size.unwrap_or(SUBSET));
         let balance = Balance {
@@ -71,14 +77,34 @@ pub(super) const ANNOTATIONS: &[Annotation] = &[
 ];
 
 /// Our own.
-pub(super) const OWN: &[Annotation] = &[annotation(
-    "slow-start",
-    "seconds",
-    "0",
-    "For so long an endpoint that is new gets less than its share of requests, growing with its age.",
-    "",
-    |asked, text| value::duration(text).map(|time| asked.balancing.slow_start = time),
-)];
+pub(super) const OWN: &[Annotation] = &[
+    annotation(
+        "slow-start",
+        "seconds",
+        "0",
+        "For so long an endpoint that is new gets less than its share of requests, growing with its age.",
+        "",
+        |asked, text| value::duration(text).map(|time| asked.balancing.slow_start = time),
+    ),
+    annotation(
+        "max-connections",
+        "number",
+        "0",
+        "How many requests the front of a node has with one endpoint at once: over HTTP/1 that is connections. Others go to \
+         an endpoint that has room, else wait as `max-pending-requests` says; 0: no bound.",
+        "",
+        |asked, text| value::number(text, 0..=1_000_000).map(|most| asked.balancing.breaker.connections = most),
+    ),
+    annotation(
+        "max-pending-requests",
+        "number",
+        "0",
+        "How many requests may wait for an endpoint that has as many as `max-connections` says, each for as long as a \
+         connection may take; the answer to others is 503.",
+        "",
+        |asked, text| value::number(text, 0..=1_000_000).map(|most| asked.balancing.breaker.pending = most),
+    ),
+];
 
 fn algorithm(text: &str) -> Parsed<Algorithm> {
     match text.trim() {

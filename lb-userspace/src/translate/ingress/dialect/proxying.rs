@@ -45,6 +45,16 @@ pub(super) const ANNOTATIONS: &[Annotation] = &[
     },
 ];
 
+/// Our own.
+pub(super) const OWN: &[Annotation] = &[annotation(
+    "request-timeout",
+    "seconds",
+    "",
+    "How long a request may take in all, tries at other endpoints included: until its answer begins, else the answer is \
+     504; and until that has ended, else it is broken off.",
+    |asked, text| time(text).map(|time| asked.proxying.whole = Some(time)),
+)];
+
 /// At least something: nginx takes 0 for "at once", which no request survives.
 fn time(text: &str) -> Parsed<u64> {
     value::duration(text)?.checked_sub(1).map(|time| time + 1).ok_or_else(|| Wrong::expected("a time above 0"))
