@@ -6,7 +6,8 @@ use std::net::TcpStream;
 use lb_userspace::status::explain::{ExplainQuery, ExplainRow, explain_request};
 use lb_userspace::status::query::Arguments;
 
-use crate::harness::{Reply, Site, ingress, parse};
+use crate::certificates::{Authority, Kind, secret};
+use crate::harness::{Reply, Site, ingress, ingress_over_tls, parse};
 use crate::pod::{Pod, answer};
 
 const TABLES: u64 = 25;
@@ -293,4 +294,58 @@ fn the_answer_names_filters_and_the_others() {
     assert_eq!((outside.verdict.as_str(), outside.reason.as_deref()), ("reject", Some("403")));
     let told = steps(&outside);
     assert!(told.iter().any(|step| step == "decision: source-range: answers 403"), "{told:#?}");
+}
+
+/// What is told of a request over TLS: the steps of that, the verdict, and the Service.
+fn over_tls(site: &Site, host: &str) -> (Vec<String>, String, Option<String>) {
+    let mut arguments = Arguments::default();
+    arguments.add("target", Some(&format!("https://{host}/x")));
+    arguments.add("from", Some(&"127.0.0.1"));
+    let row = explain_request(&ExplainQuery::read(&arguments).expect("good arguments"), &site.view());
+    let steps = row.steps.iter().filter(|step| step.step == "tls");
+    let steps = steps.map(|step| format!("{}: {}", step.result, step.detail.as_deref().unwrap_or_default())).collect();
+    let service = row.request.and_then(|request| request.service).or(row.backend.map(|_| "passed".to_owned()));
+    (steps, row.verdict, service)
+}
+
+#[test]
+fn connections_over_tls_go_as_explained() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let pod = Pod::named("here");
+    // Another front with a certificate of its own stands for a backend that speaks TLS itself.
+    let passed = secret("one", &theirs.issue(&["pass.example"], Kind::Ecdsa));
+    let behind = Site::start(&(passed + &ingress_over_tls("web", "pass.example", "one", &[])), &[("web", &pod)]);
+    let backend = Pod::at(([127, 0, 0, 1], behind.tls_port()).into());
+    let manifests = [
+        secret("one", &ours.issue(&["a.example", "pass.example"], Kind::Ecdsa)),
+        ingress_over_tls("web", "a.example", "one", &[]),
+        ingress_over_tls("backend", "pass.example", "one", &[("ssl-passthrough", "true")]),
+        ingress_over_tls("gone", "gone.example", "none", &[("ssl-passthrough", "true")]),
+        ingress("plain", "b.example", "/", &[]).replace("{name: plain,", "{name: web,"),
+    ];
+    let site = Site::start(&manifests.concat(), &[("web", &pod), ("backend", &backend)]);
+
+    let (steps, verdict, service) = over_tls(&site, "a.example");
+    assert_eq!(steps, ["ends here: certificate of Secret default/one"]);
+    assert_eq!((verdict.as_str(), service.as_deref()), ("forward", Some("default/web:80")));
+    assert_eq!(site.get_secured("a.example", "/x", &["--cacert", ours.path()]).body, "here");
+
+    let (steps, verdict, _) = over_tls(&site, "b.example");
+    assert_eq!(steps, ["ends here: the front's own certificate"]);
+    assert_eq!(verdict, "forward");
+    assert!(
+        site.try_secured("b.example", "/x", &["--cacert", ours.path()]).is_err(),
+        "it has a certificate of its own"
+    );
+    assert_eq!(site.get_secured("b.example", "/x", &["--insecure"]).body, "here");
+
+    let (steps, verdict, _) = over_tls(&site, "pass.example");
+    assert!(steps.len() == 1 && steps[0].starts_with("passed through: "), "{steps:?}");
+    assert_eq!(verdict, "forward");
+    assert!(site.get_secured("pass.example", "/x", &["--cacert", theirs.path()]).status == 200);
+
+    let (steps, verdict, _) = over_tls(&site, "gone.example");
+    assert!(steps.last().is_some_and(|step| step.contains("has no endpoint; the connection is closed")), "{steps:?}");
+    assert_eq!(verdict, "reject");
+    assert!(site.try_secured("gone.example", "/x", &["--insecure"]).is_err());
 }
