@@ -61,7 +61,7 @@ impl Request {
             let mut answers = Vec::new();
             for request in requests {
                 stream.get_mut().write_all(&request.bytes()).context("writing the request")?;
-                answers.push(read_response(&mut stream, request.method == "HEAD")?);
+                answers.push(read_response(&mut stream, request.is_head())?);
             }
             Ok(answers)
         })
@@ -76,7 +76,11 @@ impl Request {
         })
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn is_head(&self) -> bool {
+        self.method == "HEAD"
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
         self.headers.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
         text.push_str("\r\n");
@@ -114,7 +118,7 @@ impl Response {
     }
 }
 
-fn connect(to: SocketAddr) -> Result<TcpStream> {
+pub(crate) fn connect(to: SocketAddr) -> Result<TcpStream> {
     let deadline = Duration::from_secs(30);
     let stream =
         TcpStream::connect_timeout(&to, Duration::from_secs(10)).with_context(|| format!("connecting to {to}"))?;
@@ -176,7 +180,7 @@ fn read_chunk(stream: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<bool>
     Ok(size > 0)
 }
 
-fn read_response(stream: &mut impl BufRead, bodiless: bool) -> Result<Response> {
+pub(crate) fn read_response(stream: &mut impl BufRead, bodiless: bool) -> Result<Response> {
     let Some((line, headers)) = read_head(stream).context("reading the answer")? else {
         bail!("the connection ended without an answer");
     };

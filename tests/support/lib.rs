@@ -26,6 +26,7 @@ mod pod;
 mod process;
 mod rules;
 pub mod sctp;
+mod session;
 mod sweep;
 mod uplink;
 mod wait;
@@ -48,6 +49,7 @@ pub use node::Node;
 pub use packet::{Segment, send_raw, send_raw_all};
 pub use pod::{Pod, Server, ServerOptions};
 pub use process::Process;
+pub use session::Session;
 pub use sweep::sweep;
 pub use wait::{SOON, eventually};
 

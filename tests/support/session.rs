@@ -1,0 +1,39 @@
+use std::io::{BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use anyhow::{Context, Result};
+
+use crate::http::{Request, Response, connect, read_response};
+
+/// A client that sends one request after the other, from the namespace that its thread is in ([`crate::Netns::run`]).
+#[derive(Debug)]
+pub struct Session {
+    to: SocketAddr,
+    keeps: bool,
+    stream: Option<BufReader<TcpStream>>,
+}
+
+impl Session {
+    /// On one connection, for as long as the server keeps it.
+    pub fn keeping(to: SocketAddr) -> Self {
+        Self { to, keeps: true, stream: None }
+    }
+
+    /// On a new connection each time.
+    pub fn fresh(to: SocketAddr) -> Self {
+        Self { to, keeps: false, stream: None }
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub fn send(&mut self, request: &Request) -> Result<Response> {
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => BufReader::new(connect(self.to)?),
+        };
+        stream.get_mut().write_all(&request.bytes()).context("writing the request")?;
+        let response = read_response(&mut stream, request.is_head())?;
+        let closes = response.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        self.stream = Some(stream).filter(|_| self.keeps && !closes);
+        Ok(response)
+    }
+}
