@@ -6,11 +6,13 @@
 
 mod bench;
 
+use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, OnceLock};
 use std::thread;
 
 use arbitrary::{Result, Unstructured};
+use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
 use self::bench::Sided;
 use crate::fixture::{Bench, Hook};
@@ -21,7 +23,8 @@ use crate::world6::Bench6;
 /// Most packets of one input.
 const PACKETS: usize = 40;
 /// Ports to play with: those of frontends, of backends, of leases and of clients.
-const PORTS: &[u16] = &[80, 81, 82, 83, 84, 53, 5353, 7070, 8080, 443, 30_088, 15_000, 15_001, 40_000, 40_001];
+const PORTS: &[u16] =
+    &[80, 81, 82, 83, 84, 53, 5353, 7070, 8080, 443, 30_088, 15_000, 15_001, 40_000, 40_001, 90, 91, 92, 93, 5300];
 
 pub(crate) fn run(data: &[u8]) {
     static WORKERS: OnceLock<[Worker; 2]> = OnceLock::new();
@@ -38,6 +41,7 @@ impl Worker {
         let (sender, inputs) = channel::<Vec<u8>>();
         let (passed, receiver) = channel();
         thread::spawn(move || {
+            stay_on_this_cpu();
             let mut bench = B::start();
             bench::forget_namespace();
             for input in inputs {
@@ -58,6 +62,13 @@ impl Worker {
     }
 }
 
+/// What a packet leaves for the next program is kept by CPU, and an input is to do the same each time.
+fn stay_on_this_cpu() {
+    let mut only = CpuSet::new();
+    only.set(sched_getcpu());
+    sched_setaffinity(None, &only).expect("a thread may stay where it is");
+}
+
 /// All packets of an input; the end of the input ends the history.
 fn history<B: Sided>(bench: &mut B, input: &[u8]) {
     let u = &mut Unstructured::new(input);
@@ -75,9 +86,10 @@ fn history<B: Sided>(bench: &mut B, input: &[u8]) {
 /// A packet of whatever kind: from a client, the reply of a backend, an ICMP error, or anything.
 fn packet<B: Sided>(bench: &mut B, u: &mut Unstructured<'_>) -> Result<()> {
     let hook = *u.choose(&[Hook::Ingress, Hook::Ingress, Hook::Companion, Hook::Egress, Hook::Tunnel])?;
-    let mut draft = match u.int_in_range(0..=7)? {
+    let mut draft = match u.int_in_range(0..=9)? {
         0 | 1 => reply(bench, u)?,
         2 => error(bench, u)?,
+        8 | 9 => tunnelled(bench, u)?,
         _ => between(bench, u)?.vary(u)?,
     };
     if B::SIX && hook != Hook::Ingress {
@@ -107,9 +119,20 @@ fn reply<B: Sided>(bench: &B, u: &mut Unstructured<'_>) -> Result<Draft> {
     Draft::between(source, destination, protocol).vary(u)
 }
 
+/// A packet that another node sends on, or that somebody else has wrapped up.
+fn tunnelled<B: Sided>(bench: &B, u: &mut Unstructured<'_>) -> Result<Draft> {
+    let inner = if u.ratio(1, 4)? { error(bench, u)? } else { between(bench, u)?.vary(u)? };
+    let (from, to) = (bench.address(u.choose(B::NODES)?), bench.address(u.choose(B::NODES)?));
+    let again = u.arbitrary()?;
+    Ok(Draft { again, ..Draft::tunnel(from, to, inner.datagram()) })
+}
+
 /// An ICMP error about a packet to a backend or about its reply, or an echo request.
 fn error<B: Sided>(bench: &B, u: &mut Unstructured<'_>) -> Result<Draft> {
     let from = bench.address(u.choose(B::SOURCES)?);
+    if u.ratio(1, 4)? {
+        return about_tunnel(bench, from, u);
+    }
     let about = reply(bench, u)?;
     let (source, destination) =
         if u.arbitrary()? { (about.source, about.destination) } else { (about.destination, about.source) };
@@ -122,4 +145,13 @@ fn error<B: Sided>(bench: &B, u: &mut Unstructured<'_>) -> Result<Draft> {
     }
     let length = u.int_in_range(20..=120)?;
     Ok(packets::error(from, quoted.source.0, kind, &quoted.datagram(), length))
+}
+
+/// What a router between the nodes says of a packet that this one has sent on: it is too big.
+fn about_tunnel<B: Sided>(bench: &B, from: IpAddr, u: &mut Unstructured<'_>) -> Result<Draft> {
+    let inner = between(bench, u)?.vary(u)?;
+    let (own, other) = (bench.address(B::NODES[0]), bench.address(u.choose(B::NODES)?));
+    let outer = Draft::tunnel(own, other, inner.datagram());
+    let (kind, length) = (if B::SIX { (2, 0) } else { (3, 4) }, u.int_in_range(20..=160)?);
+    Ok(packets::error(from, own, kind, &outer.datagram(), length))
 }

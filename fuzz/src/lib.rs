@@ -4,6 +4,8 @@
 //! failed, are saved under `corpus/` and run as tests.
 
 mod against;
+#[expect(dead_code, reason = "the fixtures use the rest")]
+mod benches;
 mod manifests;
 mod packets;
 mod parse;
@@ -11,25 +13,7 @@ mod pipeline;
 mod requests;
 mod wire;
 
-/// The benches of the packet fixtures: shared as source, since they are no part of a library.
-#[path = "../../tests/datapath/fixture.rs"]
-#[allow(dead_code, reason = "the fixtures use the rest")]
-mod fixture;
-#[path = "../../tests/datapath/kernel.rs"]
-#[allow(dead_code, reason = "the fixtures use the rest")]
-mod kernel;
-#[path = "../../tests/datapath/packet.rs"]
-#[allow(dead_code, reason = "the fixtures use the rest")]
-mod packet;
-#[path = "../../tests/datapath/packet6.rs"]
-#[allow(dead_code, reason = "the fixtures use the rest")]
-mod packet6;
-#[path = "../../tests/datapath/world.rs"]
-#[allow(dead_code, reason = "the fixtures use the rest")]
-mod world;
-#[path = "../../tests/datapath/world6.rs"]
-#[allow(dead_code, reason = "the fixtures use the rest")]
-mod world6;
+use benches::{fixture, kernel, packet, packet6, world, world6};
 
 /// Something to throw bytes at.
 #[derive(Debug)]

@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use arbitrary::{Result, Unstructured};
 use lb_common::addr::{Addr6, V4, V6};
 use lb_common::be::Be32;
-use lb_common::ip::Ip;
+use lb_common::dsr::Tunnel;
 
-use crate::wire::{self, Datagram, ICMP, ICMP6, SCTP, TCP, UDP};
+use crate::wire::{self, Datagram, ICMP, ICMP6, IP6IP6, IPIP, SCTP, TCP, UDP};
 
 /// An address family with addresses to play with.
-pub(crate) trait Side: Ip {
+pub(crate) trait Side: Tunnel {
     /// The n-th address of a kind.
     fn place(place: Place, number: u8) -> IpAddr;
 
@@ -111,6 +111,8 @@ pub(crate) struct Draft {
     pub(crate) fragment: u16,
     pub(crate) payload: Vec<u8>,
     pub(crate) no_checksum: bool,
+    /// Of a tunnel: the node that sends it got the packet in a tunnel itself.
+    pub(crate) again: bool,
 }
 
 impl Draft {
@@ -127,7 +129,14 @@ impl Draft {
             fragment: 0,
             payload: b"payload".to_vec(),
             no_checksum: false,
+            again: false,
         }
+    }
+
+    /// A datagram as one node sends it on to another.
+    pub(crate) fn tunnel(from: IpAddr, to: IpAddr, inner: Vec<u8>) -> Self {
+        let protocol = if from.is_ipv4() { IPIP } else { IP6IP6 };
+        Self { payload: inner, ..Self::between((from, 0), (to, 0), protocol) }
     }
 
     /// Takes the odd details from the input.
@@ -166,7 +175,7 @@ impl Draft {
                 let header = 20 + self.options;
                 let mut ip = vec![0x40 | (header / 4) as u8, 0];
                 ip.extend(((header + transport.len()) as u16).to_be_bytes());
-                ip.extend([0x12, 0x34]);
+                ip.extend(self.identification());
                 ip.extend(self.fragment.to_be_bytes());
                 ip.extend([self.ttl, self.protocol, 0, 0]);
                 ip.extend(source.octets());
@@ -177,7 +186,7 @@ impl Draft {
                 ip
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let mut ip = vec![0x60, 0, 0, 0];
+                let mut ip = vec![0x60, 0, 0, u8::from(self.again)];
                 ip.extend((transport.len() as u16).to_be_bytes());
                 ip.extend([self.protocol, self.ttl]);
                 ip.extend(source.octets());
@@ -188,6 +197,11 @@ impl Draft {
         };
         packet.extend(transport);
         with_sum(packet, self.no_checksum)
+    }
+
+    /// In the outer header of a tunnel it says whether the packet was sent on before.
+    fn identification(&self) -> [u8; 2] {
+        if self.protocol == IPIP { [0, u8::from(self.again)] } else { [0x12, 0x34] }
     }
 
     fn transport(&self) -> Vec<u8> {
@@ -214,6 +228,7 @@ impl Draft {
                 return bytes;
             }
             // type and code stand where ports would
+            IPIP | IP6IP6 => bytes.clear(),
             ICMP | ICMP6 => bytes = vec![(self.source.1 >> 8) as u8, self.source.1 as u8, 0, 0, 0, 0, 5, 0x78],
             _ => {}
         }

@@ -42,6 +42,7 @@ fn history<F: Side>(u: &mut Unstructured<'_>) -> Result<()> {
             4..=6 => world.reply(u)?,
             7 => world.error(u)?,
             8 => world.anything(u)?,
+            9 => world.tunnelled(u)?,
             _ => world.packet(u)?,
         }
     }
@@ -73,6 +74,20 @@ impl<F: Side> World<F> {
         let destination = (address::<F>(u, &[Place::Vip, Place::Vip, Place::Node])?, port(u)?);
         let protocol = *u.choose(&[TCP, TCP, UDP, SCTP, 47])?;
         let frame = Draft::between(source, destination, protocol).vary(u)?.bytes();
+        self.arrives(frame, u)
+    }
+
+    /// The same as another node sends it on, or as somebody else has wrapped it up.
+    fn tunnelled(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        let source = (address::<F>(u, &[Place::Client, Place::LocalPod])?, port(u)?);
+        let destination = (address::<F>(u, &[Place::Vip, Place::Vip, Place::LocalPod])?, port(u)?);
+        let inner = Draft::between(source, destination, *u.choose(&[TCP, TCP, UDP, SCTP, 47])?).vary(u)?;
+        let (from, to) = (F::place(Place::Node, u.int_in_range(1..=4)?), address::<F>(u, &[Place::Node])?);
+        let again = u.arbitrary()?;
+        self.arrives(Draft { again, ..Draft::tunnel(from, to, inner.datagram()) }.bytes(), u)
+    }
+
+    fn arrives(&mut self, frame: Vec<u8>, u: &mut Unstructured<'_>) -> Result<()> {
         let frame = packets::damage(u, frame)?;
         let answer = u.arbitrary()?;
         let sent = self.pass_through(Hook::Ingress, &frame);
@@ -108,8 +123,24 @@ impl<F: Side> World<F> {
         Ok(())
     }
 
+    /// What a router says of a packet that this node may have sent to another one.
+    fn about_tunnel(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        let source = (address::<F>(u, &[Place::Client])?, port(u)?);
+        let inner = Draft::between(source, (address::<F>(u, &[Place::Vip])?, port(u)?), *u.choose(&[TCP, UDP])?);
+        let (own, other) = (F::place(Place::Node, tables::OWN), F::place(Place::Node, *u.choose(&tables::PEERS)?));
+        let outer = Draft::tunnel(own, other, inner.vary(u)?.datagram());
+        let (kind, length) = (if own.is_ipv4() { (3, 4) } else { (2, 0) }, u.int_in_range(20..=160)?);
+        let router = address::<F>(u, &[Place::RemotePod, Place::Client])?;
+        let frame = packets::damage(u, packets::error(router, own, kind, &outer.datagram(), length).bytes())?;
+        let _ = self.judged(Hook::Ingress, &frame); // it panics by itself
+        Ok(())
+    }
+
     /// An ICMP error about a packet of a flow in either direction, or about anything; or an echo request.
     fn error(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        if u.ratio(1, 4)? {
+            return self.about_tunnel(u);
+        }
         let from = address::<F>(u, &[Place::Client, Place::LocalPod, Place::RemotePod, Place::Node])?;
         let about = match self.owners.any(u)? {
             Some((tuple, _)) if u.arbitrary()? => tuple,
@@ -142,7 +173,8 @@ impl<F: Side> World<F> {
     /// packet from a client to a backend.
     fn pass_through(&mut self, hook: Hook, frame: &[u8]) -> Option<Tuple> {
         let (verdict, after) = self.judged(hook, frame);
-        let before = Datagram::of_frame(frame)?;
+        let inside = rules::opened(frame, &after);
+        let before = Datagram::of_frame(inside.as_deref().unwrap_or(frame))?;
         self.note_end(hook, &before);
         let Some(client) = Tuple::of(&before) else {
             // a first fragment begins flows as whole packets do
@@ -195,7 +227,7 @@ impl<F: Side> World<F> {
         let verdict = through(hook, &mut packet, &self.maps);
         rules::judge(hook, frame, &packet.0, verdict);
         if let Verdict::Refuse(why) = verdict {
-            self.tell(frame, why);
+            self.tell(&packet.0, why);
         }
         let counted = u64::from(matches!(verdict, Verdict::Drop(_) | Verdict::Refuse(_)));
         assert_eq!(self.drops() - drops, counted, "{verdict:?} and the counters of drops differ");
@@ -225,8 +257,7 @@ fn is_reply<F: Side>(hook: Hook, maps: &Maps<F>, tuple: &Tuple) -> bool {
 
 fn through<F: Side>(hook: Hook, packet: &mut Bytes, maps: &Maps<F>) -> Verdict {
     match hook {
-        // without the programs of DSR, which begin where this ends
-        Hook::Ingress => pipeline::ingress_of::<F, _, _>(packet, Ethernet::parse(packet), maps),
+        Hook::Ingress => pipeline::ingress::<F, _, _>(packet, maps),
         Hook::Egress => pipeline::egress::<F, _, _>(packet, maps),
     }
 }

@@ -4,10 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// ICMP.
 pub(crate) const ICMP: u8 = 1;
+/// IPv4 in IPv4 (RFC 2003).
+pub(crate) const IPIP: u8 = 4;
 /// TCP.
 pub(crate) const TCP: u8 = 6;
 /// UDP.
 pub(crate) const UDP: u8 = 17;
+/// IPv6 in IPv6 (RFC 2473).
+pub(crate) const IP6IP6: u8 = 41;
 /// ICMPv6.
 pub(crate) const ICMP6: u8 = 58;
 /// SCTP.

@@ -1,11 +1,12 @@
 //! The benches of the packet fixtures, as a fuzz target uses them: filled anew for each input.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use arbitrary::{Result, Unstructured};
 use lb_common::abi::{
-    FlowEntry4, FlowEntry6, FlowKey, FlowKey4, FlowKey6, FragmentEntry, FragmentKey4, FragmentKey6, ReplyEntry,
-    ReplyEntry4, ReplyEntry6, map, setting,
+    FlowEntry4, FlowEntry6, FlowKey, FlowKey4, FlowKey6, FormerRing, FragmentEntry, FragmentKey4, FragmentKey6,
+    ReplyEntry, ReplyEntry4, ReplyEntry6, TrackedEntry, map, setting,
 };
 use lb_common::host::Maps;
 use lb_common::ip::Ip;
@@ -27,6 +28,10 @@ pub(super) trait Sided: Sized + 'static {
     const SOURCES: &'static [&'static str];
     /// Where they go.
     const TARGETS: &'static [&'static str];
+    /// The services that forward by DSR.
+    const DSR: RangeInclusive<u32>;
+    /// Ends of tunnels: this node first, other nodes, and somebody who is none.
+    const NODES: &'static [&'static str];
 
     /// Loads the programs; needs root.
     fn start() -> Self;
@@ -63,6 +68,8 @@ impl Sided for Bench {
         world::CLIENT,
         "198.51.100.1",
     ];
+    const DSR: RangeInclusive<u32> = 11..=15;
+    const NODES: &'static [&'static str] = &[world::NODE, world::NODE_2, world::NODE_3, world::CLIENT];
 
     fn start() -> Self {
         Bench::new()
@@ -70,7 +77,7 @@ impl Sided for Bench {
 
     fn begin(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
         let mut host = world::host(self.devices);
-        vary(&mut host, u)?;
+        vary(&mut host, Self::DSR, u)?;
         keep_counts(&mut host, &self.host);
         self.host = host;
         if let Some(kernel) = &mut self.kernel {
@@ -79,6 +86,7 @@ impl Sided for Bench {
                 kernel.empty::<FlowKey4, ReplyEntry4>(replies);
             }
             kernel.empty::<FragmentKey4, FragmentEntry>(map::FRAGMENTS4);
+            kernel.empty::<FlowKey4, TrackedEntry>(map::TRACKED4);
             kernel.fill(&self.host);
         }
         Ok(())
@@ -110,6 +118,8 @@ impl Sided for Bench6 {
     ];
     const TARGETS: &'static [&'static str] =
         &[world6::VIP, world6::VIP, world6::NODE, world6::FRONT, world6::CLIENT, "2001:db8:9::1"];
+    const DSR: RangeInclusive<u32> = 8..=10;
+    const NODES: &'static [&'static str] = &[world6::NODE, world6::NODE_3, world6::CLIENT];
 
     fn start() -> Self {
         Bench6::new()
@@ -117,7 +127,7 @@ impl Sided for Bench6 {
 
     fn begin(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
         let mut host = world6::host(self.devices);
-        vary(&mut host, u)?;
+        vary(&mut host, Self::DSR, u)?;
         keep_counts(&mut host, &self.host);
         self.host = host;
         if let Some(kernel) = &mut self.kernel {
@@ -126,6 +136,7 @@ impl Sided for Bench6 {
                 kernel.empty::<FlowKey6, ReplyEntry6>(replies);
             }
             kernel.empty::<FragmentKey6, FragmentEntry>(map::FRAGMENTS6);
+            kernel.empty::<FlowKey6, TrackedEntry>(map::TRACKED6);
             kernel.fill_ipv6(&self.host);
         }
         Ok(())
@@ -145,8 +156,12 @@ impl Sided for Bench6 {
 }
 
 /// Rings, backends and the range for source NAT that are not always the same.
-fn vary<F: Ip>(maps: &mut Maps<F>, u: &mut Unstructured<'_>) -> Result<()> {
+fn vary<F: Ip>(maps: &mut Maps<F>, dsr: RangeInclusive<u32>, u: &mut Unstructured<'_>) -> Result<()> {
     let ids = maps.backends.len() as u32;
+    for service in dsr {
+        let former = if u.ratio(1, 3)? { former_ring(maps, u)? } else { FormerRing::default() };
+        maps.former_rings.insert(service, former);
+    }
     for _ in 0..u.int_in_range(0..=4)? {
         match u.int_in_range(0..=3)? {
             0 => {
@@ -173,12 +188,21 @@ fn vary<F: Ip>(maps: &mut Maps<F>, u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The ring that a service had, by which packets go still or not any more.
+fn former_ring<F: Ip>(maps: &mut Maps<F>, u: &mut Unstructured<'_>) -> Result<FormerRing> {
+    let slots: Vec<u32> = (0..7).map(|_| u.int_in_range(0..=7)).collect::<Result<_>>()?;
+    let until = *u.choose(&[u32::MAX / 4, 1, 0])?;
+    Ok(FormerRing { ring: maps.add_ring(&slots).ring, until, changed: 1 })
+}
+
 /// The kernel counts on from input to input, and so does the host.
 fn keep_counts<F: Ip>(new: &mut Maps<F>, old: &Maps<F>) {
     new.stats.swap(&old.stats);
     new.drops.swap(&old.drops);
     new.service_stats.swap(&old.service_stats);
     new.backend_stats.swap(&old.backend_stats);
+    // and it finds the last packet's note
+    new.note.swap(&old.note);
 }
 
 fn tuples<F: Side>(host: &Maps<F>) -> Vec<Tuple> {

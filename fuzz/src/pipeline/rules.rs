@@ -4,10 +4,12 @@ use lb_common::drop_reason::DropReason;
 use lb_common::verdict::Verdict;
 
 use super::Hook;
-use crate::wire::{Datagram, ICMP, ICMP6, SCTP, TCP, UDP};
+use crate::wire::{self, Datagram, ICMP, ICMP6, IP6IP6, IPIP, SCTP, TCP, UDP};
 
 /// Panics if the verdict and what became of the bytes do not fit.
 pub(super) fn judge(hook: Hook, before: &[u8], after: &[u8], verdict: Verdict) {
+    let inside = opened(before, after);
+    let before = inside.as_deref().unwrap_or(before);
     match verdict {
         Verdict::Drop(DropReason::KernelRefused) => panic!("on the host there is nothing to refuse"),
         Verdict::Pass
@@ -18,7 +20,8 @@ pub(super) fn judge(hook: Hook, before: &[u8], after: &[u8], verdict: Verdict) {
         | Verdict::Dsr(_)
         | Verdict::Choose(_)
         | Verdict::Tunnel => {
-            assert_eq!(before, after, "{verdict:?}, and yet the packet was touched");
+            let unmarked = |frame: &[u8]| if inside.is_some() { without_class(frame) } else { frame.to_vec() };
+            assert_eq!(unmarked(before), unmarked(after), "{verdict:?}, and yet the packet was touched");
         }
         Verdict::Deliver => forwarded(hook, before, after, 0),
         Verdict::Transmit(_) => forwarded(hook, before, after, 1),
@@ -42,9 +45,50 @@ pub(super) fn told(before: &[u8], after: &[u8]) {
     assert!(old.bytes.starts_with(quote) && quote.len() >= 28, "it quotes another packet");
 }
 
+/// The frame inside a tunnel, if the outer header was taken off.
+pub(super) fn opened(before: &[u8], after: &[u8]) -> Option<Vec<u8>> {
+    let outer = Datagram::of_frame(before).filter(|outer| is_tunnel(outer) && before != after)?;
+    let (_, network) = wire::network(before)?;
+    let (header, rest) = (outer.transport, before.get(network..)?);
+    Some([&before[..network], rest.get(header..)?].concat())
+}
+
+fn is_tunnel(seen: &Datagram<'_>) -> bool {
+    matches!((seen.source.is_ipv4(), seen.protocol), (true, IPIP) | (false, IP6IP6))
+}
+
+/// The frame without what the end of a tunnel may change (RFC 6040): the traffic class, and the checksum over it.
+fn without_class(frame: &[u8]) -> Vec<u8> {
+    let mut bytes = frame.to_vec();
+    let Some((kind, network)) = wire::network(frame) else { return bytes };
+    let cleared: &[usize] = if kind == 0x0800 { &[1, 10, 11] } else { &[0, 1] };
+    for at in cleared {
+        if let Some(byte) = bytes.get_mut(network + at) {
+            *byte = 0;
+        }
+    }
+    bytes
+}
+
+/// In a tunnel a packet is the one that came, a hop later, behind a right header and without tags.
+fn wrapped(before: &[u8], outer: &Datagram<'_>) {
+    let old = Datagram::of_frame(before).expect("only IP packets are sent");
+    let new = Datagram::of(outer.payload()).expect("what is in a tunnel stays an IP packet");
+    assert!(outer.header_sum_is_right() && outer.is_complete() && outer.ttl == 64, "the outer header is wrong");
+    assert_eq!(old.ttl - 1, new.ttl, "the time to live");
+    assert!(new.header_sum_is_right() || !old.header_sum_is_right(), "the checksum of the inner header is wrong now");
+    assert_eq!((old.source, old.destination, old.payload()), (new.source, new.destination, new.payload()));
+}
+
 /// A packet that goes on is the one that came, with other addresses and ports.
 fn forwarded(hook: Hook, before: &[u8], after: &[u8], hops: u8) {
-    assert_eq!(before.len(), after.len(), "the packet grew or shrank");
+    if let Some(outer) = Datagram::of_frame(after).filter(is_tunnel) {
+        return wrapped(before, &outer);
+    }
+    if before.len() > after.len() {
+        return narrowed(before, after);
+    }
+    assert_eq!(before.len(), after.len(), "the packet grew");
     let (old, new) = assert_right(hook, before, after);
     assert_eq!(old.ttl - hops, new.ttl, "the time to live");
     assert_eq!(
@@ -54,6 +98,15 @@ fn forwarded(hook: Hook, before: &[u8], after: &[u8], hops: u8) {
     if matches!(old.protocol, TCP | UDP | SCTP) {
         same_payload(&old, &new);
     }
+}
+
+/// What a router said of a tunnel is told to the sender of what is inside, without the outer header.
+fn narrowed(before: &[u8], after: &[u8]) {
+    let old = Datagram::of_frame(before).expect("only IP packets are rewritten");
+    let new = Datagram::of_frame(after).expect("what is rewritten stays an IP packet");
+    assert!(matches!(old.protocol, ICMP | ICMP6) && old.protocol == new.protocol, "the packet shrank");
+    assert!(new.header_sum_is_right(), "the checksum of the IP header is wrong");
+    assert!(new.sum_is_right() || !old.sum_is_right(), "the checksum of the error is wrong now");
 }
 
 /// What left the node is right wherever what came in was.

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use arbitrary::{Result, Unstructured};
 use lb_common::abi::{
-    BackendEntry, FlowKey, FrontendEntry, FrontendKey, backend_flag, flow_flag, frontend_flag, setting,
+    BackendEntry, FlowKey, FormerRing, FrontendEntry, FrontendKey, backend_flag, flow_flag, frontend_flag, node_flag,
+    setting,
 };
-use lb_common::addr::Address;
-use lb_common::be::Be16;
+use lb_common::addr::{Addr6, Address};
+use lb_common::be::{Be16, Be32};
 use lb_common::drop_reason::DropReason;
 use lb_common::ethernet::Addresses;
 use lb_common::flow::{is_same_flow, replies_of, reply_entry};
@@ -20,6 +21,9 @@ use crate::wire::{SCTP, TCP, UDP};
 
 /// Ids of backends and services that may be in use.
 const IDS: u32 = 6;
+/// Which of the nodes this one is, and which are others; there is no node of any further number.
+pub(super) const OWN: u8 = 1;
+pub(super) const PEERS: [u8; 2] = [2, 3];
 /// The external interfaces.
 const DEVICES: [u32; 2] = [7, 8];
 
@@ -37,6 +41,7 @@ pub(super) fn random<F: Side>(u: &mut Unstructured<'_>) -> Result<Maps<F>> {
     for _ in 0..u.int_in_range(1..=8)? {
         add_frontend(&mut maps, u)?;
     }
+    nodes(&mut maps, u)?;
     maps.node_addresses = (1..=u.int_in_range(1..=2)?).map(|n| F::addr(F::place(Place::Node, n))).collect();
     maps.mac = u.arbitrary::<bool>()?.then(ours);
     maps.listening = *u.choose(&[0, frontend_flag::FRONT_HTTP, frontend_flag::FRONT])?;
@@ -52,6 +57,26 @@ pub(super) fn random<F: Side>(u: &mut Unstructured<'_>) -> Result<Maps<F>> {
     Ok(maps)
 }
 
+/// This node and two others, and how much fits between them.
+fn nodes<F: Side>(maps: &mut Maps<F>, u: &mut Unstructured<'_>) -> Result<()> {
+    match F::place(Place::Node, OWN) {
+        IpAddr::V4(own) => {
+            maps.settings[setting::NODE_ADDRESS4 as usize] = u64::from(Be32::from_bytes(own.octets()).raw());
+        }
+        IpAddr::V6(own) => {
+            let [high, low] = Addr6::from_bytes(own.octets()).raw();
+            maps.settings[setting::NODE_ADDRESS6 as usize] = high;
+            maps.settings[setting::NODE_ADDRESS6_LOW as usize] = low;
+        }
+    }
+    maps.settings[setting::TUNNEL_MTU as usize] = *u.choose(&[1_500, 1_500, 0, 100])?;
+    maps.nodes.insert(F::addr(F::place(Place::Node, OWN)), node_flag::OWN);
+    for peer in PEERS {
+        maps.nodes.insert(F::addr(F::place(Place::Node, peer)), node_flag::PEER);
+    }
+    Ok(())
+}
+
 fn ours() -> [u16; 3] {
     let [a, b, c, d, e, f] = crate::packets::OURS;
     [[a, b], [c, d], [e, f]].map(u16::from_ne_bytes)
@@ -64,6 +89,10 @@ fn add_backend<F: Side>(maps: &mut Maps<F>, id: u32, u: &mut Unstructured<'_>) -
     let flags = if place == Place::RemotePod { 0 } else { backend_flag::LOCAL };
     let protocol = u32::from(*u.choose(&[TCP, UDP, SCTP])?);
     let port = Be16::new(*u.choose(&[8080, 53, 80])?);
+    maps.backend_nodes.remove(&id);
+    if place == Place::RemotePod && u.ratio(3, 4)? {
+        maps.backend_nodes.insert(id, F::addr(F::place(Place::Node, *u.choose(&PEERS)?)));
+    }
     maps.backends.insert(id, BackendEntry { address, port, flags, generation, protocol, ..Default::default() });
     Ok(())
 }
@@ -75,7 +104,13 @@ fn add_frontend<F: Side>(maps: &mut Maps<F>, u: &mut Unstructured<'_>) -> Result
     let port = if node_port { u.int_in_range(30_080..=30_081)? } else { *u.choose(PORTS)? };
     let protocol = u16::from(*u.choose(&[TCP, UDP, SCTP])?);
     let front = u.ratio(1, 8)?;
-    let flags = if front { frontend_flag::FRONT_HTTP } else { 0 };
+    // no other node may send from a node's address
+    let dsr = !front && !node_port && u.ratio(1, 3)?;
+    let flags = match (front, dsr) {
+        (true, _) => frontend_flag::FRONT_HTTP,
+        (false, true) => frontend_flag::DSR,
+        (false, false) => 0,
+    };
     let entry = FrontendEntry { service: u.int_in_range(1..=IDS)?, flags };
     maps.frontends.insert(FrontendKey { address, port: Be16::new(port), protocol, ..Default::default() }, entry);
     if !node_port {
@@ -101,12 +136,16 @@ pub(super) fn change_backend<F: Side>(maps: &mut Maps<F>, u: &mut Unstructured<'
     Ok(())
 }
 
-/// A service gets another ring.
+/// A service gets another ring; the one that it had is kept for a while.
 pub(super) fn change_ring<F: Side>(maps: &mut Maps<F>, u: &mut Unstructured<'_>) -> Result<()> {
     let id = u.int_in_range(1..=IDS)?;
     let ring = ring(u)?;
     let entry = maps.add_ring(&ring);
-    maps.services.insert(id, entry);
+    let former = maps.services.insert(id, entry);
+    if let Some(former) = former.filter(|former| former.ring_place().1 == ring.len() as u32) {
+        let until = maps.now.get() + u.int_in_range(0..=300)?;
+        maps.former_rings.insert(id, FormerRing { ring: former.ring, until, changed: 1 });
+    }
     Ok(())
 }
 
