@@ -53,8 +53,8 @@ fn the_backend_learns_who_asked() {
         ("x-forwarded-port", Some(port.as_str())),
         ("x-b", Some("2")),
         ("x-a", None),
-        ("te", None),
-        ("connection", None),
+        ("te", Some("trailers")),
+        ("connection", Some("te")),
     ] {
         assert_eq!(header(&sent, name).as_deref(), value, "{name} in {sent}");
     }
