@@ -46,6 +46,7 @@ fn translated(objects: &[Object]) -> (DesiredState, Vec<Problem>) {
 fn compiled(desired: &DesiredState) {
     let address: BTreeSet<_> = ["192.0.2.1".parse(), "2001:db8::1".parse()].into_iter().flatten().collect();
     let node = Node {
+        own_addresses: address.clone(),
         node_addresses: address.clone(),
         front_addresses: address.clone(),
         tls_addresses: address,

@@ -29,6 +29,8 @@ pub use l7::route_table;
 /// What compilation needs to know of the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
+    /// All addresses of the node: a host port may be at each of them, and nowhere else.
+    pub own_addresses: BTreeSet<IpAddr>,
     /// Addresses on which NodePorts answer.
     pub node_addresses: BTreeSet<IpAddr>,
     /// Those of them on which the front answers for HTTP: no other socket of the host listens on its port there.

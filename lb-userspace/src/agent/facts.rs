@@ -17,6 +17,8 @@ pub(super) struct Facts {
     pub(super) name: String,
     /// `--node-ip`, or the addresses of the external interfaces.
     pub(super) node_ips: Vec<IpAddr>,
+    /// All addresses of the node.
+    addresses: BTreeSet<IpAddr>,
     /// Where NodePorts and the front answer.
     pub(super) nodeport_addresses: BTreeSet<IpAddr>,
     /// The smallest MTU of the external interfaces; 0 if it is not known.
@@ -30,15 +32,17 @@ impl Facts {
             [] => node::reachable(addresses::of_uplinks(&config.interfaces)?, &[]).into_iter().collect(),
             given => given.to_vec(),
         };
-        let nodeport_addresses = node::reachable(addresses::of_node()?, &config.nodeport_addresses);
+        let own: BTreeSet<IpAddr> = addresses::of_node()?.into_iter().collect();
+        let nodeport_addresses = node::reachable(own.iter().copied(), &config.nodeport_addresses);
         let mtu = addresses::smallest_mtu(&config.interfaces)?;
-        Ok(Self { name: name(config), node_ips, nodeport_addresses, mtu })
+        Ok(Self { name: name(config), node_ips, addresses: own, nodeport_addresses, mtu })
     }
 
     /// What compilation needs to know of the node; on addresses that are `taken` somebody else has the front's port.
     pub(super) fn node(&self, config: &Config, taken: &Taken) -> compile::Node {
         let free = |taken| self.nodeport_addresses.difference(taken).copied().collect();
         compile::Node {
+            own_addresses: self.addresses.clone(),
             node_addresses: self.nodeport_addresses.clone(),
             front_addresses: free(&taken.http),
             tls_addresses: free(&taken.https),

@@ -1,5 +1,7 @@
 //! The Problems that compilation finds. Conflicts between Services are settled before, in `translate`.
 
+use std::net::IpAddr;
+
 use crate::model::problem::code;
 use crate::model::{FrontListener, Problem, ServiceKey, StreamPort};
 use crate::tables::FrontendKey;
@@ -27,6 +29,13 @@ pub(super) fn host_port_taken(key: &ServiceKey, holder: &ServiceKey, at: &Fronte
         format!("{} has {at}, so the host port {}/{} is not served there", holder.object(), key.port, key.protocol);
     Problem::warning(code::HOST_PORT_TAKEN, &key.object(), what)
         .expected("another hostPort, or another port of the Service")
+}
+
+/// A host port at an address that is not the node's.
+pub(super) fn host_port_elsewhere(key: &ServiceKey, address: IpAddr) -> Problem {
+    let what =
+        format!("{address} is no address of this node, so the host port {}/{} is not served", key.port, key.protocol);
+    Problem::error(code::ADDRESS_INVALID, &key.object(), what).expected("an address of the node, or none for all")
 }
 
 /// There is no id left for a service.

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::route::Rewrite;
 use crate::model::{
-    BackendRef, BackendState, FrontListener, PathMatch, Policy, Protocol, Route, RouteKey, Service, ServiceKey,
-    TrafficPolicy,
+    BackendRef, BackendState, FrontListener, Frontend, FrontendKind, PathMatch, Policy, Protocol, Route, RouteKey,
+    Service, ServiceKey, ServiceType, TrafficPolicy,
 };
 use crate::translate;
 use fixture::*;
@@ -83,6 +83,25 @@ fn a_service_without_a_frontend_in_the_data_plane_has_no_id() {
     let compiled = fresh(&shop(), &node());
     assert!(!compiled.services.contains_key(&(key("headless"), IpFamily::V4, TrafficPolicy::Cluster)));
     assert!(compiled.backends.keys().all(|(_, backend)| backend.address != address("10.244.0.9")));
+}
+
+#[test]
+fn a_host_port_is_at_an_address_of_the_node_or_nowhere() {
+    let at = |ip: &str| {
+        let key = ServiceKey::of_pod("default", "web", Some(address(ip)), 8080, Protocol::Tcp);
+        let frontend = Frontend { kind: FrontendKind::HostPort, address: Some(address(ip)), port: 8080 };
+        let pod = service("web", &[frontend], Target::Backends(vec![backend("10.244.0.1")]));
+        fresh(&desired([Service { key, service_type: ServiceType::HostPort, ..pod }]), &node())
+    };
+    for (ip, problems, frontends) in [
+        ("192.0.2.10", &[][..], 1),
+        ("127.0.0.1", &[], 1),
+        ("192.0.2.11", &["address-invalid"], 0),
+        ("169.254.169.254", &["address-invalid"], 0),
+    ] {
+        let compiled = at(ip);
+        assert_eq!((codes(&compiled).as_slice(), compiled.tables.frontends.len()), (problems, frontends), "{ip}");
+    }
 }
 
 #[test]

@@ -25,6 +25,10 @@ impl Claims {
     fn add_host_port(&mut self, service: &Service, frontend: &Frontend, node: &Node, problems: &mut Vec<Problem>) {
         let mut holders = BTreeMap::<ServiceKey, FrontendKey>::new();
         let addresses: Vec<IpAddr> = match frontend.address {
+            // whoever may ask for host ports may not have what is for others
+            Some(address) if !address.is_loopback() && !node.own_addresses.contains(&address) => {
+                return problems.push(problems::host_port_elsewhere(&service.key, address));
+            }
             Some(address) => vec![address],
             None => node.node_addresses.iter().copied().chain(LOOPBACK).collect(),
         };

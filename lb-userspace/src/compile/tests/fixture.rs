@@ -17,6 +17,7 @@ pub(crate) fn address(text: &str) -> IpAddr {
 
 pub(crate) fn node() -> Node {
     Node {
+        own_addresses: [address("192.0.2.10")].into(),
         node_addresses: [address("192.0.2.10")].into(),
         front_addresses: [address("192.0.2.10")].into(),
         tls_addresses: [address("192.0.2.10")].into(),
