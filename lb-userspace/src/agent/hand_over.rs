@@ -19,6 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_se
 use tokio::time::sleep;
 
 use super::error::AgentError;
+use super::service_manager;
 use super::{Reason, Stop};
 use crate::clock;
 use crate::config::Config;
@@ -76,6 +77,7 @@ pub(super) async fn wait_for_front(config: &Config) -> Result<(), AgentError> {
     let run_dir = run_dir(&config.pin_path);
     let (mut told_to_end, mut occupied) = (false, clock::now());
     tracing::info!("another agent takes over: the front drains");
+    service_manager::status("another agent has taken over: the front drains");
     loop {
         if !has_children() && (told_to_end || !config.stands_by) {
             tracing::info!("ended: another agent has taken over");
@@ -88,10 +90,16 @@ pub(super) async fn wait_for_front(config: &Config) -> Result<(), AgentError> {
             tracing::warn!("the agent that took over has ended: going on");
             return Err(again(None));
         }
+        // it is the same process to the service manager
+        service_manager::watchdog();
         tokio::select! {
             () = sleep(LOOK_NOW_AND_THEN) => {}
-            // What is in flight keeps its time.
-            reason = stop.asked() => told_to_end |= reason == Reason::Told,
+            // What is in flight keeps its time; a second signal does not wait for it.
+            reason = stop.asked() => match reason {
+                Reason::Told if told_to_end => return Ok(()),
+                Reason::Told => told_to_end = true,
+                _ => {}
+            },
         }
     }
 }
