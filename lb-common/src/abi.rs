@@ -29,5 +29,6 @@ pub use policy::*;
 pub use sample::*;
 pub use service::*;
 
-/// Version of everything in this module.
+/// Version of everything in this module. It stays until the next release: an agent makes a single map anew whose entries have
+/// another size, and says so (`map-recreated`).
 pub const ABI_VERSION: u32 = 4;
