@@ -33,7 +33,7 @@ pub async fn run(worker: &Rc<Worker>, client: TcpStream, read: Vec<u8>, upstream
 pub(super) async fn connect(worker: &Rc<Worker>, upstream: &str, tries: usize) -> Option<(TcpStream, SocketAddr)> {
     let endpoints = {
         let view = worker.view();
-        let index = view.router.upstreams.iter().position(|one| &*one.name == upstream)?;
+        let index = view.router.upstream(upstream)?;
         let (upstream, turn) = view.upstream(index)?;
         let count = upstream.endpoints.len();
         (0..count.min(tries))

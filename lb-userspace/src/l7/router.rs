@@ -163,6 +163,11 @@ impl Router {
         }
     }
 
+    /// Where an upstream is, by its name: places of those that are gone are still there, under theirs.
+    pub fn upstream(&self, name: &str) -> Option<usize> {
+        self.names.get(name).copied()
+    }
+
     fn put_default(&mut self, table: &RouteTable) {
         self.default = table.default.as_ref().map(|entry| Rule::new(entry, &self.names));
         if let Some(rule) = &mut self.default {

@@ -407,6 +407,10 @@ proptest! {
             for host in ["a.example", "b.example", "c.example", "other"] {
                 prop_assert_eq!(seen(&router, host, &path), seen(&fresh, host, &path));
             }
+            for name in next.upstreams.keys() {
+                let endpoints = |router: &Router| router.upstream(name).map(|index| router.upstreams[index].endpoints.clone());
+                prop_assert_eq!(endpoints(&router), endpoints(&fresh));
+            }
             table = next;
         }
     }
