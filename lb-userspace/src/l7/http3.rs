@@ -130,7 +130,11 @@ async fn serve(worker: &Rc<Worker>, connecting: Connecting, handshake: Rc<()>) {
     drop(handshake);
     let mut builder = h3::server::builder();
     builder.max_field_section_size(MAX_HEAD as u64).send_grease(false);
-    let Ok(mut streams) = builder.build(h3_quinn::Connection::new(connection.clone())).await else { return };
+    // a client that lets no stream be opened would be waited for as long as it lives
+    let built = timeout(worker.limits.handshake, builder.build(h3_quinn::Connection::new(connection.clone()))).await;
+    let Ok(Ok(mut streams)) = built else {
+        return connection.close(quinn::VarInt::from_u32(Code::H3_NO_ERROR.value() as u32), b"");
+    };
     let Some(ends) = ends(worker, &connection) else { return };
     worker.counters.http3_connections.increment();
     let client = Rc::new(Client::new(ends, Handle::default()));

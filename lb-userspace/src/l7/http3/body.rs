@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use h3::error::Code;
 use h3::server::RequestStream;
 use hyper::Method;
 use hyper::body::{Body, Frame, SizeHint};
@@ -114,7 +113,6 @@ impl Body for Received {
         let frame = ready!(this.poll_next(cx));
         if frame.is_err() {
             this.next = Next::Nothing;
-            this.stream.stop_sending(Code::H3_MESSAGE_ERROR);
         }
         Poll::Ready(frame.transpose())
     }
@@ -129,15 +127,6 @@ impl Body for Received {
             Some(left) => SizeHint::with_exact(here + left),
             None if self.next == Next::Nothing => SizeHint::with_exact(here),
             None => SizeHint::default(),
-        }
-    }
-}
-
-impl Drop for Received {
-    /// The rest is not wanted (RFC 9114 section 4.1).
-    fn drop(&mut self) {
-        if self.next != Next::Nothing {
-            self.stream.stop_sending(Code::H3_NO_ERROR);
         }
     }
 }

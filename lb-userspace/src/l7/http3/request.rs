@@ -61,6 +61,11 @@ fn check(headers: &HeaderMap) -> Result<(), Refusal> {
     if headers.get_all(TE).iter().any(|value| value != "trailers") {
         return Err(refuse(400, "TE says more than trailers"));
     }
+    // a number that no server could wait for would leave the body out and go on in the head
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    if !lengths.all(|length| length.to_str().is_ok_and(|length| length.parse::<u64>().is_ok())) {
+        return Err(refuse(400, "Content-Length is not a number"));
+    }
     Ok(())
 }
 
