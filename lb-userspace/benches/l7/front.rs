@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use lb_userspace::clock::now;
 use lb_userspace::compile::route_table;
 use lb_userspace::l7::supervisor::{Front, FrontConfig};
 use lb_userspace::l7::table::RouteTable;
@@ -44,9 +45,9 @@ pub(crate) fn weir(site: &Site) -> Result<Weir> {
     let config = FrontConfig { program, cores: 1, in_detail: true, ..FrontConfig::new(site.path("run")) };
     let front = runtime.block_on(Front::start(config))?;
     front.publish(table(site)?);
-    let until = Instant::now() + PATIENCE;
+    let until = now() + PATIENCE;
     while !front.status().is_current() {
-        ensure!(Instant::now() < until, "the front does not take its routes");
+        ensure!(now() < until, "the front does not take its routes");
         std::thread::sleep(Duration::from_millis(10));
     }
     let status = front.status();

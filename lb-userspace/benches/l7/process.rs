@@ -5,9 +5,10 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use lb_userspace::clock::now;
 
 /// Core of the proxies.
 pub(crate) const PROXY: &str = "0";
@@ -70,12 +71,12 @@ impl Process {
     }
 
     fn wait_for(&mut self, name: &str, port: u16) -> Result<()> {
-        let until = Instant::now() + PATIENCE;
+        let until = now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().transpose()) {
                 bail!("{name} ended with {}", status?);
             }
-            ensure!(Instant::now() < until, "{name} does not listen at port {port}");
+            ensure!(now() < until, "{name} does not listen at port {port}");
             sleep(Duration::from_millis(10));
         }
         Ok(())

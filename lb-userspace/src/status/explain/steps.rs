@@ -61,7 +61,11 @@ impl Teller<'_> {
             }
             Seen::Frontend { at, found } => self.frontend(at, found),
             Seen::Dsr => {
-                self.row("forwarding", "dsr", "a backend on another node gets packets in a tunnel and answers straight")
+                self.row(
+                    "forwarding",
+                    "dsr",
+                    "a backend on another node gets packets in a tunnel and answers straight",
+                );
             }
             Seen::RingChanged => self.row("ring", "changed lately", "flows of before stay where they were"),
             Seen::Tracked(Some(backend)) => {
@@ -69,7 +73,7 @@ impl Teller<'_> {
             }
             Seen::Tracked(None) => {}
             Seen::Node { backend, at: Some(node) } => {
-                self.row("node", node.to_string(), format!("of backend id {backend}"))
+                self.row("node", node.to_string(), format!("of backend id {backend}"));
             }
             Seen::Node { at: None, .. } => self.row("node", "this one, or not known", "no tunnel"),
             Seen::NodeAddress { address, own } => {
