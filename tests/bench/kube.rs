@@ -73,9 +73,7 @@ fn bench(size: &Size) -> Result<()> {
     start(&mut cluster.nodes[0])?;
     settle(&cluster.nodes[0])?;
     row("the statuses of all Ingresses written", &cluster.nodes[0], None, 0)?;
-    changes(&cluster, &plane, &writer, &probe, size)?;
-    drop(probe);
-    Ok(())
+    changes(&cluster, &plane, &writer, &probe, size)
 }
 
 /// Puts everything into the API server.
