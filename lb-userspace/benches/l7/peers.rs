@@ -81,7 +81,7 @@ pub(crate) fn haproxy(site: &Site) -> Result<Peer> {
     let config = format!(
         "global
   nbthread 1
-  maxconn 10000
+  maxconn 5000
   log stdout format raw local0
 defaults
   mode http
