@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod migrate;
 pub mod model;
 pub mod plan;
+pub mod pools;
 pub mod reconcile;
 #[cfg(test)]
 mod reference;

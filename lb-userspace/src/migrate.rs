@@ -130,5 +130,14 @@ fn text_of(node: &Node) -> Option<&str> {
     }
 }
 
+/// Any value as YAML, for files that are made.
+#[cfg(test)]
+pub(crate) fn yaml(value: &serde_json::Value) -> String {
+    let mut text = String::new();
+    let document = yaml::parse(&value.to_string()).expect("JSON is YAML");
+    document.iter().for_each(|node| emit::document(node, &mut text));
+    text
+}
+
 #[cfg(test)]
 mod tests;

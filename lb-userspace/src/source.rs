@@ -6,6 +6,7 @@ pub mod kinds;
 pub mod kube;
 pub mod object;
 pub mod parse;
+pub mod rules;
 pub mod store;
 pub mod yaml;
 

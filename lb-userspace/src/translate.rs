@@ -26,6 +26,7 @@ mod host_ports;
 mod ingress;
 mod locate;
 mod node_ports;
+mod own_kinds;
 mod policy;
 mod port;
 mod sctp;
@@ -118,6 +119,7 @@ pub fn translate(objects: &Objects, settings: &Settings) -> (DesiredState, Vec<P
     // no Ingress names them
     let host_ports = host_ports::services(objects, &locality, &mut problems);
     services.extend(host_ports.into_iter().map(|service| (service.key.clone(), service)));
+    own_kinds::check(objects, &mut problems);
     locate(objects, &mut problems);
     problems.extend(objects.problems());
     problem::sort(&mut problems);

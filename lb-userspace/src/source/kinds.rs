@@ -8,19 +8,32 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+mod address_pool;
+mod announcement;
 mod cluster;
+mod condition;
+#[cfg(test)]
+mod crd;
 mod endpoints;
+mod host_policy;
 mod ingress;
 mod int_or_string;
 mod pod;
 mod secret;
+mod selector;
 mod service;
 
+pub use address_pool::{AddressPool, AddressPoolSpec, AddressPoolStatus};
+pub use announcement::{
+    Announcement, AnnouncementSpec, Bfd, BgpAnnouncement, BgpPeer, L2Announcement, SecretReference,
+};
 pub use cluster::{ConfigMap, Namespace, Node, NodeAddress, NodeSpec, NodeStatus};
+pub use condition::{Condition, OwnStatus};
 pub use endpoints::{
     Endpoint, EndpointAddress, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, EndpointSubset,
     Endpoints, HintFor, ObjectReference, SERVICE_NAME_LABEL,
 };
+pub use host_policy::{HostPolicy, HostPolicySpec};
 pub use ingress::{
     HttpIngressPath, HttpIngressRuleValue, Ingress, IngressBackend, IngressClass, IngressClassSpec, IngressRule,
     IngressServiceBackend, IngressSpec, IngressTls, ServiceBackendPort, TypedReference,
@@ -28,6 +41,7 @@ pub use ingress::{
 pub use int_or_string::IntOrString;
 pub use pod::{Container, ContainerPort, Pod, PodCondition, PodIp, PodSpec, PodStatus};
 pub use secret::{Pair, Secret, SecretValue};
+pub use selector::{LabelRequirement, LabelSelector, any_matches};
 pub use service::{LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus};
 
 /// What every object has.
@@ -45,6 +59,8 @@ pub struct Metadata {
     /// RFC 3339 in UTC, so the order of the text is that of time.
     pub creation_timestamp: Option<String>,
     pub deletion_timestamp: Option<String>,
+    /// Counts changes of what is asked for; given by the API.
+    pub generation: Option<i64>,
 }
 
 /// The annotation of a Pod or EndpointSlice with its share of new flows relative to other backends; 0: none.
@@ -69,4 +85,18 @@ macro_rules! named {
     };
 }
 
-named!(Service, EndpointSlice, Endpoints, Pod, Node, Ingress, IngressClass, Secret, ConfigMap, Namespace);
+named!(
+    Service,
+    EndpointSlice,
+    Endpoints,
+    Pod,
+    Node,
+    Ingress,
+    IngressClass,
+    Secret,
+    ConfigMap,
+    Namespace,
+    AddressPool,
+    Announcement,
+    HostPolicy
+);

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::kinds::{
-    ConfigMap, EndpointSlice, Endpoints, Ingress, IngressClass, Metadata, Namespace, Node, Pod, Secret, Service,
+    AddressPool, Announcement, ConfigMap, EndpointSlice, Endpoints, HostPolicy, Ingress, IngressClass, Metadata,
+    Namespace, Node, Pod, Secret, Service,
 };
 use super::yaml;
 use crate::model::ObjectRef;
@@ -23,6 +24,9 @@ pub enum Kind {
     Secret,
     ConfigMap,
     Namespace,
+    AddressPool,
+    Announcement,
+    HostPolicy,
 }
 
 /// Names one object.
@@ -59,6 +63,9 @@ pub enum Body {
     Secret(Arc<Secret>),
     ConfigMap(Arc<ConfigMap>),
     Namespace(Arc<Namespace>),
+    AddressPool(Arc<AddressPool>),
+    Announcement(Arc<Announcement>),
+    HostPolicy(Arc<HostPolicy>),
 }
 
 /// The place in a file where an object was written.
@@ -84,6 +91,9 @@ impl Kind {
             Kind::Secret => "Secret",
             Kind::ConfigMap => "ConfigMap",
             Kind::Namespace => "Namespace",
+            Kind::AddressPool => "AddressPool",
+            Kind::Announcement => "Announcement",
+            Kind::HostPolicy => "HostPolicy",
         }
     }
 
@@ -94,7 +104,12 @@ impl Kind {
 
     /// Its objects live in namespaces.
     pub const fn is_namespaced(self) -> bool {
-        !matches!(self, Kind::Node | Kind::IngressClass | Kind::Namespace)
+        !matches!(self, Kind::Node | Kind::IngressClass | Kind::Namespace) && !self.is_own()
+    }
+
+    /// One of our own kinds, which a server has only if somebody installed them.
+    pub const fn is_own(self) -> bool {
+        matches!(self, Kind::AddressPool | Kind::Announcement | Kind::HostPolicy)
     }
 }
 
@@ -135,6 +150,9 @@ impl Object {
             Body::Secret(object) => &object.metadata,
             Body::ConfigMap(object) => &object.metadata,
             Body::Namespace(object) => &object.metadata,
+            Body::AddressPool(object) => &object.metadata,
+            Body::Announcement(object) => &object.metadata,
+            Body::HostPolicy(object) => &object.metadata,
         }
     }
 }
@@ -153,6 +171,9 @@ impl Body {
             Body::Secret(_) => Kind::Secret,
             Body::ConfigMap(_) => Kind::ConfigMap,
             Body::Namespace(_) => Kind::Namespace,
+            Body::AddressPool(_) => Kind::AddressPool,
+            Body::Announcement(_) => Kind::Announcement,
+            Body::HostPolicy(_) => Kind::HostPolicy,
         }
     }
 }

@@ -209,6 +209,9 @@ fn body(kind: Kind, types: &TypeMeta, document: &Node) -> Result<Body, Refusal> 
         Kind::Secret => read(kind, document).map(Body::Secret),
         Kind::ConfigMap => read(kind, document).map(Body::ConfigMap),
         Kind::Namespace => read(kind, document).map(Body::Namespace),
+        Kind::AddressPool => read(kind, document).map(Body::AddressPool),
+        Kind::Announcement => read(kind, document).map(Body::Announcement),
+        Kind::HostPolicy => read(kind, document).map(Body::HostPolicy),
     }
 }
 

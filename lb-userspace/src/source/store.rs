@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::kinds::{ConfigMap, EndpointSlice, Ingress, IngressClass, Namespace, Node, Pair, Pod, Secret, Service};
+use super::kinds::{
+    AddressPool, Announcement, ConfigMap, EndpointSlice, HostPolicy, Ingress, IngressClass, Namespace, Node, Pair, Pod,
+    Secret, Service,
+};
 use super::{Body, Kind, Object, ObjectKey, SourceEvent};
 use crate::model::Problem;
 use crate::model::problem::code;
@@ -191,6 +194,9 @@ typed_access! {
     config_maps, config_map: ConfigMap;
     secrets, secret: Secret;
     namespaces, namespace: Namespace;
+    address_pools, address_pool: AddressPool;
+    announcements, announcement: Announcement;
+    host_policies, host_policy: HostPolicy;
 }
 
 #[cfg(test)]

@@ -59,6 +59,8 @@ pub const HEALTH_CHECK_UNHEARD: &str = "health-check-unheard";
 pub const FRONTEND_CONFLICT: &str = "frontend-conflict";
 /// A Service of type LoadBalancer has no address, and there is no pool to give one.
 pub const LOAD_BALANCER_NO_POOL: &str = "load-balancer-no-pool";
+/// There is no such pool.
+pub const POOL_MISSING: &str = "pool-missing";
 /// A Service of the front leads to a port that the front does not have.
 pub const FRONT_PORT_UNKNOWN: &str = "front-port-unknown";
 /// What stands in `loadBalancerSourceRanges` is not a network; it lets nobody in.

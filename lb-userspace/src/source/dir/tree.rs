@@ -201,6 +201,7 @@ fn stands_alone(before: Option<&Object>, now: Option<&Object>) -> bool {
     };
     match before.or(now).map(|object| object.body.kind()) {
         Some(Kind::Ingress | Kind::IngressClass | Kind::Secret | Kind::ConfigMap | Kind::Namespace) => true,
+        Some(kind) if kind.is_own() => true,
         Some(Kind::EndpointSlice) => before.is_some() && now.is_some() && service(before) == service(now),
         _ => false,
     }

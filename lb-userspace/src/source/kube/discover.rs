@@ -46,5 +46,8 @@ pub(super) fn plural(kind: Kind) -> &'static str {
         Kind::Secret => "secrets",
         Kind::ConfigMap => "configmaps",
         Kind::Namespace => "namespaces",
+        Kind::AddressPool => "addresspools",
+        Kind::Announcement => "announcements",
+        Kind::HostPolicy => "hostpolicies",
     }
 }

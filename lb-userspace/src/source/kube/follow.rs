@@ -31,6 +31,8 @@ const WATCH_SECONDS: u32 = 60;
 const WATCH_ONE_SECONDS: u32 = 290;
 /// A kind that a server does not have may come with its next version.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// Our own kinds come when somebody installs them, and waits for them.
+const LOOK_AGAIN_FOR_OWN: Duration = Duration::from_secs(20);
 
 /// What a watch tells.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,7 +75,8 @@ pub(super) async fn follow(api: Api, subject: Subject, news: Sender<(WatchId, Ne
             }
             Ok(None) => {
                 let told = watch.tell(News::NotServed).await;
-                tokio::time::sleep(LOOK_AGAIN).await;
+                let is_own = watch.subject.kind.is_own();
+                tokio::time::sleep(if is_own { LOOK_AGAIN_FOR_OWN } else { LOOK_AGAIN }).await;
                 told
             }
             Err(error) => {
@@ -212,8 +215,8 @@ impl<'a> Refusal<'a> {
 }
 
 /// Keeps only what is of use: of pods those with host ports, and where the pods of all nodes are read those with weights:
-/// weights that only their own node knew would give each node another ring; of nodes only annotations of our own; of
-/// slices what [`trim`] leaves.
+/// weights that only their own node knew would give each node another ring; of nodes and namespaces only annotations of
+/// our own; of slices what [`trim`] leaves.
 fn useful(body: Body, of_all_nodes: bool) -> Option<Body> {
     match body {
         Body::EndpointSlice(mut slice) => {
@@ -230,6 +233,10 @@ fn useful(body: Body, of_all_nodes: bool) -> Option<Body> {
             Arc::make_mut(&mut node).metadata.annotations.retain(|name, _| name.starts_with("weir.io/"));
             Some(Body::Node(node))
         }
+        Body::Namespace(mut namespace) => {
+            Arc::make_mut(&mut namespace).metadata.annotations.retain(|name, _| name.starts_with("weir.io/"));
+            Some(Body::Namespace(namespace))
+        }
         body => Some(body),
     }
 }
@@ -240,7 +247,7 @@ fn trim(slice: &mut EndpointSlice) {
     let metadata = &mut slice.metadata;
     metadata.labels.retain(|name, _| name == SERVICE_NAME_LABEL);
     metadata.annotations.retain(|name, _| name.starts_with("weir.io/"));
-    (metadata.uid, metadata.creation_timestamp) = (None, None);
+    (metadata.uid, metadata.creation_timestamp, metadata.generation) = (None, None, None);
     for endpoint in &mut slice.endpoints {
         endpoint.node_name = endpoint.node().map(str::to_owned);
         endpoint.topology.clear();

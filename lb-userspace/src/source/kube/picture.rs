@@ -56,8 +56,9 @@ impl Picture {
                 return told.listed();
             }
             News::Fault(problem) => {
-                // A single object that must not be read is missed by those who refer to it, and by nobody else.
-                told.complete |= problem.is_some() && matches!(id, WatchId::One(_));
+                // A single object that must not be read is missed by those who refer to it, and by nobody else. So are
+                // our own kinds and namespaces, which the rights of earlier versions did not have in them.
+                told.complete |= problem.is_some() && id.can_be_missed();
                 told.fault = problem;
             }
         }

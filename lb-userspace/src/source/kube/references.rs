@@ -1,8 +1,8 @@
-//! Which single objects the Ingresses, and ConfigMaps that flags name, refer to: only these are read. Pure.
+//! Which single objects the Ingresses, Announcements, and ConfigMaps that flags name, refer to: only these are read. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::source::kinds::{ConfigMap, Ingress};
+use crate::source::kinds::{Announcement, ConfigMap, Ingress};
 use crate::source::{Body, Kind, ObjectKey, SourceEvent};
 
 /// Annotations whose value names a Secret, as `NAME` or `NAMESPACE/NAME`.
@@ -34,9 +34,10 @@ impl References {
             SourceEvent::Apply(object) => match &object.body {
                 Body::Ingress(ingress) => self.replace(object.key(), of_ingress(ingress)),
                 Body::ConfigMap(map) => self.replace(object.key(), of_config_map(map)),
+                Body::Announcement(announcement) => self.replace(object.key(), of_announcement(announcement)),
                 _ => {}
             },
-            SourceEvent::Delete(key) if matches!(key.kind, Kind::Ingress | Kind::ConfigMap) => {
+            SourceEvent::Delete(key) if matches!(key.kind, Kind::Ingress | Kind::ConfigMap | Kind::Announcement) => {
                 self.replace(key.clone(), BTreeSet::new());
             }
             _ => {}
@@ -85,6 +86,13 @@ fn of_ingress(ingress: &Ingress) -> BTreeSet<ObjectKey> {
     tls.chain(named(&SECRETS, Kind::Secret)).chain(named(&CONFIG_MAPS, Kind::ConfigMap)).collect()
 }
 
+/// The passwords of routers. Whoever may write an Announcement speaks for the whole cluster, so any namespace is theirs.
+fn of_announcement(announcement: &Announcement) -> BTreeSet<ObjectKey> {
+    let peers = announcement.spec.bgp.iter().flat_map(|bgp| &bgp.peers);
+    let secrets = peers.filter_map(|peer| peer.password_secret.as_ref());
+    secrets.filter_map(|secret| object(Kind::Secret, &secret.name, &secret.namespace)).collect()
+}
+
 fn of_config_map(map: &ConfigMap) -> BTreeSet<ObjectKey> {
     let values = OF_CONFIG_MAP.iter().filter_map(|key| map.data.get(*key)?.trim().split_once('/'));
     let key = |(namespace, name): (&str, &str)| object(Kind::ConfigMap, name, namespace);
@@ -103,7 +111,7 @@ mod tests {
 
     use super::*;
     use crate::source::Object;
-    use crate::source::kinds::{IngressTls, Metadata};
+    use crate::source::kinds::{BgpAnnouncement, BgpPeer, IngressTls, Metadata, SecretReference};
 
     fn apply(name: &str, secrets: &[&str], annotations: &[(&str, &str)]) -> SourceEvent {
         let own = |text: &&str| (*text).to_owned();
@@ -143,6 +151,22 @@ mod tests {
         references.follow(&SourceEvent::Delete(key("x")));
         references.follow(&apply("z", &["t"], &[]));
         assert_eq!(changes(&mut references), (vec![], vec![]), "given back within one step");
+    }
+
+    #[test]
+    fn an_announcement_wants_the_passwords_of_its_routers() {
+        let mut announcement = Announcement::default();
+        "routers".clone_into(&mut announcement.metadata.name);
+        let reference = SecretReference { namespace: "b".to_owned(), name: "tor".to_owned(), key: None };
+        let peer = BgpPeer { password_secret: Some(reference), ..BgpPeer::default() };
+        announcement.spec.bgp = Some(BgpAnnouncement { peers: vec![peer], ..BgpAnnouncement::default() });
+        let mut references = References::default();
+        let object = Object { body: Body::Announcement(Arc::new(announcement)), origin: None };
+        let key = object.key();
+        references.follow(&SourceEvent::Apply(object));
+        assert_eq!(changes(&mut references), (vec!["Secret b/tor".to_owned()], vec![]));
+        references.follow(&SourceEvent::Delete(key));
+        assert_eq!(changes(&mut references), (vec![], vec!["Secret b/tor".to_owned()]));
     }
 
     #[test]

@@ -17,6 +17,14 @@ impl WatchId {
     pub(super) fn named(key: &ObjectKey) -> Self {
         WatchId::One(key.clone())
     }
+
+    /// Without it the picture is good enough to begin with.
+    pub(super) fn can_be_missed(&self) -> bool {
+        match self {
+            WatchId::One(_) => true,
+            WatchId::All(kind) => kind.is_own() || *kind == Kind::Namespace,
+        }
+    }
 }
 
 /// What one watch is about.
@@ -52,7 +60,17 @@ impl Subject {
 
 /// What is watched as long as the agent runs. Pods only those of this node, unless the weights of all are of use.
 pub(super) fn always(wanted: &Wanted) -> Vec<Subject> {
-    let kinds = [Kind::Service, Kind::EndpointSlice, Kind::Node, Kind::IngressClass, Kind::Ingress];
+    let kinds = [
+        Kind::Service,
+        Kind::EndpointSlice,
+        Kind::Node,
+        Kind::IngressClass,
+        Kind::Ingress,
+        Kind::Namespace,
+        Kind::AddressPool,
+        Kind::Announcement,
+        Kind::HostPolicy,
+    ];
     let own_pods = (!wanted.pod_weights).then(|| format!("spec.nodeName={}", wanted.node_name));
     let pods = Subject { fields: own_pods, ..Subject::all(Kind::Pod) };
     let config_maps = wanted.config_maps.iter().map(|name| Subject::named(&named(Kind::ConfigMap, name)));

@@ -327,6 +327,31 @@ async fn older_versions_are_found_and_a_kind_that_is_not_served_is_empty() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn our_own_kinds_are_taken_up_when_somebody_installs_them() {
+    let fake = cluster();
+    fake.state().without.insert("weir.io/v1alpha1");
+    let mut running = Running::start(&fake);
+    running.told().await;
+    assert!(running.objects.complete() && running.codes().is_empty(), "a server without them is nothing bad");
+    fake.put("addresspools", "", "public", json!({"spec": {"addresses": ["192.0.2.0/28"]}}));
+    fake.put("hostpolicies", "", "shop", json!({"spec": {"hosts": ["shop.example"], "namespaces": ["a"]}}));
+    fake.state().without.clear();
+    running.told().await;
+    assert_eq!(running.objects.address_pool("", "public").map(|pool| pool.spec.addresses.len()), Some(1));
+    assert_eq!(running.objects.host_policies().count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rights_from_before_our_own_kinds_are_enough_to_begin() {
+    let fake = cluster();
+    fake.state().forbidden.extend(["addresspools", "announcements", "hostpolicies", "namespaces"]);
+    let mut running = Running::start(&fake);
+    running.told().await;
+    assert!(running.objects.complete());
+    assert_eq!(running.codes(), [code::API_FORBIDDEN; 4]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_that_cannot_be_read_costs_only_itself() {
     let mut running = Running::start(&cluster());
     running.told().await;

@@ -14,7 +14,7 @@ pub(super) enum Recognised {
 }
 
 /// Every kind that is read.
-pub(in crate::source) const KINDS: [Kind; 10] = [
+pub(in crate::source) const KINDS: [Kind; 13] = [
     Kind::Service,
     Kind::EndpointSlice,
     Kind::Endpoints,
@@ -25,6 +25,9 @@ pub(in crate::source) const KINDS: [Kind; 10] = [
     Kind::Secret,
     Kind::ConfigMap,
     Kind::Namespace,
+    Kind::AddressPool,
+    Kind::Announcement,
+    Kind::HostPolicy,
 ];
 
 /// The versions under which a kind is read, the newest first.
@@ -33,6 +36,7 @@ pub(in crate::source) fn versions(kind: Kind) -> &'static [&'static str] {
         Kind::EndpointSlice => &["discovery.k8s.io/v1", "discovery.k8s.io/v1beta1"],
         Kind::Ingress => &["networking.k8s.io/v1", "networking.k8s.io/v1beta1", "extensions/v1beta1"],
         Kind::IngressClass => &["networking.k8s.io/v1", "networking.k8s.io/v1beta1"],
+        Kind::AddressPool | Kind::Announcement | Kind::HostPolicy => &["weir.io/v1alpha1"],
         _ => &["v1"],
     }
 }
@@ -44,7 +48,7 @@ pub(super) fn recognise(types: &TypeMeta) -> Recognised {
         return Recognised::Kind(kind);
     }
     // A group of its own with a kind of the same name, such as Knative's Service, is none of ours.
-    let ours = ["", "extensions", "networking.k8s.io", "discovery.k8s.io"];
+    let ours = ["", "extensions", "networking.k8s.io", "discovery.k8s.io", "weir.io"];
     match GroupVersionKind::try_from(types) {
         Ok(found) if !ours.contains(&found.group.as_str()) => Recognised::Other,
         _ => Recognised::OtherVersion(kind),

@@ -231,8 +231,9 @@ fn version(minor: u32) -> Value {
 
 fn resources(group: &str) -> Value {
     let names: &[&str] = match group.split('/').next() {
-        Some("v1") => &["services", "nodes", "pods", "configmaps", "secrets"],
+        Some("v1") => &["services", "nodes", "pods", "configmaps", "secrets", "namespaces"],
         Some("discovery.k8s.io") => &["endpointslices"],
+        Some("weir.io") => &["addresspools", "announcements", "hostpolicies"],
         Some("networking.k8s.io") => &["ingresses", "ingressclasses"],
         _ => &["ingresses"],
     };
