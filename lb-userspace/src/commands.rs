@@ -21,7 +21,7 @@ use crate::cli::{AgentArgs, Cli, Command, CompletionsArgs, Exit};
 use crate::config::Config;
 use crate::status::Name;
 use crate::telemetry::{LogFormat, LogLevel, chain};
-use crate::{agent, l7, telemetry};
+use crate::{agent, dataplane, l7, telemetry};
 
 /// What is shown of the end of a long error.
 const LAST_LINES: usize = 24;
@@ -71,7 +71,7 @@ fn run_front() -> Exit {
     if let Err(error) = telemetry::init(LogFormat::default(), LogLevel::default()) {
         return failed(Exit::Failed, &error);
     }
-    match l7::front_main() {
+    match l7::front_main(dataplane::unacknowledged) {
         Ok(()) => Exit::Done,
         Err(error) => failed(Exit::Failed, &error),
     }

@@ -25,6 +25,7 @@ pub mod forward;
 pub mod forwarded;
 pub mod front;
 pub mod gather;
+pub mod grpc;
 pub mod guard;
 pub mod host;
 pub mod http2;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::HeaderMap;
+use hyper::header::{HeaderMap, HeaderName};
 use tokio::time::{Instant, Sleep};
 
 use super::compress::Encoder;
@@ -20,8 +20,12 @@ use super::pool::Lease;
 use super::record::Record;
 
 mod client;
+mod held;
+mod kept;
 
 pub use client::ClientBody;
+use held::{Flow, Held};
+pub use kept::Kept;
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +50,9 @@ pub enum BodyError {
     /// Its sender stalled.
     #[error("no part of the body came in time")]
     Stalled,
+    /// Its receiver stalled.
+    #[error("no part of the body was taken in time")]
+    Abandoned,
 }
 
 /// How far the body of a request is on its way; the time for the answer counts from its last move.
@@ -56,6 +63,8 @@ pub struct Progress {
     bytes: Cell<u64>,
     /// Bytes that may still come.
     left: Cell<Option<u64>>,
+    /// It broke off on the client's side.
+    broken: Cell<bool>,
 }
 
 impl Progress {
@@ -66,6 +75,7 @@ impl Progress {
             sent: Cell::new(false),
             bytes: Cell::new(0),
             left: Cell::new(Some(max_body)),
+            broken: Cell::new(false),
         }
     }
 
@@ -94,6 +104,11 @@ impl Progress {
         self.left.get().is_none()
     }
 
+    /// The client has not sent all of it: that the endpoint gave no answer is not the endpoint's fault.
+    pub fn is_broken(&self) -> bool {
+        self.broken.get()
+    }
+
     /// A part has come that is not on its way yet.
     pub fn gathered(&self, bytes: u64) {
         self.moved(bytes, false);
@@ -110,7 +125,9 @@ impl Progress {
 /// The body of a request on its way to a backend.
 #[derive(Debug)]
 pub struct RequestBody {
-    inner: Option<ClientBody>,
+    inner: Inner,
+    /// Names that the client's trailers may not have, beside those that none may have.
+    barred: Option<Rc<[HeaderName]>>,
     /// Before that, what is here already, and how many parts of it are on their way.
     first: Option<(Rc<Gathered>, usize)>,
     /// Instead of that, what is here already.
@@ -120,11 +137,28 @@ pub struct RequestBody {
     progress: Rc<Progress>,
 }
 
+/// What comes from the client.
+#[derive(Debug, Default)]
+struct Inner {
+    body: Option<ClientBody>,
+    /// Who keeps it.
+    kept: Option<Rc<Kept>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(kept) = self.kept.take() {
+            kept.stop(self.body.take());
+        }
+    }
+}
+
 impl RequestBody {
     /// A body from a client; `None`: there is none.
     pub fn new(inner: Option<ClientBody>, progress: Rc<Progress>) -> Self {
         progress.sent.set(inner.is_none());
-        RequestBody { inner, first: None, whole: Bytes::new(), tee: None, progress }
+        let inner = Inner { body: inner, kept: None };
+        RequestBody { inner, barred: None, first: None, whole: Bytes::new(), tee: None, progress }
     }
 
     /// What has been gathered comes first.
@@ -140,7 +174,7 @@ impl RequestBody {
         let (first, at) = self.first.as_mut()?;
         let part = first.parts.get(*at)?.clone();
         *at += 1;
-        let last = self.inner.is_none() && *at == first.parts.len();
+        let last = self.inner.body.is_none() && *at == first.parts.len();
         self.progress.moved(0, last);
         Some(part)
     }
@@ -157,6 +191,17 @@ impl RequestBody {
         RequestBody { whole, ..Self::new(None, progress) }
     }
 
+    /// It is kept while it goes by.
+    pub fn kept(mut self, kept: Option<Rc<Kept>>) -> Self {
+        self.inner.kept = kept;
+        self
+    }
+
+    /// Its trailers do not have these names.
+    pub fn without(self, barred: Option<Rc<[HeaderName]>>) -> Self {
+        RequestBody { barred, ..self }
+    }
+
     /// Somebody collects it while it goes by.
     pub fn seen_by(self, tee: Option<Rc<Tee>>) -> Self {
         RequestBody { tee, ..self }
@@ -171,37 +216,44 @@ impl Body for RequestBody {
         if let Some(part) = self.gathered() {
             return Poll::Ready(Some(Ok(Frame::data(part))));
         }
-        let Some(inner) = &mut self.inner else {
-            let whole = std::mem::take(&mut self.whole);
+        let this = &mut *self;
+        let Some(inner) = &mut this.inner.body else {
+            let whole = std::mem::take(&mut this.whole);
             return Poll::Ready((!whole.is_empty()).then(|| Ok(Frame::data(whole))));
         };
         let Poll::Ready(mut frame) = Pin::new(&mut *inner).poll_frame(cx) else { return Poll::Pending };
+        let kept = this.inner.kept.as_deref();
         if let Some(trailers) = frame.as_mut().and_then(|frame| frame.as_mut().ok()?.trailers_mut()) {
-            forward::trailers(trailers);
+            forward::trailers(trailers, this.barred.as_deref().unwrap_or_default());
+            kept.into_iter().for_each(Kept::lose);
         }
         let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
         let bytes = data.map_or(0, |data| data.len() as u64);
         let last = frame.is_none() || inner.is_end_stream();
-        if let Some(tee) = &self.tee {
+        if let (Some(kept), Some(data)) = (kept, data) {
+            kept.part(data, inner.size_hint().exact());
+        }
+        if let Some(tee) = &this.tee {
             data.into_iter().for_each(|data| tee.part(data));
             if last && frame.as_ref().is_none_or(Result::is_ok) {
                 tee.end();
             }
         }
-        self.progress.moved(bytes, last);
-        if self.progress.is_too_large() {
+        this.progress.moved(bytes, last);
+        this.progress.broken.set(matches!(frame, Some(Err(_))));
+        if this.progress.is_too_large() {
             return Poll::Ready(Some(Err(BodyError::TooLarge)));
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left() == 0 && self.inner.as_ref().map_or(self.whole.is_empty(), Body::is_end_stream)
+        self.left() == 0 && self.inner.body.as_ref().map_or(self.whole.is_empty(), Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         let left = self.left();
-        match self.inner.as_ref().map(Body::size_hint) {
+        match self.inner.body.as_ref().map(Body::size_hint) {
             None => SizeHint::with_exact(left + self.whole.len() as u64),
             Some(hint) => match hint.exact() {
                 Some(rest) => SizeHint::with_exact(left + rest),
@@ -278,11 +330,7 @@ struct Coded {
 
 #[derive(Debug)]
 struct Relay {
-    inner: Incoming,
-    /// The connection it comes from, which can be used again after its end.
-    lease: Option<Lease>,
-    /// The last frame has come.
-    ended: bool,
+    held: Held,
     /// Bytes so far.
     received: u64,
     stall: Duration,
@@ -305,11 +353,9 @@ impl ResponseBody {
         (stall, until): (Duration, Option<Instant>),
         record: Record,
     ) -> Self {
-        ResponseBody {
-            source: Source::Relay(Relay { inner, lease, ended: false, received: 0, stall, until, timer: None }),
-            record,
-            pace: None,
-        }
+        let held = Held::new(Flow { body: inner, lease, ended: false }, stall, until);
+        let relay = Relay { held, received: 0, stall, until, timer: None };
+        ResponseBody { source: Source::Relay(relay), record, pace: None }
     }
 
     /// The headers with which it goes out, for whoever wants them.
@@ -363,6 +409,7 @@ impl Body for ResponseBody {
                 }
                 this.record.received = this.source.received();
             }
+            Poll::Ready(Some(Err(BodyError::Abandoned))) => {}
             Poll::Ready(Some(Err(_))) => this.record.upstream_failed(),
             _ => {}
         }
@@ -372,7 +419,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Text(text) => text.as_ref().is_none_or(Bytes::is_empty),
-            Source::Relay(relay) => relay.inner.is_end_stream(),
+            Source::Relay(relay) => relay.held.is_end_stream(),
             Source::Coded(coded) => coded.encoder.is_finished() && coded.trailers.is_none(),
         }
     }
@@ -380,7 +427,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
-            Source::Relay(relay) => relay.inner.size_hint(),
+            Source::Relay(relay) => relay.held.size_hint(),
             Source::Coded(_) => SizeHint::default(),
         }
     }
@@ -421,10 +468,17 @@ impl Relay {
         if self.until.is_some_and(|until| until <= Instant::now()) {
             return Poll::Ready(Some(Err(BodyError::Stalled)));
         }
-        match Pin::new(&mut self.inner).poll_frame(cx) {
+        let next = |flow: &mut Flow| {
+            let frame = Pin::new(&mut flow.body).poll_frame(cx);
+            flow.ended = matches!(frame, Poll::Ready(None));
+            frame
+        };
+        let Some(frame) = self.held.ask(next, Poll::is_ready) else {
+            return Poll::Ready(Some(Err(BodyError::Abandoned)));
+        };
+        match frame {
             Poll::Ready(frame) => {
                 self.timer = None;
-                self.ended = frame.is_none();
                 let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
                 self.received += data.map_or(0, |data| data.len() as u64);
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
@@ -435,15 +489,6 @@ impl Relay {
                 let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end())));
                 timer.as_mut().poll(cx).map(|()| Some(Err(BodyError::Stalled)))
             }
-        }
-    }
-}
-
-impl Drop for Relay {
-    /// The body is over when there is no other frame, or after the last byte of a known length: hyper does not ask then.
-    fn drop(&mut self) {
-        if let Some(lease) = self.lease.take().filter(|_| self.ended || self.inner.is_end_stream()) {
-            lease.give_back();
         }
     }
 }

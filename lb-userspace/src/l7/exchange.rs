@@ -12,11 +12,12 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::answer::Answer;
 use super::balance::Picker;
-use super::body::{BodyError, ClientBody, Progress, RequestBody, ResponseBody};
+use super::body::{BodyError, ClientBody, Kept, Progress, RequestBody, ResponseBody};
 use super::compress::Encoder;
 use super::filter::Outbound;
 use super::forward::{self, Follows};
 use super::gather::{Gathered, gather};
+use super::http2::extended::{self, Extended};
 use super::limiter::Flight;
 use super::mirror::{self, Copy, Tee};
 use super::pool::{ConnectError, Lease, Peer, Place, Reuse};
@@ -86,6 +87,8 @@ pub struct Exchange<'a> {
     unsent: Option<Unsent>,
     /// What has been read of the body before it is sent on.
     gathered: Option<Rc<Gathered>>,
+    /// How it would be sent once more, had it arrived nowhere.
+    again: Again,
     /// The method allows to send it twice, should its body be here.
     may_repeat_body: bool,
     /// Sending it twice does no harm (RFC 9110 section 9.2.2), and there is no body that is gone.
@@ -111,9 +114,19 @@ impl Times {
 
 enum Unsent {
     Body(ClientBody),
-    /// All of the body is here.
+    /// All of the body is here, or there is none.
     Gathered,
     Request(Box<Request<RequestBody>>),
+}
+
+/// What would be left of a request that was sent.
+enum Again {
+    /// All of it.
+    Whole,
+    /// What is kept of its body.
+    Kept(Rc<Kept>),
+    /// Not all of it.
+    Never,
 }
 
 /// How sending on one connection ended without an answer.
@@ -168,6 +181,7 @@ impl<'a> Exchange<'a> {
             progress,
             unsent: Some(Unsent::Body(body)),
             gathered: None,
+            again: Again::Never,
             may_repeat_body,
             repeatable,
         }
@@ -317,10 +331,14 @@ impl<'a> Exchange<'a> {
     }
 
     /// An idle connection. For a request that must not be sent twice it is one that has had every chance to be seen
-    /// closed: the runtime looks at its sockets before a task that yields goes on.
+    /// closed: the runtime looks at its sockets before a task that yields goes on. Should the endpoint have closed it
+    /// nevertheless, there must be something left to send again.
     async fn idle(&self, peer: &Rc<Peer>) -> Option<Lease> {
         if self.repeatable {
             return peer.take(&self.transport, Reuse::Any);
+        }
+        if !self.transport.http2 && !self.stays() {
+            return None;
         }
         loop {
             let lease = peer.take(&self.transport, Reuse::Proven)?;
@@ -329,6 +347,29 @@ impl<'a> Exchange<'a> {
                 return Some(lease);
             }
         }
+    }
+
+    /// Should the request not arrive, it is still here.
+    fn stays(&self) -> bool {
+        match &self.unsent {
+            Some(Unsent::Body(body)) => body.is_end_stream() || (self.gathered.is_none() && Kept::is_for(body)),
+            Some(Unsent::Gathered) => true,
+            Some(Unsent::Request(_)) | None => !matches!(self.again, Again::Never),
+        }
+    }
+
+    /// What has arrived nowhere is to be sent once more; false: it is not here any more.
+    fn restore(&mut self) -> bool {
+        self.unsent = match std::mem::replace(&mut self.again, Again::Never) {
+            Again::Whole => Some(Unsent::Gathered),
+            Again::Kept(kept) => {
+                let Some((gone, rest)) = kept.take_back() else { return false };
+                self.gathered = Some(Rc::new(gone));
+                Some(rest.map_or(Unsent::Gathered, Unsent::Body))
+            }
+            Again::Never => return self.repeatable,
+        };
+        true
     }
 
     fn unreachable(&self, failure: Failure) -> Attempted {
@@ -365,9 +406,17 @@ impl<'a> Exchange<'a> {
         self.progress.last() + limit
     }
 
+    /// When to look at the deadline: nobody tells when the last part of the body goes out, from when on another one holds.
+    fn next_look(&self) -> Instant {
+        if self.progress.is_sent() { self.deadline() } else { self.deadline().min(Instant::now() + self.limits.answer) }
+    }
+
     fn broken(&self, peer: &Peer) -> Attempted {
         if let Some(answer) = self.refused_body() {
             return Ok(Err(answer));
+        }
+        if self.progress.is_broken() {
+            return Ok(Err(Answer::broken_body()));
         }
         let answer = Answer::bad_gateway(&self.rule.entry, "the endpoint broke off without an answer");
         self.failed(peer, Failure::Error, answer)
@@ -382,7 +431,7 @@ impl<'a> Exchange<'a> {
             tokio::select! {
                 biased;
                 result = &mut answer => break result,
-                () = sleep_until(self.deadline()) => if self.deadline() <= Instant::now() {
+                () = sleep_until(self.next_look()) => if self.deadline() <= Instant::now() {
                     return Ok(self.failed(lease.peer(), Failure::Timeout, Answer::timeout(&self.rule.entry)));
                 },
             }
@@ -399,6 +448,7 @@ impl<'a> Exchange<'a> {
                     self.unsent = Some(Unsent::Request(Box::new(request)));
                     Err(Broken::Unsent)
                 }
+                None if lease.sender.was_unseen() && self.restore() => Err(Broken::Unsent),
                 None => Err(Broken::Sent),
             },
         }
@@ -412,12 +462,22 @@ impl<'a> Exchange<'a> {
             None if self.repeatable => None,
             None => return None,
         };
+        let kept = match (&body, &self.gathered) {
+            (Some(body), None) if !self.transport.http2 => Kept::new(body, &self.worker.room),
+            _ => None,
+        };
+        self.again = match (&body, &kept) {
+            (None, _) => Again::Whole,
+            (Some(_), Some(kept)) => Again::Kept(Rc::clone(kept)),
+            (Some(_), None) => Again::Never,
+        };
         let mut request =
             forward::request(self.head, self.target.clone(), self.follows, &self.client.ends, &self.outbound);
         if self.transport.http2 {
             forward::for_http2(&mut request, self.transport.tls.is_some());
         }
         let body = RequestBody::new(body, Rc::clone(&self.progress)).after(self.gathered.clone());
+        let body = body.kept(kept).without(self.outbound.barred());
         Some(request.map(|()| body.seen_by(self.tee.clone())))
     }
 
@@ -458,9 +518,15 @@ impl<'a> Exchange<'a> {
             ));
         };
         let backend = hyper::upgrade::on(&mut response);
+        let is_extended = self.head.extensions.get::<Extended>().is_some();
+        if is_extended && !extended::establish(&self.head.headers, &mut response) {
+            self.worker.counters.upstream_failures.increment();
+            return Err(Answer::bad_gateway(&self.rule.entry, "the endpoint does not accept the handshake"));
+        }
         self.client.guard.become_tunnel();
         let (idle, place) = (self.limits.answer, self.place.take());
-        let tunnel = Tunnel { client, backend, idle, place, open: self.worker.opened() };
+        let stream = self.client.tunnels();
+        let tunnel = Tunnel { client, backend, idle, place, stream, open: self.worker.opened() };
         Ok(Relayed { response, lease: None, tunnel: Some(tunnel), stall: idle, until: None })
     }
 }

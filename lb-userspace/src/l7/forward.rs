@@ -16,6 +16,7 @@ use hyper::{Request, Uri, Version};
 
 use super::filter::Outbound;
 use super::forwarded;
+use super::http2::extended::Extended;
 use super::tls::Session;
 
 /// Both ends of a client's connection, as headers tell them.
@@ -221,7 +222,7 @@ pub fn wants_upgrade(head: &Parts) -> bool {
     let mut upgrades = head.headers.get_all(UPGRADE).iter();
     let (first, second) = (upgrades.next(), upgrades.next());
     let one = first.filter(|_| second.is_none()).and_then(|one| one.to_str().ok());
-    head.version == Version::HTTP_11
+    (head.version == Version::HTTP_11 || head.extensions.get::<Extended>().is_some())
         && one.is_some_and(is_tunnelled)
         && named_by_connection(&head.headers).contains(&UPGRADE)
 }
@@ -233,10 +234,13 @@ fn is_tunnelled(protocol: &str) -> bool {
     !name.is_empty() && protocol.bytes().all(token) && !["http", "h2", "h2c", "h3", "tls"].contains(&name.as_str())
 }
 
-/// Takes out of the trailers of a request what only the head may say.
-pub fn trailers(trailers: &mut HeaderMap) {
+/// Takes out of the trailers of a request what only the head may say, and these.
+pub fn trailers(trailers: &mut HeaderMap, barred: &[HeaderName]) {
     let says = |name: &&HeaderName| {
-        is_hop_by_hop(name) || is_ours_to_tell(name) || [HOST, CONTENT_LENGTH, AUTHORIZATION, COOKIE].contains(name)
+        is_hop_by_hop(name)
+            || is_ours_to_tell(name)
+            || [HOST, CONTENT_LENGTH, AUTHORIZATION, COOKIE].contains(name)
+            || barred.contains(name)
     };
     let bad: Vec<_> = trailers.keys().filter(says).cloned().collect();
     for name in bad {
@@ -439,10 +443,11 @@ mod tests {
 
     #[test]
     fn trailers_say_nothing_that_the_head_has_to() {
-        let names = ["x-sum", "x-forwarded-for", "host", "transfer-encoding", "x_real_ip", "grpc-status"];
+        let names =
+            ["x-sum", "x-forwarded-for", "host", "transfer-encoding", "x_real_ip", "grpc-status", "x-auth-user"];
         let mut sent: HeaderMap =
             names.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1"))).collect();
-        trailers(&mut sent);
+        trailers(&mut sent, &[HeaderName::from_static("x-auth-user")]);
         let mut left: Vec<_> = sent.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["grpc-status", "x-sum"]);

@@ -24,6 +24,7 @@ use super::control::{self, ControlError, FromFront, Hello, Listeners, ToFront};
 use super::counters::FrontCounters;
 use super::delta;
 use super::names::NameError;
+use super::pool::Unacknowledged;
 use super::router::Router;
 use super::table::RouteTable;
 use super::tls;
@@ -69,8 +70,8 @@ fn start_error(action: &'static str) -> impl FnOnce(io::Error) -> FrontError {
     move |source| FrontError::Start { action, source }
 }
 
-/// The body of `weir front`: serves until drained.
-pub fn front_main() -> Result<(), FrontError> {
+/// The body of `weir front`: serves until drained. `unacknowledged` is what only the kernel knows.
+pub fn front_main(unacknowledged: Unacknowledged) -> Result<(), FrontError> {
     // Fails if there is a log already, which is as good.
     let _ = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).try_init();
     confine().map_err(start_error("give up privileges"))?;
@@ -78,7 +79,7 @@ pub fn front_main() -> Result<(), FrontError> {
     let (hello, listeners) = control::receive_hello(&control).map_err(FrontError::Hello)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(start_error("start the runtime"))?;
-    runtime.block_on(run(control, &hello, listeners))
+    runtime.block_on(run(control, &hello, listeners, unacknowledged))
 }
 
 /// Nothing that this process could execute may raise its privileges again, and no other process of the user `nobody`
@@ -109,7 +110,12 @@ fn control_socket() -> Result<UnixStream, FrontError> {
     descriptor.try_clone_to_owned().map(UnixStream::from).map_err(start_error("copy the control socket"))
 }
 
-async fn run(control: UnixStream, hello: &Hello, listeners: Listeners) -> Result<(), FrontError> {
+async fn run(
+    control: UnixStream,
+    hello: &Hello,
+    listeners: Listeners,
+    unacknowledged: Unacknowledged,
+) -> Result<(), FrontError> {
     control.set_nonblocking(true).map_err(start_error("set up the control socket"))?;
     let control = tokio::net::UnixStream::from_std(control).map_err(start_error("set up the control socket"))?;
     let terminate = signal(SignalKind::terminate()).map_err(start_error("listen for SIGTERM"))?;
@@ -119,7 +125,14 @@ async fn run(control: UnixStream, hello: &Hello, listeners: Listeners) -> Result
     let listeners = workers::per_worker(listeners);
     let clients = descriptors::clients_per_worker(descriptors, listeners.len());
     let (name_servers, local_names) = name_settings(std::env::var(NAME_SERVERS).ok().as_deref());
-    let limits = Limits { clients, name_servers, local_names, in_detail: hello.in_detail, ..Limits::default() };
+    let limits = Limits {
+        clients,
+        name_servers,
+        local_names,
+        in_detail: hello.in_detail,
+        unacknowledged: Some(unacknowledged),
+        ..Limits::default()
+    };
     let (workers, log_written) = Workers::start(listeners, hello, limits)?;
     let mut front = Front {
         to_agent: Some(to_agent),

@@ -44,7 +44,8 @@ pub struct Gathered {
 }
 
 impl Gathered {
-    fn new(room: &Rc<Room>) -> Self {
+    /// Nothing so far.
+    pub fn new(room: &Rc<Room>) -> Self {
         Gathered { parts: Vec::new(), is_whole: false, open: BytesMut::new(), bytes: 0, held: 0, room: Rc::clone(room) }
     }
 
@@ -54,7 +55,7 @@ impl Gathered {
     }
 
     /// Takes a piece; after it so many bytes at least are still to come, or nobody knows how many.
-    fn take(&mut self, mut piece: &[u8], expected: Option<u64>) {
+    pub fn take(&mut self, mut piece: &[u8], expected: Option<u64>) {
         while !piece.is_empty() {
             if self.open.len() == self.open.capacity() {
                 let rest = expected.map_or(PART, |more| piece.len().saturating_add(more as usize));
@@ -75,14 +76,16 @@ impl Gathered {
         self.room.0.set(self.room.0.get() + size);
     }
 
-    fn finish(&mut self) {
+    /// Nothing more comes.
+    pub fn finish(&mut self) {
         let full = std::mem::take(&mut self.open);
         if !full.is_empty() {
             self.parts.push(full.freeze());
         }
     }
 
-    fn is_full(&self) -> bool {
+    /// There is room for no more.
+    pub fn is_full(&self) -> bool {
         self.held >= MOST_OF_ONE || self.room.0.get() >= MOST_OF_ALL
     }
 }

@@ -23,11 +23,12 @@ use tokio::time::sleep;
 use super::body::ClientBody;
 use super::connection::to_be_closed;
 use super::forward::Ends;
-use super::guard::{Handle, MAX_HEAD};
+use super::guard::MAX_HEAD;
 use super::proxy::{self, Client};
 use super::worker::Worker;
 
 pub(super) mod activity;
+pub(super) mod extended;
 pub(super) mod request;
 
 use activity::{Activity, Watched};
@@ -52,14 +53,21 @@ where
     I: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     worker.counters.http2_connections.increment();
-    let client = Rc::new(Client::new(ends, Handle::default()));
     let activity = Rc::new(Activity::default());
+    let client = Rc::new(Client::over_streams(ends, Rc::clone(&activity)));
     let (service_client, service_activity) = (Rc::clone(&client), Rc::clone(&activity));
     let service = service_fn(move |request: Request<Incoming>| {
         let place = service_activity.enter();
         let request = request::prepare(request, service_client.ends.is_secured());
+        let is_extended = request.extensions().get::<extended::Extended>().is_some();
         let answer = proxy::answer(Rc::clone(worker), Rc::clone(&service_client), request.map(ClientBody::from));
-        async { Ok::<_, Infallible>(answer.await.map(|body| Watched::new(body, place))) }
+        async move {
+            let mut answer = answer.await;
+            if is_extended {
+                extended::deny(&mut answer);
+            }
+            Ok::<_, Infallible>(answer.map(|body| Watched::new(body, place)))
+        }
     });
     // Requests of one connection at a time.
     let streams = worker.view().router.settings.asked.tls.http2_streams;
@@ -69,6 +77,7 @@ where
         // An error here concerns this connection only, and who caused it knows.
         _ = connection.as_mut() => return,
         () = to_be_closed(worker, &client) => {}
+        () = client.last() => {}
         () = activity.idle(limits.idle) => {}
         () = activity.stalled(limits.stall) => return,
     }
@@ -85,6 +94,7 @@ fn builder(streams: u32) -> http2::Builder<Local> {
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(streams)
+        .enable_connect_protocol()
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(OWN_RESETS)
         .max_header_list_size(MAX_HEAD as u32)

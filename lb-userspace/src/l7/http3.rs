@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::connection::{closing, to_be_closed};
 use super::forward::Ends;
-use super::guard::{Handle, MAX_HEAD};
+use super::guard::MAX_HEAD;
 use super::http2::activity::Activity;
 use super::proxy::Client;
 use super::tls::Session;
@@ -137,17 +137,22 @@ async fn serve(worker: &Rc<Worker>, connecting: Connecting, handshake: Rc<()>) {
     };
     let Some(ends) = ends(worker, &connection) else { return };
     worker.counters.http3_connections.increment();
-    let client = Rc::new(Client::new(ends, Handle::default()));
+    let activity = Rc::new(Activity::default());
+    let client = Rc::new(Client::over_streams(ends, Rc::clone(&activity)));
     tokio::select! {
         // Requests that wait for a backend are given up with the connection.
         _ = connection.closed() => {}
-        () = requests(worker, &client, &mut streams, &connection) => {}
+        () = requests(worker, &client, (&mut streams, &activity), &connection) => {}
     }
     connection.close(quinn::VarInt::from_u32(Code::H3_NO_ERROR.value() as u32), b"");
 }
 
-async fn requests(worker: &Rc<Worker>, client: &Rc<Client>, streams: &mut Connection, connection: &quinn::Connection) {
-    let activity = Rc::new(Activity::default());
+async fn requests(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    (streams, activity): (&mut Connection, &Rc<Activity>),
+    connection: &quinn::Connection,
+) {
     let limits = worker.client_limits();
     let answer = |stream| {
         let request = request::answer(Rc::clone(worker), Rc::clone(client), stream, activity.enter());
@@ -166,6 +171,7 @@ async fn requests(worker: &Rc<Worker>, client: &Rc<Client>, streams: &mut Connec
                 None => return,
             },
             () = to_be_closed(worker, client) => break,
+            () = client.last() => break,
             () = activity.idle(limits.idle) => break,
             () = activity.stalled(limits.stall) => return,
         }

@@ -6,6 +6,7 @@ mod health;
 mod latency;
 mod life;
 mod peer;
+mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ pub use connect::Sender;
 pub use gate::{Gates, Place};
 use life::Life;
 pub use peer::{Peer, Reuse};
+pub use wire::Unacknowledged;
 
 /// Endpoints that are in no table any more are remembered for so long after their last use: names may still lead there.
 const FORGOTTEN: Duration = Duration::from_secs(120);
@@ -33,6 +35,8 @@ pub struct Pool {
     kept: Rc<Cell<UpstreamSettings>>,
     /// Settings of TLS.
     connectors: Connectors,
+    /// Who knows what has arrived.
+    unacknowledged: Option<Unacknowledged>,
 }
 
 /// Why there is no connection.
@@ -81,6 +85,11 @@ impl Lease {
 }
 
 impl Pool {
+    /// One that knows nobody yet; `unacknowledged` tells what has arrived.
+    pub fn new(unacknowledged: Option<Unacknowledged>) -> Self {
+        Pool { unacknowledged, ..Pool::default() }
+    }
+
     /// Keeps connections as these settings say, from now on.
     pub fn keep(&self, settings: UpstreamSettings) {
         self.kept.set(settings);

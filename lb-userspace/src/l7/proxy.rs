@@ -6,6 +6,7 @@ use std::rc::Rc;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Uri};
+use tokio::sync::Notify;
 
 use super::answer::Answer;
 use super::balance::{Endpoints, Picker, Sticky};
@@ -15,7 +16,9 @@ use super::destination::{self, Destination};
 use super::exchange::{Exchange, Relayed};
 use super::filter::{self, After, Pages, Seen, Silent};
 use super::forward::Ends;
+use super::grpc;
 use super::guard::{Handle, Refusal};
+use super::http2::activity::{self, Activity};
 use super::record::Record;
 use super::routing::{self, Routed, Unrouted};
 use super::rules::Rule;
@@ -32,13 +35,31 @@ pub struct Client {
     pub ends: Ends,
     /// The guard in front of hyper; one that does nothing where HTTP/2 is spoken.
     pub guard: Handle,
+    /// What goes on beside a request, where a connection has several at once.
+    activity: Option<Rc<Activity>>,
     served: Cell<u64>,
+    last: Notify,
 }
 
 impl Client {
     /// Before the first request.
     pub fn new(ends: Ends, guard: Handle) -> Self {
-        Client { ends, guard, served: Cell::new(0) }
+        Client { ends, guard, activity: None, served: Cell::new(0), last: Notify::new() }
+    }
+
+    /// The same of a connection that has several requests at once.
+    pub(super) fn over_streams(ends: Ends, activity: Rc<Activity>) -> Self {
+        Client { activity: Some(activity), ..Client::new(ends, Handle::default()) }
+    }
+
+    /// Ends when the connection has had as many requests as it may have.
+    pub async fn last(&self) {
+        self.last.notified().await;
+    }
+
+    /// A tunnel begins, to whose end the connection is not idle.
+    pub(super) fn tunnels(&self) -> Option<activity::Place> {
+        self.activity.as_ref().map(Activity::enter)
     }
 
     /// It has had a request.
@@ -48,7 +69,8 @@ impl Client {
 
     /// The same connection, for one request of whose ends a proxy tells.
     fn told(&self, ends: Ends) -> Self {
-        Client { ends, guard: self.guard.clone(), served: self.served.clone() }
+        let activity = self.activity.clone();
+        Client { activity, served: self.served.clone(), ..Client::new(ends, self.guard.clone()) }
     }
 }
 
@@ -72,6 +94,7 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Cli
     let id = head.headers.get(X_REQUEST_ID).cloned();
     let mut after = After::new(settings, &head, &asker.ends);
     let accepts = settings.accepts(&head);
+    let is_call = grpc::is_call(&head);
     let result = match (refusal, nobody) {
         (Some(refusal), _) => {
             record.refused();
@@ -92,7 +115,7 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Cli
             let encoder = accepts.and_then(|accepts| accepts.apply(status, relayed.response.headers_mut()));
             relayed.into_response(record, encoder, after.pace(), after.take_flight())
         }
-        Err(answer) => own(answer, id, record),
+        Err(answer) => own(answer, id, record, is_call),
     };
     let status = response.status();
     after.apply(status, response.headers_mut());
@@ -100,6 +123,9 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Cli
     #[cfg(feature = "http3")]
     super::http3::offer(&worker, &client.ends, response.headers_mut());
     let last = client.served.get() >= settings.requests_per_connection();
+    if last {
+        client.last.notify_one();
+    }
     if (last || worker.is_draining()) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -111,10 +137,12 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Cli
     response
 }
 
-/// An answer of our own as a response. Errors tell the id of the request, by which it is found in the log.
-fn own(mut answer: Answer, id: Option<HeaderValue>, mut record: Record) -> Response<ResponseBody> {
+/// An answer of our own as a response. Errors tell the id of the request, by which it is found in the log, and callers of
+/// gRPC get them in their terms; log and metrics tell what they stand for.
+fn own(mut answer: Answer, id: Option<HeaderValue>, mut record: Record, is_call: bool) -> Response<ResponseBody> {
     record.answered(answer.status.as_u16());
     answer.name(id.as_ref());
+    let answer = if is_call { grpc::translate(answer) } else { answer };
     let empty = answer.text.is_empty();
     let mut response = Response::new(ResponseBody::text(answer.text, record));
     *response.status_mut() = answer.status;

@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::time::{Instant, sleep_until};
 
+use super::http2::activity;
 use super::limiter::Flight;
 use super::pool::Place;
 use super::worker::Open;
@@ -28,6 +29,8 @@ pub struct Tunnel {
     pub idle: Duration,
     /// Its place at the endpoint, where places are counted.
     pub place: Option<Place>,
+    /// Its place on a connection that has other requests as well.
+    pub(super) stream: Option<activity::Place>,
     /// A draining worker waits for it.
     pub open: Open,
 }
@@ -42,11 +45,11 @@ impl Tunnel {
     /// Starts to copy; to the end of it the request is one in flight.
     pub fn start(self, flight: Option<Flight>) {
         tokio::task::spawn_local(async move {
-            let Tunnel { client, backend, idle, place, open } = self;
+            let Tunnel { client, backend, idle, place, stream, open } = self;
             if let (Ok(client), Ok(backend)) = tokio::join!(client, backend) {
                 both_ways(TokioIo::new(client), TokioIo::new(backend), idle).await;
             }
-            drop((flight, place, open));
+            drop((flight, place, stream, open));
         });
     }
 }

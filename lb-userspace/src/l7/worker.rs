@@ -183,7 +183,7 @@ impl Worker {
             verifier: Verifier::default(),
             asker: Asker::default(),
             verdicts: Verdicts::default(),
-            pool: Pool::default(),
+            pool: Pool::new(limits.unacknowledged),
             budget: Budget::default(),
             room: Rc::default(),
             copies: Rc::default(),

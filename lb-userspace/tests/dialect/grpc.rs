@@ -94,7 +94,7 @@ fn call(method: &str, request: Request<Streaming<Vec<u8>>>, seen: Arc<Seen>) -> 
         let answer: Messages = match method.as_str() {
             "/test.Echo/Each" => messages.boxed(),
             "/test.Echo/Fail" => messages.take(1).chain(stream::iter([Err(failure())])).boxed(),
-            "/test.Echo/Never" => {
+            "/test.Echo/Never" | "/test.Slow/Never" => {
                 let _waiting = Waiting(seen);
                 pending().await
             }
@@ -132,12 +132,17 @@ struct Peers {
 
 impl Peers {
     fn new() -> Self {
+        Self::beside("")
+    }
+
+    /// With further routes.
+    fn beside(manifests: &str) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let seen = Arc::default();
         let pod = serve(&runtime, &seen);
-        let site =
-            Site::start(&ingress("web", "a.example", "/test.Echo", &[("backend-protocol", "GRPC")]), &[("web", &pod)]);
+        let main = ingress("web", "a.example", "/test.Echo", &[("backend-protocol", "GRPC")]);
+        let site = Site::start(&(main + manifests), &[("web", &pod)]);
         let endpoint = Endpoint::from_shared(format!("http://{}", site.address())).expect("a URL");
         let endpoint = endpoint.origin("http://a.example".parse().expect("a URL"));
         let channel = runtime.block_on(endpoint.connect()).expect("the front listens");
@@ -194,12 +199,50 @@ fn errors_come_in_trailers_and_without_an_answer() {
             assert_eq!(status.metadata().get("x-detail").map(|value| value.as_bytes()), Some(&b"seven"[..]));
         }
     });
-    // What the front answers itself is told in terms of HTTP (404, as text), which is an error to every client.
+}
+
+/// A client of the front that sends a message and reads to the end of the answer.
+fn failure(peers: &Peers, method: &'static str) -> (Code, String) {
     peers.runtime.block_on(async {
-        let mut nobody =
-            ask(&peers.channel, "/other.Service/Call", Request::new(stream::iter([]))).await.expect("a head");
-        assert!(nobody.message().await.is_err(), "no such route");
-    });
+        let one = Request::new(stream::iter([b"one".to_vec()]));
+        let status = match ask(&peers.channel, method, one).await {
+            Ok(mut answers) => answers.message().await.expect_err(method),
+            Err(status) => status,
+        };
+        (status.code(), status.message().to_owned())
+    })
+}
+
+#[test]
+fn errors_of_the_front_are_told_in_terms_of_grpc() {
+    let of = |service: &str, path: &str, annotations: &[(&str, &str)]| {
+        let annotations: Vec<_> = [("backend-protocol", "GRPC")].iter().chain(annotations).copied().collect();
+        let name = path.trim_start_matches("/test.").to_ascii_lowercase();
+        ingress(service, "a.example", path, &annotations).replacen(service, &name, 1)
+    };
+    let peers = Peers::beside(
+        &[
+            of("nobody", "/test.Nobody", &[]),
+            of("web", "/test.Closed", &[("whitelist-source-range", "192.0.2.0/24")]),
+            of("web", "/test.Users", &[("auth-type", "basic"), ("auth-secret", "users")]),
+            of("web", "/test.Slow", &[("proxy-read-timeout", "1"), ("proxy-send-timeout", "600")]),
+            "---\nkind: Secret\napiVersion: v1\nmetadata: {name: users}\nstringData: {auth: \"a:{SHA}6dcfXufJLW3J6S/9rRe4vUlBj5g=\"}\n".to_owned(),
+        ]
+        .concat(),
+    );
+    for (method, code, part) in [
+        ("/other.Service/Call", Code::Unimplemented, "No Ingress has a rule"),
+        ("/test.Nobody/Each", Code::Unavailable, "does not exist"),
+        ("/test.Closed/Each", Code::PermissionDenied, "403 Forbidden"),
+        ("/test.Users/Each", Code::Unauthenticated, "401 Unauthorized"),
+        ("/test.Slow/Never", Code::DeadlineExceeded, "no answer in time"),
+    ] {
+        let (found, message) = failure(&peers, method);
+        assert_eq!((found, message.contains(part)), (code, true), "{method}: {message}");
+        assert!(message.contains("Request ID: "), "{message}");
+    }
+    // Who is no caller of gRPC gets a page.
+    assert_eq!(peers.site.get("a.example", "/test.Nobody/Each", &[]).status, 503);
 }
 
 #[test]

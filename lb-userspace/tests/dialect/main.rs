@@ -28,6 +28,7 @@ mod harness;
 mod headers;
 mod host_policy;
 mod hosts;
+mod http2;
 #[cfg(feature = "http3")]
 mod http3;
 mod limits;

@@ -15,7 +15,7 @@ use crate::harness::{Site, ingress_over_tls};
 use crate::pod::Pod;
 
 /// Says back what it hears, until the client closes.
-fn echo() -> Pod {
+pub(crate) fn echo() -> Pod {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");
     std::thread::spawn(move || {

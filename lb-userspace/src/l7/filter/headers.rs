@@ -1,5 +1,7 @@
 //! Headers that a route adds or changes.
 
+use std::rc::Rc;
+
 use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, REFRESH, SET_COOKIE};
 
 use crate::model::filters::{Headers, Replace, Variables};
@@ -20,6 +22,13 @@ pub struct Outbound {
 }
 
 impl Outbound {
+    /// What trailers of a request may not say: it would pass for what was set or removed in its head.
+    pub fn barred(&self) -> Option<Rc<[HeaderName]>> {
+        let set = self.headers.iter().map(|(name, _)| name);
+        let some = !(self.removed.is_empty() && self.headers.is_empty());
+        some.then(|| self.removed.iter().chain(set).cloned().collect())
+    }
+
     pub(super) fn new(headers: &Headers, seen: &impl Variables) -> Self {
         let of = |name, template: &Option<_>| Some((name, expand(template.as_ref()?, seen)?));
         let host = of(HOST, &headers.host).filter(|(_, value)| !value.is_empty());

@@ -3,12 +3,15 @@
 use hyper::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Uri};
 
+use super::extended;
 use crate::l7::guard::{MAX_HEADERS, Refusal, passes_for_another, refuse};
 use crate::l7::host;
 
 /// Checks a request and gives it a Host; one that is refused carries the [`Refusal`] among its extensions.
 pub(in crate::l7) fn prepare<B>(mut request: Request<B>, secured: bool) -> Request<B> {
-    match authority(&request, secured).and_then(|authority| check(&request).map(|()| authority)) {
+    let extended = extended::prepare(&mut request);
+    let checked = extended.and_then(|()| authority(&request, secured));
+    match checked.and_then(|authority| check(&request).map(|()| authority)) {
         Ok(authority) => {
             request.headers_mut().insert(HOST, authority);
             if let Some(target) = request.uri().path_and_query().map(|target| Uri::from(target.clone())) {

@@ -1,6 +1,7 @@
 //! Opening connections to backends.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -14,6 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use super::life::Life;
 use super::peer::{Load, Peer};
+use super::wire::{Watched, Wire};
 use super::{ConnectError, Lease, Pool};
 use crate::l7::body::RequestBody;
 use crate::l7::connection;
@@ -27,8 +29,8 @@ type Sent = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
 /// Sends requests on one connection.
 #[derive(Debug)]
 pub enum Sender {
-    /// One after the other.
-    Http1(http1::SendRequest<RequestBody>),
+    /// One after the other, and what is known of how they got there.
+    Http1(http1::SendRequest<RequestBody>, Arc<Wire>),
     /// Several at once.
     Http2(http2::SendRequest<RequestBody>),
 }
@@ -37,7 +39,7 @@ impl Sender {
     /// It takes a request now.
     pub fn is_ready(&self) -> bool {
         match self {
-            Sender::Http1(sender) => sender.is_ready(),
+            Sender::Http1(sender, _) => sender.is_ready(),
             Sender::Http2(sender) => sender.is_ready(),
         }
     }
@@ -45,7 +47,7 @@ impl Sender {
     /// It takes none any more.
     pub fn is_closed(&self) -> bool {
         match self {
-            Sender::Http1(sender) => sender.is_closed(),
+            Sender::Http1(sender, _) => sender.is_closed(),
             Sender::Http2(sender) => sender.is_closed(),
         }
     }
@@ -53,7 +55,10 @@ impl Sender {
     /// Sends a request; what was not sent comes back.
     pub fn send(&mut self, request: Request<RequestBody>) -> impl Future<Output = Sent> + use<> {
         let (one, other) = match self {
-            Sender::Http1(sender) => (Some(sender.try_send_request(request)), None),
+            Sender::Http1(sender, wire) => {
+                wire.begin();
+                (Some(sender.try_send_request(request)), None)
+            }
             Sender::Http2(sender) => (None, Some(sender.try_send_request(request))),
         };
         async move {
@@ -66,10 +71,18 @@ impl Sender {
         }
     }
 
+    /// The last request, to which there was no answer, has not reached the other side: it closed before.
+    pub fn was_unseen(&self) -> bool {
+        match self {
+            Sender::Http1(_, wire) => wire.is_unseen(),
+            Sender::Http2(_) => false,
+        }
+    }
+
     /// The same connection for another request, if it takes several at once.
     pub(super) fn share(&self) -> Option<Self> {
         match self {
-            Sender::Http1(_) => None,
+            Sender::Http1(..) => None,
             Sender::Http2(sender) => Some(Sender::Http2(sender.clone())),
         }
     }
@@ -97,18 +110,19 @@ impl Pool {
         if let Some((version, told)) = transport.proxied {
             stream.write_all(&proxy_protocol::write(version, told)).await?;
         }
+        let (stream, wire) = Watched::new(stream, self.unacknowledged);
         let Some((tls, name)) = &transport.tls else {
-            return speak(stream, transport.http2).await;
+            return speak(stream, transport.http2, wire).await;
         };
         let config = self.connectors.get(tls, transport.http2)?;
         let name = server_name(name, peer.endpoint.ip());
         // What only TLS needs takes no memory of other requests.
         let secured = Box::pin(TlsConnector::from(config).connect(name, stream)).await?;
-        speak(secured, transport.http2).await
+        speak(secured, transport.http2, wire).await
     }
 }
 
-async fn speak<I>(stream: I, http2: bool) -> Result<Sender, ConnectError>
+async fn speak<I>(stream: I, http2: bool, wire: Arc<Wire>) -> Result<Sender, ConnectError>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -120,5 +134,5 @@ where
     }
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::task::spawn_local(async move { drop(connection.with_upgrades().await) });
-    Ok(Sender::Http1(sender))
+    Ok(Sender::Http1(sender, wire))
 }

@@ -207,6 +207,8 @@ impl Drop for Load {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use hyper::client::conn::{http1, http2};
     use hyper_util::rt::TokioIo;
     use tokio::io::DuplexStream;
@@ -233,7 +235,7 @@ mod tests {
             let (mut sender, connection) = http1::handshake(TokioIo::new(near)).await.expect("a connection");
             tokio::task::spawn_local(connection);
             sender.ready().await.expect("ready");
-            Sender::Http1(sender)
+            Sender::Http1(sender, Arc::default())
         };
         (sender, far)
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::l7::guard;
+use crate::l7::pool::Unacknowledged;
 
 /// Limits of a worker.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,8 @@ pub struct Limits {
     pub local_names: bool,
     /// Times and sizes of requests are counted by route.
     pub in_detail: bool,
+    /// Asks the kernel what a connection's other side has not acknowledged; `None`: nobody can be asked.
+    pub unacknowledged: Option<Unacknowledged>,
     /// A draining worker accepts for at least so long: its successor takes over meanwhile.
     pub hand_over: Duration,
     /// Requests in flight may take so long after that.
@@ -45,6 +48,7 @@ impl Default for Limits {
             name_servers: [None; 3],
             local_names: false,
             in_detail: false,
+            unacknowledged: None,
             hand_over: seconds(3),
             finish: seconds(30),
         }
