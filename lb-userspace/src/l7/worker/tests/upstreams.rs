@@ -102,14 +102,15 @@ fn a_request_with_a_body_is_never_sent_twice() {
     let front = Front::start(&all_to(&[backend.address]), limits());
     let post =
         |path: &str| front.ask(&format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")).status;
-    // Not on a connection of which nobody knows whether it will be kept.
-    assert_eq!([post("/"), post("/"), post("/")], [200; 3]);
-    assert_eq!((backend.requests(), backend.connections()), (3, 3));
+    // On a new connection, unless so much time has gone by that the old one is taken for one that is kept.
+    let answered = [post("/"), post("/"), post("/")];
+    assert!(answered.iter().all(|status| [200, 502].contains(status)) && answered[0] == 200, "{answered:?}");
+    assert_eq!((backend.requests(), front.counters().upstream_retries), (3, 0));
     assert_eq!(post("/broken"), 502);
-    assert_eq!(backend.requests(), 4);
+    assert_eq!((backend.requests(), front.counters().upstream_retries), (4, 0));
     // A GET may be sent twice: once on an old connection, once on a new one.
     assert_eq!(front.ask(GET).status, 200);
-    assert_eq!((backend.requests(), front.counters().upstream_retries), (6, 1));
+    assert_eq!(backend.requests() as u64, 5 + front.counters().upstream_retries);
 }
 
 #[test]
