@@ -83,10 +83,11 @@ pub(crate) fn note<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>, fr
     let Some(mut note) = lookup.note() else { return };
     let hash = flow_hash(&parsed.key);
     // field by field, into the map: there is no room for another one on the stack
-    if note.hash != hash {
+    if note.flow != hash {
         note.arrival = 0;
     }
     note.key = parsed.key;
+    note.flow = hash;
     note.hash = hash;
     note.service = frontend.service;
     note.flags = frontend.flags;
@@ -95,6 +96,14 @@ pub(crate) fn note<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>, fr
     note.ttl = u32::from(parsed.ip.ttl);
     note.tcp_flags = u32::from(parsed.transport.tcp_flags);
     note.later = u32::from(parsed.ip.later);
+}
+
+/// Notes that another node sent this node a packet in a tunnel, whose flow has this hash.
+#[inline(always)]
+pub fn note_arrival<F: Ip, L: Lookup<F>>(lookup: &L, flow: u32, arrival: Arrival) {
+    if let Some(mut note) = lookup.note() {
+        (note.flow, note.arrival) = (flow, arrival.word());
+    }
 }
 
 /// Notes an ICMP error about such a flow: it goes where packets of the flow go.

@@ -83,7 +83,7 @@ pub fn weir_tc_ingress(ctx: TcContext) -> i32 {
     match handover::task(ctx.skb.skb) {
         Some(Task::Done) => return TC_ACT_UNSPEC,
         Some(Task::Front) => return mark_for_front(&ctx),
-        Some(Task::Forward) | None => {}
+        Some(Task::Forward | Task::SendOn) | None => {}
     }
     let frame = Ethernet::parse(&SkbPacket(ctx.skb.skb));
     if carries_ipv6(&frame) {
@@ -195,7 +195,7 @@ fn act_at_xdp<F: Called>(ctx: &XdpContext, ingress: u32, verdict: Verdict, dsr: 
         Verdict::Pass => xdp_action::XDP_PASS,
         Verdict::Deliver => handover::pass_with(ctx, Task::Done),
         Verdict::Front => handover::pass_with(ctx, Task::Front),
-        Verdict::HandOver(task) => handover::pass_with(ctx, task),
+        Verdict::HandOver(task) => handover::pass_noted::<F>(ctx, &kernel_at_xdp(ctx), task),
         Verdict::Answer => xdp_action::XDP_TX,
         Verdict::Transmit(device) if device == ingress => xdp_action::XDP_TX,
         // SAFETY: the helper only notes the device; it returns XDP_REDIRECT.
@@ -224,6 +224,7 @@ fn act_at_xdp<F: Called>(ctx: &XdpContext, ingress: u32, verdict: Verdict, dsr: 
 #[inline(always)]
 fn at_tc_ingress<F: Called>(ctx: &TcContext, frame: Result<Ethernet, DropReason>) -> i32 {
     let kernel = kernel_at_tc(ctx);
+    handover::note_arrival::<F>(&kernel);
     let Some(verdict) = pipeline::flows_of::<F, _, _>(&mut SkbPacket(ctx.skb.skb), frame, &kernel) else {
         // SAFETY: as in `weir_xdp`.
         unsafe { TC_PROGRAMS.tail_call(ctx, F::TC_ICMP) };

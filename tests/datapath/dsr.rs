@@ -290,17 +290,19 @@ fn changed(open: bool) -> Bench {
 
 /// A client's port whose flow is in one of the first six slots of service 15, or in the last.
 fn port(last: bool) -> u16 {
-    let slot = |port: u16| {
-        let key = lb_common::abi::FlowKey4 {
-            source: crate::world::address(CLIENT),
-            destination: crate::world::address(VIP),
-            source_port: lb_common::be::Be16::new(port),
-            destination_port: lb_common::be::Be16::new(93),
-            protocol: 6,
-        };
-        lb_common::hash::scale(lb_common::hash::flow_hash(&key), 7)
-    };
+    let slot = |port: u16| lb_common::hash::scale(lb_common::hash::flow_hash(&key(port)), 7);
     (40_000..).find(|port| (slot(*port) == 6) == last).unwrap()
+}
+
+/// The flow from this port to service 15.
+fn key(port: u16) -> lb_common::abi::FlowKey4 {
+    lb_common::abi::FlowKey4 {
+        source: crate::world::address(CLIENT),
+        destination: crate::world::address(VIP),
+        source_port: lb_common::be::Be16::new(port),
+        destination_port: lb_common::be::Be16::new(93),
+        protocol: 6,
+    }
 }
 
 #[test]
@@ -362,4 +364,24 @@ fn nodes_that_disagree_send_on_once_and_then_keep() {
     let elsewhere = tcp((CLIENT, 40_000), (VIP, 90), ACK);
     bench.dropped(&tunnel(&elsewhere, NODE_3, NODE, 1, 0, 64), DropReason::TunnelledTwice);
     bench.assert_equal_state();
+}
+
+#[test]
+fn what_xdp_cannot_send_on_is_known_to_have_come_in_a_tunnel() {
+    let mut bench = Bench::new();
+    let packet = tcp((CLIENT, port(false)), (VIP, 93), ACK);
+    let bytes = tagged(&tunnel(&packet, NODE_3, NODE, 0, 0, 64), TAGS[0]);
+    let (verdict, inside) = bench.run(Hook::Ingress, &bytes);
+    assert_eq!(verdict, Verdict::HandOver(Task::SendOn));
+    assert_eq!(hex(&inside), hex(&tagged(&packet.bytes(), TAGS[0])), "out of the tunnel");
+    if let Some(kernel) = &bench.kernel {
+        assert_eq!(kernel.handed_over.task(), Some(Task::SendOn));
+        assert_eq!(kernel.handed_over.flow, lb_common::hash::flow_hash(&key(port(false))));
+    }
+    // the same that came directly
+    let (verdict, _) = bench.run(Hook::Ingress, &inside);
+    assert_eq!(verdict, Verdict::HandOver(Task::Forward));
+    if let Some(kernel) = &bench.kernel {
+        assert_eq!((kernel.handed_over.task(), kernel.handed_over.flow), (Some(Task::Forward), 0));
+    }
 }

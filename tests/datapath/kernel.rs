@@ -13,8 +13,8 @@ use aya::test_helpers::NetNsGuard;
 use aya::util::KernelVersion;
 use lb_common::abi::{
     self, BackendEntry4, BackendEntry6, CALLED, Called, DeviceEntry, DropCounters, FlowEntry4, FlowKey4, FormerRing,
-    FrontendEntry, FrontendKey4, FrontendKey6, HANDOVER_MAGIC, Refusals, ReplyEntry4, RingLine, SampleHead,
-    ServiceEntry, TrackedEntry, device_flag, map, program, setting,
+    FrontendEntry, FrontendKey4, FrontendKey6, Handover, Refusals, ReplyEntry4, RingLine, SampleHead, ServiceEntry,
+    Task, TrackedEntry, device_flag, map, program, setting,
 };
 use lb_common::addr::{Addr6, Address as _, V4, V6};
 use lb_common::be::Be32;
@@ -41,6 +41,8 @@ pub(crate) struct Kernel {
     ebpf: Ebpf,
     pub(crate) devices: Devices,
     listener: std::net::TcpListener,
+    /// What XDP left for the companion with the last packet.
+    pub(crate) handed_over: Handover,
     _netns: NetNsGuard,
 }
 
@@ -95,7 +97,7 @@ impl Kernel {
         let sk_lookup: &mut SkLookup = ebpf.program_mut(program::SK_LOOKUP).unwrap().try_into().unwrap();
         load(|| sk_lookup.load());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut kernel = Self { ebpf, devices, listener, _netns: netns };
+        let mut kernel = Self { ebpf, devices, listener, handed_over: Handover::default(), _netns: netns };
         kernel.fill(&tables(devices));
         kernel
     }
@@ -297,13 +299,14 @@ impl Kernel {
         out.truncate(result.data_size_out as usize);
         // with metadata, the output begins with it, and `data` is behind it
         let meta = u32::from_ne_bytes(context_out[..4].try_into().unwrap()) as usize;
-        let word: Vec<u8> = out.drain(..meta).take(4).collect();
-        let task = <[u8; 4]>::try_from(word).map_or(0, u32::from_ne_bytes);
-        let outcome = match (result.return_value, task.wrapping_sub(HANDOVER_MAGIC)) {
-            (XDP_PASS, 0) => Outcome::Deliver,
-            (XDP_PASS, 1) => Outcome::Front,
-            (XDP_PASS, 2) => Outcome::HandOver,
-            (XDP_PASS, _) => Outcome::Pass,
+        let words: Vec<u8> = out.drain(..meta).collect();
+        let word = |at: usize| words.get(at..at + 4).map_or(0, |word| u32::from_ne_bytes(word.try_into().unwrap()));
+        self.handed_over = Handover { task: word(0), flow: word(4) };
+        let outcome = match (result.return_value, self.handed_over.task()) {
+            (XDP_PASS, Some(Task::Done)) => Outcome::Deliver,
+            (XDP_PASS, Some(Task::Front)) => Outcome::Front,
+            (XDP_PASS, Some(Task::Forward | Task::SendOn)) => Outcome::HandOver,
+            (XDP_PASS, None) => Outcome::Pass,
             (XDP_TX, _) => Outcome::Transmit(self.devices.first),
             (XDP_REDIRECT, _) => Outcome::Transmit(self.devices.second),
             (XDP_DROP, _) => Outcome::Drop,

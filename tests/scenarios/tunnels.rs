@@ -208,3 +208,37 @@ fn strangers_get_nothing_into_a_node_by_a_tunnel() -> Result<()> {
         Ok(())
     })
 }
+
+/// XDP takes no tags off, so it leaves a tagged packet that is to go on in a tunnel to the companion. That one of a tunnel
+/// goes on once more is marked in the outer header, or nodes whose rings disagree would send it to and fro.
+#[test]
+#[ignore = "needs root"]
+fn what_xdp_leaves_to_tc_is_still_known_to_have_come_in_a_tunnel() -> Result<()> {
+    scenario(|cluster| {
+        far_pod(cluster)?;
+        // whatever the second node sends has two tags
+        cluster.tag_client_and_node(1)?;
+        cluster.nodes[0].agent_options().xdp = "native".to_owned();
+        cluster.nodes[0].start_agent()?;
+        let [first, second] = [&cluster.nodes[0], &cluster.nodes[1]];
+        let again = Capture::start(&cluster.wire, &first.name, "ip proto 4 and ip[4:2] & 1 = 1")?;
+        let others = Capture::start(&cluster.wire, &first.name, "ip proto 4 and ip[4:2] & 1 = 0")?;
+        let inner = first_segment((EXTERNAL, 7070).into())?;
+        for _ in 0..4 {
+            send_raw(&second.netns, &tunnelled(second.ip, first.ip, inner.clone()))?;
+        }
+        eventually("the packets to go on", SOON, || {
+            let (again, others) = (again.so_far()?, others.so_far()?);
+            ensure!(again.len() == 4, "{} with the mark, {} without", again.len(), others.len());
+            Ok(())
+        })?;
+        eventually("the hand-over to be counted", SOON, || {
+            let counted = event(cluster, 0, "handed_over")?;
+            ensure!(counted >= 4.0, "{counted}");
+            Ok(())
+        })?;
+        let others = others.stop()?;
+        ensure!(others.is_empty(), "without the mark: {others:?}");
+        Ok(())
+    })
+}

@@ -59,6 +59,11 @@ impl Capture {
         Ok(capture)
     }
 
+    /// What has been recorded so far. tcpdump may be behind what has passed.
+    pub fn so_far(&self) -> Result<Vec<Packet>> {
+        parse(&fs::read(&self.file)?)
+    }
+
     /// Ends the recording and reads it.
     pub fn stop(mut self) -> Result<Vec<Packet>> {
         self.end(Signal::INT);

@@ -10,7 +10,7 @@ use crate::addr::{Addr4, Addr6};
 pub struct Note<A> {
     /// The flow.
     pub key: FlowKey<A>,
-    /// Its hash. What is left from a packet of another flow says nothing.
+    /// The hash by which a backend is chosen: the flow's, or its client's.
     pub hash: u32,
     /// A [`crate::dsr::Arrival`] as a number.
     pub arrival: u32,
@@ -32,8 +32,8 @@ pub struct Note<A> {
     pub error: u32,
     /// Bits of [`super::frontend_flag`] of the frontend.
     pub flags: u32,
-    /// Not used; 0.
-    pub reserved: u32,
+    /// The hash of the flow that `arrival` is said of: what is left from a packet of another flow says nothing.
+    pub flow: u32,
 }
 
 /// What one CPU has to do with packets whose sender is told that they were dropped.
@@ -56,8 +56,22 @@ pub struct Refusals {
 pub struct Handover {
     /// [`HANDOVER_MAGIC`] plus a [`Task`].
     pub task: u32,
-    /// Argument of the task.
-    pub argument: u32,
+    /// With [`Task::SendOn`] the hash of the packet's flow; else 0.
+    pub flow: u32,
+}
+
+impl Handover {
+    /// The task; `None` if these are no bytes of ours.
+    #[inline(always)]
+    pub const fn task(&self) -> Option<Task> {
+        match self.task.wrapping_sub(HANDOVER_MAGIC) {
+            0 => Some(Task::Done),
+            1 => Some(Task::Front),
+            2 => Some(Task::Forward),
+            3 => Some(Task::SendOn),
+            _ => None,
+        }
+    }
 }
 
 /// Tells our metadata from that of others.
@@ -73,6 +87,9 @@ pub enum Task {
     Front = 1,
     /// Forward it with the kernel's help (neighbour unresolved, a device that XDP cannot send to, or a tag in it).
     Forward = 2,
+    /// The same with a packet that another node sent here in a tunnel, which XDP has taken it out of. Who gets it next has to
+    /// know, or nodes whose rings disagree would send it to and fro.
+    SendOn = 3,
 }
 
 /// IPv4 instance.

@@ -9,7 +9,7 @@ use crate::pipeline;
 use crate::verdict::Verdict;
 
 use super::tunnel::keep_congestion;
-use super::{Arrival, Nodes, Room, Tunnel};
+use super::{Arrival, Nodes, Room, Tunnel, note_arrival};
 
 /// Takes the outer header off, so that the pipeline can begin with the packet inside; or says what else becomes of the
 /// packet, which then is untouched. Tunnels of others between the same nodes, of a CNI for instance, pass.
@@ -55,10 +55,12 @@ fn opened<F: Tunnel, P: Room, L: Nodes<F>>(
     packet.unwrap(frame.network, F::HEADER).ok_or(refused)?;
     lookup.count(Stat::Untunnelled);
     let arrival = if mark.again { Arrival::Again } else { Arrival::Tunnel };
-    if let Some(mut note) = lookup.note() {
-        match inner {
-            Inside::Flow(hash) => (note.hash, note.arrival) = (hash, arrival.word()),
-            Inside::Icmp => note.error = arrival.word(),
+    match inner {
+        Inside::Flow(hash) => note_arrival(lookup, hash, arrival),
+        Inside::Icmp => {
+            if let Some(mut note) = lookup.note() {
+                note.error = arrival.word();
+            }
         }
     }
     Ok(())

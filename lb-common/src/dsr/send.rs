@@ -37,7 +37,7 @@ pub(super) fn to_node<F: Tunnel, P: Room, L: Nodes<F>>(
         return Verdict::Drop(DropReason::TunnelledTwice);
     }
     if parsed.is_tagged() && !lookup.resolves() {
-        return Verdict::HandOver(Task::Forward); // only tc can take a tag off
+        return Verdict::HandOver(task(arrival)); // only tc can take a tag off
     }
     let Some(own) = F::own(|index| lookup.setting(index)) else { return Verdict::Drop(DropReason::NotAnUplink) };
     let tcp = parsed.ip.protocol == protocol::TCP;
@@ -54,6 +54,7 @@ pub(super) fn to_node<F: Tunnel, P: Room, L: Nodes<F>>(
         Err(Verdict::Refuse(why)) if refused(why).1 as usize > F::HEADER => {
             return too_big::<F, P, L>(packet, parsed, lookup, refused(why).1 as usize - F::HEADER);
         }
+        Err(Verdict::HandOver(_)) => return Verdict::HandOver(task(arrival)),
         Err(verdict) => return verdict,
     };
     if arrival != Arrival::Error {
@@ -70,6 +71,12 @@ pub(super) fn to_node<F: Tunnel, P: Room, L: Nodes<F>>(
         Some(()) => Verdict::Transmit(device),
         None => Verdict::Drop(DropReason::KernelRefused),
     }
+}
+
+/// What the companion is to do with a packet that XDP cannot send on.
+#[inline(always)]
+fn task(arrival: Arrival) -> Task {
+    if arrival == Arrival::Tunnel { Task::SendOn } else { Task::Forward }
 }
 
 /// The inner header counts the node as the router that it is (RFC 2003, section 3.1).
