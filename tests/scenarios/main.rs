@@ -48,6 +48,7 @@ mod seeds_layer4;
 mod seeds_layer7;
 mod sockets;
 mod streams;
+mod super_packets;
 mod tags;
 mod tls;
 mod top;

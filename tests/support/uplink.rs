@@ -40,14 +40,26 @@ impl Cluster {
 
     /// Gives a node a new `eth0` in place of one that was removed, with the same addresses and routes.
     pub fn replug_uplink(&mut self, node: usize) -> Result<()> {
+        self.plug_again(node)?;
+        let host = self.nodes.get(node).with_context(|| format!("there is no node {node}"))?;
+        self.lab.attach_pass(&self.wire, &host.name)
+    }
+
+    /// Gives a node an `eth0` for tc alone: the switch's end of it has no XDP program, and so it takes large packets whole
+    /// (drivers/net/veth.c, `veth_xdp_set`).
+    pub fn whole_packets(&mut self, node: usize) -> Result<()> {
+        self.remove_uplink(node)?;
+        self.plug_again(node)
+    }
+
+    fn plug_again(&self, node: usize) -> Result<()> {
         let host = self.nodes.get(node).with_context(|| format!("there is no node {node}"))?;
         crate::cluster::plug(&self.wire, &host.name, &host.netns, (host.ip, host.ip6))?;
         host.netns.ip("route add default via 192.168.77.1")?;
         for other in self.nodes.iter().filter(|other| other.number != host.number) {
             host.netns.ip(&format!("route add {} via {}", other.pod_cidr(), other.ip))?;
         }
-        let name = host.name.clone();
-        self.lab.attach_pass(&self.wire, &name)
+        Ok(())
     }
 
     /// Puts the client and a node behind two VLANs on the switch, one within the other: their packets have two tags on the
