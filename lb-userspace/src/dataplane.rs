@@ -38,6 +38,7 @@ mod maps;
 mod namespaces;
 mod neighbours;
 mod netlink;
+mod node_counts;
 pub mod object;
 mod orphans;
 mod outstanding;
@@ -85,6 +86,7 @@ use lock::Lock;
 use mapped::Access;
 use maps::Maps;
 use netlink::{Link, Netlink};
+use node_counts::NodeCounts;
 use orphans::Orphans;
 use placement::{Place, Way};
 use policies::{Affinities, Loads};
@@ -132,6 +134,7 @@ pub struct Dataplane {
     counters: CounterReader,
     /// For listing what is in use; never writes.
     view: BpfStore,
+    node_counts: NodeCounts,
     collector: Collector,
     orphans: Orphans,
     attached: bool,
@@ -169,9 +172,11 @@ impl Dataplane {
         kernel_log::follow(&mut object)?;
         host::prepare(config, &run_dir, &netlink, &uplinks, &mut report.notes)?;
         let maps = Maps::new(pins.clone());
+        let view = BpfStore::open(&maps, Access::Read)?;
         let dataplane = Self {
             counters: CounterReader::open(&maps)?,
-            view: BpfStore::open(&maps, Access::Read)?,
+            node_counts: NodeCounts::new(view.count_by_node()?),
+            view,
             collector: Collector::open(&maps)?,
             orphans: Orphans::open(&maps)?,
             config: config.clone(),
@@ -273,7 +278,7 @@ impl Dataplane {
 
     /// The maps, for whoever applies plans. There should be one writer at a time.
     pub fn store(&self) -> Result<Box<dyn MapStore>, DataplaneError> {
-        Ok(Box::new(BpfStore::open(&self.maps, Access::Write)?))
+        Ok(Box::new(BpfStore::open(&self.maps, Access::Write)?.counting(self.node_counts.clone())))
     }
 
     /// Steers the front's packets to these sockets, which must be listening.
@@ -409,7 +414,7 @@ impl Dataplane {
     /// The devices that need the program for tunnels, as routes to the backends are now.
     fn wanted_tunnels(&mut self, netlink: &Netlink, places: &[Place]) -> Result<Vec<Link>, DataplaneError> {
         let backends = self.view.remote_backend_addresses();
-        self.ways.update(netlink, &backends, &self.view.backends_by_node()?);
+        self.ways.update(netlink, &backends, &self.node_counts.get());
         let links = netlink.links()?;
         let uplinks = places.iter().map(|place| place.facts.link.index).collect();
         self.report.ways = self.ways.status(&links, &uplinks);

@@ -20,6 +20,7 @@ use super::family::MapFamily;
 use super::grace::Grace;
 use super::mapped::{Access, MappedArray};
 use super::maps::Maps;
+use super::node_counts::NodeCounts;
 use super::policies::{self, Networks};
 use super::ring_area::RingArea;
 use super::slices::Slice;
@@ -80,9 +81,15 @@ impl BpfStore {
         self.v4.remote_backends().chain(self.v6.remote_backends()).collect()
     }
 
-    /// How many backends each node has that packets of DSR are carried to.
-    pub(crate) fn backends_by_node(&self) -> Result<BTreeMap<IpAddr, usize>, DataplaneError> {
-        self.tunnels.backends_by_node()
+    /// How many backends each node has that packets of DSR are carried to; walks the maps.
+    pub(crate) fn count_by_node(&self) -> Result<BTreeMap<IpAddr, usize>, DataplaneError> {
+        self.tunnels.count_by_node()
+    }
+
+    /// Keeps these counts up to date with what it writes.
+    pub(crate) fn counting(mut self, counts: NodeCounts) -> Self {
+        self.tunnels.counts = counts;
+        self
     }
 
     /// Lines of RINGS that hold a ring, or one that is kept for a while.

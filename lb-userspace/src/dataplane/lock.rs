@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use procfs::LockType;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
@@ -94,12 +95,19 @@ impl Drop for Lock {
 
 /// The process that holds the lock of a run directory, as the kernel lists it: looking takes nothing from whoever is about
 /// to take the lock. `None` as well where it runs in another pid namespace.
+///
+/// The list names the device of the file system, where stat(2) names that of a subvolume or a layer on some of them (btrfs,
+/// overlayfs): there the process that the file names counts.
 pub fn holder(run_dir: &Path) -> Option<i32> {
-    let file = fs::metadata(run_dir.join("lock")).ok()?;
-    let (major, minor) = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
+    let path = run_dir.join("lock");
+    let file = fs::metadata(&path).ok()?;
+    let device = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
+    let named: Option<i32> = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
     let locks = procfs::locks().ok()?;
-    let held = locks.iter().find(|lock| (lock.devmaj, lock.devmin, lock.inode) == (major, minor, file.ino()));
-    held?.pid
+    let mut candidates = locks.iter().filter(|lock| lock.inode == file.ino() && lock.lock_type == LockType::FLock);
+    let is_it =
+        |lock: &&procfs::Lock| (lock.devmaj, lock.devmin) == device || (lock.pid.is_some() && lock.pid == named);
+    candidates.find(is_it)?.pid
 }
 
 fn is_same_file(path: &Path, file: &File) -> bool {

@@ -14,6 +14,7 @@ use super::error::{DataplaneError, map_io};
 use super::former::{FormerRings, now};
 use super::mapped::Access;
 use super::maps::Maps;
+use super::node_counts::NodeCounts;
 use super::ring_area::RingArea;
 use super::slices::Slice;
 use super::spec;
@@ -32,6 +33,8 @@ pub(crate) struct Tunnels {
     backend_nodes4: HashMap<MapData, u32, Addr4>,
     backend_nodes6: HashMap<MapData, u32, Addr6>,
     pub(crate) former: FormerRings,
+    /// Kept up to date by the store that writes.
+    pub(crate) counts: NodeCounts,
     /// Backends that a kept ring named until lately: packets in flight may still look at them.
     unsettled: BTreeSet<BackendId>,
 }
@@ -44,6 +47,7 @@ impl Tunnels {
             backend_nodes4: maps.hash(map::BACKEND_NODES4)?,
             backend_nodes6: maps.hash(map::BACKEND_NODES6)?,
             former: FormerRings::open(maps, access, area)?,
+            counts: NodeCounts::default(),
             unsettled: BTreeSet::new(),
         })
     }
@@ -70,8 +74,8 @@ impl Tunnels {
         Ok(())
     }
 
-    /// How many backends each node has.
-    pub(crate) fn backends_by_node(&self) -> Result<BTreeMap<IpAddr, usize>, DataplaneError> {
+    /// How many backends each node has, as the maps say it; walks them all.
+    pub(crate) fn count_by_node(&self) -> Result<BTreeMap<IpAddr, usize>, DataplaneError> {
         let failed = |name| move |error| DataplaneError::map(name)(map_io(error));
         let four = self.backend_nodes4.iter();
         let four = four.map(|found| found.map(|(_, node)| ip(node)).map_err(failed(map::BACKEND_NODES4)));
@@ -82,6 +86,14 @@ impl Tunnels {
             *counts.entry(node?).or_default() += 1;
         }
         Ok(counts)
+    }
+
+    /// Where the map says that the backend is.
+    fn backend_node(&self, family: IpFamily, id: BackendId) -> Option<IpAddr> {
+        match family {
+            IpFamily::V4 => self.backend_nodes4.get(&id.0, 0).map(ip).ok(),
+            IpFamily::V6 => self.backend_nodes6.get(&id.0, 0).map(ip6).ok(),
+        }
     }
 
     pub(crate) fn upsert_node(&mut self, address: IpAddr, own: bool) -> Result<(), StoreError> {
@@ -100,17 +112,24 @@ impl Tunnels {
     }
 
     pub(crate) fn upsert_backend_node(&mut self, id: BackendId, node: IpAddr) -> Result<(), StoreError> {
+        let family = if node.is_ipv4() { IpFamily::V4 } else { IpFamily::V6 };
+        let before = self.backend_node(family, id);
         match node {
             IpAddr::V4(node) => insert(&mut self.backend_nodes4, map::BACKEND_NODES4, id.0, addr4(node)),
             IpAddr::V6(node) => insert(&mut self.backend_nodes6, map::BACKEND_NODES6, id.0, addr6(node)),
-        }
+        }?;
+        self.counts.moved(before, Some(node));
+        Ok(())
     }
 
     pub(crate) fn delete_backend_node(&mut self, family: IpFamily, id: BackendId) -> Result<(), StoreError> {
+        let before = self.backend_node(family, id);
         match family {
             IpFamily::V4 => remove(&mut self.backend_nodes4, map::BACKEND_NODES4, &id.0),
             IpFamily::V6 => remove(&mut self.backend_nodes6, map::BACKEND_NODES6, &id.0),
-        }
+        }?;
+        self.counts.moved(before, None);
+        Ok(())
     }
 
     /// Keeps the ring that a service has now.
