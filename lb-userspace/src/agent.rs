@@ -63,13 +63,13 @@ pub fn run(config: Config, level: LevelHandle) -> Result<(), AgentError> {
     runtime.shutdown_timeout(LAST_CALLS);
     match result? {
         // The lock is let go of with what is left of the agent: when all addresses are free.
-        Some(_locked) => Err(hand_over::retire()),
+        Some((_locked, stop)) => Err(hand_over::retire(stop)),
         None => Ok(()),
     }
 }
 
-/// Gives what holds the lock if another agent is to have it.
-async fn serve(config: Config, level: LevelHandle) -> Result<Option<Arc<State>>, AgentError> {
+/// Gives what holds the lock, and what hears of signals, if another agent is to have it.
+async fn serve(config: Config, level: LevelHandle) -> Result<Option<(Arc<State>, Stop)>, AgentError> {
     let mut stop = Stop::new()?;
     let facts = Facts::find(&config)?;
     let api = sources::connect(&config.sources).await?;
@@ -118,7 +118,7 @@ async fn serve(config: Config, level: LevelHandle) -> Result<Option<Arc<State>>,
         give_up(cluster).await;
         // The process goes on.
         drop(front);
-        return Ok(Some(state));
+        return Ok(Some((state, stop)));
     }
     service_manager::stopping();
     tracing::info!("ending: the front drains; a second signal does not wait for it");

@@ -87,6 +87,8 @@ pub struct Config {
     pub stands_by: bool,
     /// It only waits for the end of its front: another agent has taken over.
     pub retired: bool,
+    /// It ends then, also where it would stand by: it was told to.
+    pub told: bool,
     /// Print the Plan, touch nothing.
     pub dry_run: bool,
     /// Form of the log.
@@ -131,6 +133,7 @@ impl TryFrom<&AgentArgs> for Config {
             collector: collector(&mut flags, args),
             stands_by: flags.one("--when-replaced", &args.when_replaced, flag::stands_by).unwrap_or_default(),
             retired: args.retired,
+            told: args.told,
             dry_run: args.dry_run,
             log_format: flags.one("--log-format", &args.log_format, flag::parsed).unwrap_or_default(),
             log_level: flags.one("--log-level", &args.log_level, flag::parsed).unwrap_or_default(),

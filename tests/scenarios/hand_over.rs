@@ -151,3 +151,36 @@ fn whoever_stands_by_ends_when_told() -> Result<()> {
         Ok(())
     })
 }
+
+/// Both signals wait for the agent when it goes on, so that half the time it hears first of the one that has it retire.
+#[test]
+#[ignore = "needs root"]
+fn who_is_told_to_end_while_another_takes_over_ends() -> Result<()> {
+    scenario(|cluster| {
+        let node = &mut cluster.nodes[0];
+        node.agent_options().arguments.extend(["--when-replaced", "stand-by"].map(str::to_owned));
+        for _ in 0..4 {
+            node.start_agent()?;
+            let pid = node.agent.as_ref().context("it runs")?.pid();
+            node.agent.as_ref().context("it runs")?.signal(Signal::STOP)?;
+            let mut first = node.spawn_next_agent()?;
+            eventually("the next one to ask", SOON * 4, || waits_for(pid, Signal::USR2))?;
+            first.signal(Signal::TERM)?;
+            first.signal(Signal::CONT)?;
+            let status = first.wait()?;
+            ensure!(status.success(), "it ended with {status}: {}", first.log_tail());
+            node.wait_ready()?;
+            node.end_agent(Signal::TERM)?;
+        }
+        Ok(())
+    })
+}
+
+/// A signal has come to a process that has not looked yet (proc(5), "ShdPnd").
+fn waits_for(pid: u32, signal: Signal) -> Result<()> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).context("no ShdPnd")?;
+    let mask = u64::from_str_radix(mask.trim(), 16)?;
+    ensure!(mask & (1 << (signal.as_raw() - 1)) != 0, "no {signal:?} among {mask:x}");
+    Ok(())
+}

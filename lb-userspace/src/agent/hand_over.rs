@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use procfs::process::Process;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, wait};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::error::AgentError;
 use super::service_manager;
@@ -27,6 +27,10 @@ use crate::dataplane::{lock_holder, run_dir};
 
 /// The flag of the small process.
 const RETIRED: &str = "--retired";
+/// The flag that says that it is to end.
+const TOLD: &str = "--told";
+/// A signal that has come is heard of at once.
+const AT_ONCE: Duration = Duration::from_millis(20);
 /// An agent that is asked leaves when its pass is over and its Lease given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the next one looks whether it has.
@@ -67,15 +71,23 @@ fn tell(pid: i32) -> io::Result<bool> {
 }
 
 /// Becomes the small process. Returns only if that cannot be.
-pub(super) fn retire() -> AgentError {
-    again(Some(RETIRED))
+pub(super) fn retire(stop: Stop) -> AgentError {
+    let flags = [Some(RETIRED), is_told(stop).then_some(TOLD)];
+    again(flags.into_iter().flatten())
+}
+
+/// Whether the agent was told to end while it was ending for another one: what becomes of it would not know. The runtime has
+/// ended, so another one has to look.
+fn is_told(mut stop: Stop) -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.is_ok_and(|runtime| runtime.block_on(async { timeout(AT_ONCE, stop.told()).await.is_ok() }))
 }
 
 /// Is the small process.
 pub(super) async fn wait_for_front(config: &Config) -> Result<(), AgentError> {
     let mut stop = Stop::new()?;
     let run_dir = run_dir(&config.pin_path);
-    let (mut told_to_end, mut occupied) = (false, clock::now());
+    let (mut told_to_end, mut occupied) = (config.told, clock::now());
     tracing::info!("another agent takes over: the front drains");
     service_manager::status("another agent has taken over: the front drains");
     loop {
@@ -88,7 +100,7 @@ pub(super) async fn wait_for_front(config: &Config) -> Result<(), AgentError> {
         }
         if config.stands_by && !told_to_end && is_vacant(occupied) {
             tracing::warn!("the agent that took over has ended: going on");
-            return Err(again(None));
+            return Err(again([]));
         }
         // it is the same process to the service manager
         service_manager::watchdog();
@@ -120,8 +132,8 @@ fn has_children() -> bool {
 }
 
 /// The same program with the same arguments in the place of this process.
-fn again(flag: Option<&str>) -> AgentError {
-    let arguments = std::env::args_os().skip(1).filter(|argument| argument != RETIRED);
-    let arguments: Vec<OsString> = arguments.chain(flag.map(OsString::from)).collect();
+fn again<'a>(flags: impl IntoIterator<Item = &'a str>) -> AgentError {
+    let arguments = std::env::args_os().skip(1).filter(|argument| argument != RETIRED && argument != TOLD);
+    let arguments: Vec<OsString> = arguments.chain(flags.into_iter().map(OsString::from)).collect();
     AgentError::Runtime(Command::new("/proc/self/exe").arg0("weir").args(arguments).exec())
 }

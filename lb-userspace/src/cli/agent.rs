@@ -94,6 +94,9 @@ pub struct AgentArgs {
     /// As which the agent calls itself when another one takes over.
     #[arg(long, hide = true)]
     pub retired: bool,
+    /// It was told to end before it came to that.
+    #[arg(long, hide = true, requires = "retired")]
+    pub told: bool,
     /// Print the Plan, touch nothing
     #[arg(long)]
     pub dry_run: bool,
