@@ -9,7 +9,8 @@ mod initramfs;
 mod packages;
 mod report;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -86,14 +87,23 @@ impl Programs {
             built.iter().find(|executable| is_it(&executable.path)).with_context(|| format!("cargo built no {name}"))
         };
         let (datapath, scenarios) = (find("datapath-")?, find("scenarios-")?);
+        let kept = Workspace::here().target().join("kernels");
+        fs::create_dir_all(&kept)?;
         Ok(Self {
-            datapath: datapath.path.clone(),
-            scenarios: scenarios.path.clone(),
+            datapath: keep(&kept, "datapath", &datapath.path)?,
+            scenarios: keep(&kept, "scenarios", &scenarios.path)?,
             package: scenarios.package.clone(),
-            weir: test::build_weir()?,
-            lab_object: build_ebpf::lab_object()?,
+            weir: keep(&kept, "weir", &test::build_weir()?)?,
+            lab_object: keep(&kept, "lab", &build_ebpf::lab_object()?)?,
         })
     }
+}
+
+/// Copies a program out of the way of builds: guests run for long, and what they run must not change meanwhile.
+fn keep(folder: &Path, name: &str, program: &Path) -> Result<PathBuf> {
+    let copy = folder.join(name);
+    fs::copy(program, &copy).with_context(|| program.display().to_string())?;
+    Ok(copy)
 }
 
 fn try_out(tools: &Tools, kernel: &Kernel, programs: &Programs, filter: Option<&str>) -> Result<Report> {
