@@ -14,6 +14,7 @@ use crate::l7::table::RouteTable;
 use crate::model::{Backend, DesiredState, Problem, Target, problem};
 use crate::tables::{BackendId, BackendKey, IpFamily, ServiceId, Settings, Tables};
 
+mod amend;
 mod ids;
 mod l4;
 mod l7;
@@ -22,6 +23,7 @@ mod policy;
 mod problems;
 mod ring;
 
+pub use amend::{Amended, amend};
 pub use ids::Ids;
 pub use l4::{FRONT_SERVICE, Owner};
 pub use l7::route_table;
@@ -68,19 +70,19 @@ impl Default for Limits {
     }
 }
 
-/// The result of a compilation.
+/// The result of a compilation, in parts that are shared with those who look at it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compiled {
     /// What the maps should hold.
-    pub tables: Tables,
+    pub tables: Arc<Tables>,
     /// What the front should serve.
-    pub routes: RouteTable,
+    pub routes: Arc<RouteTable>,
     /// What could not be done as the user asked.
     pub problems: Vec<Problem>,
     /// Id of each service in the data plane. One without a frontend there has none.
-    pub services: BTreeMap<Owner, ServiceId>,
+    pub services: Arc<BTreeMap<Owner, ServiceId>>,
     /// Id of each backend in the data plane.
-    pub backends: BTreeMap<(IpFamily, BackendKey), BackendId>,
+    pub backends: Arc<BTreeMap<(IpFamily, BackendKey), BackendId>>,
 }
 
 /// Compiles the desired state for a node. `ids` is what the last compilation returned, or what was restored from the maps;
@@ -102,8 +104,7 @@ pub fn compile(desired: &DesiredState, node: &Node, ids: &Ids) -> (Compiled, Ids
         rings.insert(*id, cache.ring(&ids.rings, members));
     }
     problem::sort(&mut problems);
-    let backends = allocation.backends;
-    let nodes = nodes::Nodes::new(desired, &backends);
+    let nodes = nodes::Nodes::new(desired, &allocation.backends);
     let frontends = claims.frontends_with(&services);
     let denied = node.denied.clone().unwrap_or_default();
     let denies = |family| denied.iter().any(|network| IpFamily::of(network.addr()) == family);
@@ -111,7 +112,7 @@ pub fn compile(desired: &DesiredState, node: &Node, ids: &Ids) -> (Compiled, Ids
         policies: policy::all(desired, &services),
         ranges: policy::ranges(desired, &services, &frontends),
         services: rings,
-        backends: backends.iter().map(|(&(family, key), &id)| ((family, id), key)).collect(),
+        backends: allocation.backends.iter().map(|(&(family, key), &id)| ((family, id), key)).collect(),
         backend_nodes: nodes.of_backends,
         nodes: nodes.all,
         node_addresses: node.node_addresses.clone(),
@@ -127,8 +128,9 @@ pub fn compile(desired: &DesiredState, node: &Node, ids: &Ids) -> (Compiled, Ids
         denied,
         frontends,
     };
-    let ids = Ids::after(claims.services_with(&services), backends.clone(), cache);
-    (Compiled { tables, routes: l7::route_table(desired), problems, services, backends }, ids)
+    let ids = Ids::after(claims.services_with(&services), allocation, cache);
+    let (routes, backends) = (Arc::new(l7::route_table(desired)), Arc::clone(&ids.backends));
+    (Compiled { tables: Arc::new(tables), routes, problems, services: Arc::new(services), backends }, ids)
 }
 
 /// Gives a service's backends their ids, and returns those that share its ring. Terminating backends keep their ids while

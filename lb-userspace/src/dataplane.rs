@@ -68,7 +68,7 @@ mod watch;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
@@ -271,6 +271,17 @@ impl Dataplane {
         attach::remove_other_links(&self.pins, &self.decided, &self.tunnels, sockets, &mut self.report.notes)
     }
 
+    /// The same where nothing is new but backends on other nodes at these addresses: that needs no look at all the others.
+    pub fn follow_ways_to(&mut self, backends: &[IpAddr]) -> Result<(), DataplaneError> {
+        if !self.attached || backends.is_empty() {
+            return Ok(());
+        }
+        let devices = self.ways.add(&Netlink::connect()?, backends);
+        let tunnels = self.tunnel_indices();
+        let is_known = |index: &u32| tunnels.contains(index) || self.uplink_indices().contains(index);
+        if devices.iter().all(is_known) { Ok(()) } else { self.follow_ways() }
+    }
+
     /// By which devices backends on other nodes are reached.
     pub fn ways(&self) -> Vec<WayStatus> {
         self.report.ways.clone()
@@ -419,6 +430,10 @@ impl Dataplane {
         let uplinks = places.iter().map(|place| place.facts.link.index).collect();
         self.report.ways = self.ways.status(&links, &uplinks);
         Ok(self.ways.tunnels(&links, &uplinks))
+    }
+
+    fn uplink_indices(&self) -> BTreeSet<u32> {
+        self.decided.iter().map(|place| place.facts.link.index).collect()
     }
 
     fn tunnel_indices(&self) -> BTreeSet<u32> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::compile::Amended;
 use crate::plan::{Plan, Write};
 use crate::tables::{ServicePolicy, Tables};
 
@@ -22,6 +23,23 @@ pub fn diff(actual: &Tables, desired: &Tables) -> Plan {
     if actual.settings != desired.settings {
         writes.push(Write::WriteSettings(desired.settings));
     }
+    Plan::new(writes)
+}
+
+/// The Plan for a few rings and backends: [`diff`] to the Tables that these changes make of `actual`, in which no packet goes
+/// in a tunnel to the services that they concern.
+pub fn of(actual: &Tables, changes: &Amended) -> Plan {
+    let mut writes = Vec::new();
+    for (&service, ring) in &changes.rings {
+        let now = actual.services.get(&service);
+        if now != Some(ring) {
+            writes.push(Write::WriteRing { service, ring: ring.clone(), replaces: now.is_some(), keeps: false });
+        }
+    }
+    for (&(family, id), &key) in &changes.come {
+        writes.push(Write::UpsertBackend(family, id, key));
+    }
+    writes.extend(changes.gone.iter().map(|&(family, id)| Write::DeleteBackend(family, id)));
     Plan::new(writes)
 }
 

@@ -2,25 +2,29 @@
 
 mod found;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use found::Found;
 
-use crate::compile::{Compiled, Ids, Node, compile};
+use crate::compile::{Compiled, Ids, Node, amend, compile};
 use crate::dataplane::apply::{ApplyError, Failure, apply};
 use crate::dataplane::store::{MapStore, StoreError};
-use crate::diff::diff;
+use crate::diff::{self, diff};
 use crate::model::problem::code;
 use crate::model::{DesiredState, ObjectRef, Problem};
-use crate::plan::Plan;
+use crate::plan::{Plan, Write};
 use crate::tables::Tables;
+use crate::translate::Targets;
 
 /// Keeps the maps in step with the desired state. Knows what they hold and which ids are given out.
 pub struct Reconciler {
     store: Box<dyn MapStore>,
-    actual: Tables,
+    actual: Arc<Tables>,
     ids: Ids,
     found: Found,
+    /// The node of the last run, if the maps hold all that was compiled then and nothing else.
+    settled: Option<Node>,
 }
 
 /// What a run may delete.
@@ -49,14 +53,27 @@ pub struct Outcome {
     pub written: bool,
     /// Services that are in the maps, wholly or with their backends, only because they were at start.
     pub kept: usize,
+    /// Addresses of new backends on other nodes.
+    pub remote: Vec<IpAddr>,
+}
+
+/// What following a few changes came to; all writes were made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// How many writes were due.
+    pub writes: usize,
+    /// The route table is another one.
+    pub routes: bool,
+    /// Addresses of new backends on other nodes.
+    pub remote: Vec<IpAddr>,
 }
 
 impl Reconciler {
     /// Reads what the maps hold: ids and rings from before a restart stay.
     pub fn new(mut store: Box<dyn MapStore>) -> Result<Self, StoreError> {
-        let actual = store.load()?;
+        let actual = Arc::new(store.load()?);
         let (ids, found) = (Ids::restore(&actual), Found::new(&actual));
-        Ok(Self { store, actual, ids, found })
+        Ok(Self { store, actual, ids, found, settled: None })
     }
 
     /// What the maps hold, as far as known.
@@ -67,21 +84,54 @@ impl Reconciler {
     /// Brings the maps into step.
     pub fn run_once(&mut self, desired: &DesiredState, node: &Node, prune: Prune) -> Outcome {
         let Step { compiled, ids, plan, kept } = self.prepare(desired, node, prune);
-        let result = apply(self.store.as_mut(), &mut self.actual, &plan);
+        let result = match plan.is_empty() {
+            true => Ok(()),
+            false => apply(self.store.as_mut(), Arc::make_mut(&mut self.actual), &plan),
+        };
         self.ids = ids;
-        if result.is_err() || prune != Prune::All {
+        let settled = result.is_ok() && prune == Prune::All;
+        if !settled {
             self.ids.hold(&self.actual);
         }
         match prune {
             Prune::All => self.found = Found::default(),
             Prune::Nothing | Prune::Known => self.found.know(&compiled.tables),
         }
+        self.settled = settled.then(|| node.clone());
         let needs_retry = result.is_err();
         let written = result.as_ref().err().is_none_or(ApplyError::is_full);
         let mut problems = compiled.problems.clone();
         problems.extend(result.err().into_iter().flat_map(write_problems));
-        self.adopt_rings(&compiled.tables);
-        Outcome { compiled, problems, writes: plan.writes().len(), needs_retry, written, kept }
+        self.adopt(&compiled.tables);
+        let remote = plan.writes().iter().filter_map(new_remote_backend).collect();
+        Outcome { compiled, problems, writes: plan.writes().len(), needs_retry, written, kept, remote }
+    }
+
+    /// Brings the maps into step with a desired state in which nothing changed since the last run but what some services lead
+    /// to. `compiled` is what that run came to and becomes what this one comes to; while nobody else holds it, it is changed
+    /// in place. `None`: [`Reconciler::run_once`] has to do it.
+    pub fn follow(
+        &mut self,
+        compiled: &mut Compiled,
+        desired: &DesiredState,
+        before: &Targets,
+        node: &Node,
+    ) -> Option<Followed> {
+        self.settled.take().filter(|settled| settled == node)?;
+        let amended = amend(compiled, &mut self.ids, desired, before, node.limits)?;
+        let plan = diff::of(&self.actual, &amended);
+        if !plan.is_empty() {
+            compiled.tables = Arc::default();
+            let result = apply(self.store.as_mut(), Arc::make_mut(&mut self.actual), &plan);
+            compiled.tables = Arc::clone(&self.actual);
+            if result.is_err() {
+                self.ids.hold(&self.actual);
+                return None;
+            }
+        }
+        self.settled = Some(node.clone());
+        let remote = plan.writes().iter().filter_map(new_remote_backend).collect();
+        Some(Followed { writes: plan.writes().len(), routes: amended.routes, remote })
     }
 
     /// What [`Reconciler::run_once`] would do, without doing it.
@@ -95,8 +145,9 @@ impl Reconciler {
         let held = self.store.load()?;
         let differ = diff(&held, &self.actual).writes().len();
         if differ > 0 {
-            self.actual = held;
+            self.actual = Arc::new(held);
             self.ids.hold(&self.actual);
+            self.settled = None;
         }
         Ok(differ)
     }
@@ -104,7 +155,7 @@ impl Reconciler {
     fn prepare(&self, desired: &DesiredState, node: &Node, prune: Prune) -> Step {
         let (mut compiled, ids) = compile(desired, node, &self.ids);
         if node.denied.is_none() {
-            self.keep_denied(&mut compiled.tables);
+            self.keep_denied(Arc::make_mut(&mut compiled.tables));
         }
         let (plan, kept) = match prune {
             Prune::Nothing => (diff(&self.actual, &with_additions(&self.actual, &compiled.tables)), 0),
@@ -124,15 +175,20 @@ impl Reconciler {
         desired.settings.denies6 = self.actual.settings.denies6;
     }
 
-    /// Lets equal rings be the same in memory, so that they need no room twice and compare by pointer.
-    fn adopt_rings(&mut self, compiled: &Tables) {
-        for (id, ring) in &mut self.actual.services {
+    /// Lets what is equal be the same in memory, so that it needs no room twice and compares by pointer.
+    fn adopt(&mut self, compiled: &Arc<Tables>) {
+        if self.actual == *compiled {
+            self.actual = Arc::clone(compiled);
+            return;
+        }
+        let actual = Arc::make_mut(&mut self.actual);
+        for (id, ring) in &mut actual.services {
             if let Some(same) = compiled.services.get(id).filter(|same| !Arc::ptr_eq(same, ring) && *same == ring) {
                 *ring = same.clone();
             }
         }
-        if self.actual.denied == compiled.denied {
-            self.actual.denied = Arc::clone(&compiled.denied);
+        if actual.denied == compiled.denied {
+            actual.denied = Arc::clone(&compiled.denied);
         }
     }
 }
@@ -143,6 +199,13 @@ struct Step {
     ids: Ids,
     plan: Plan,
     kept: usize,
+}
+
+fn new_remote_backend(write: &Write) -> Option<IpAddr> {
+    match write {
+        Write::UpsertBackend(_, _, key) if !key.local => Some(key.address),
+        _ => None,
+    }
 }
 
 /// What exists, and what is new in `desired`. Settings are the node's own and not the source's, but the range of NodePorts

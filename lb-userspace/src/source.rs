@@ -11,7 +11,7 @@ pub mod store;
 pub mod yaml;
 
 pub use object::{Body, Kind, Object, ObjectKey, Origin};
-pub use store::Objects;
+pub use store::{Changes, Objects};
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -2,16 +2,17 @@
 //! (node ports, frontends and routes that two objects want) is settled globally, in an order that does not depend on
 //! that of the input.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::model::{DesiredState, Forwarding, Problem, ServiceKey, problem};
 use crate::source::Objects;
-use crate::source::kinds::{EndpointSlice, Metadata};
+use crate::source::kinds::Metadata;
 
 mod address;
+mod amend;
 mod backends;
 mod choice;
 pub mod configmap;
@@ -33,12 +34,15 @@ mod sctp;
 mod service;
 mod source_ranges;
 mod statuses;
+mod tally;
 mod topology;
+mod translation;
 mod weights;
 
 pub use locate::locate;
 pub use node_ports::moved_node_ports;
 pub use statuses::{Address, StatusWish, Statuses};
+pub use translation::{Targets, Translation};
 
 /// Our `loadBalancerClass`, unless a flag says another.
 pub const LOAD_BALANCER_CLASS: &str = "weir.io/load-balancer";
@@ -107,24 +111,40 @@ impl Default for Settings {
 pub fn translate(objects: &Objects, settings: &Settings) -> (DesiredState, Vec<Problem>) {
     let mut problems = Vec::new();
     let locality = backends::Locality::new(objects, settings, &mut problems);
-    let mut drafts = translate_services(objects, settings, &locality, &mut problems);
-    node_ports::assign(&mut drafts, settings, &mut problems);
-    conflicts::between_frontends(&mut drafts, &mut problems);
+    let desired = translate_all(objects, settings, &locality, &mut problems);
+    finish(objects, &mut problems);
+    (desired, problems)
+}
+
+/// Everything, but for what the Problems still lack.
+fn translate_all(
+    objects: &Objects,
+    settings: &Settings,
+    locality: &backends::Locality,
+    problems: &mut Vec<Problem>,
+) -> DesiredState {
+    let mut drafts = translate_services(objects, settings, locality, problems);
+    node_ports::assign(&mut drafts, settings, problems);
+    conflicts::between_frontends(&mut drafts, problems);
     let mut services: Services = drafts.into_iter().map(|draft| (draft.service.key.clone(), draft.service)).collect();
-    let nodes = forwarding::nodes(objects, settings, &mut problems);
-    forwarding::check(&services, &nodes, &mut problems);
-    let asked = configmap::settings(objects, settings, &mut problems);
-    let (routes, users, tls) = ingress::translate_all(objects, settings, &services, &asked, &mut problems);
-    let streams = configmap::streams(objects, settings, &services, &mut problems);
+    let nodes = forwarding::nodes(objects, settings, problems);
+    services.values().for_each(|service| forwarding::check(service, &nodes, problems));
+    let asked = configmap::settings(objects, settings, problems);
+    let (routes, users, tls) = ingress::translate_all(objects, settings, &services, &asked, problems);
+    let streams = configmap::streams(objects, settings, &services, problems);
     // no Ingress names them
-    let host_ports = host_ports::services(objects, &locality, &mut problems);
+    let host_ports = host_ports::services(objects, locality, problems);
     services.extend(host_ports.into_iter().map(|service| (service.key.clone(), service)));
-    own_kinds::check(objects, &mut problems);
-    locate(objects, &mut problems);
-    problems.extend(objects.problems());
-    problem::sort(&mut problems);
+    own_kinds::check(objects, problems);
     let externals = external::names(objects);
-    (DesiredState { services, routes, users, tls, streams, front: asked.front, externals, nodes }, problems)
+    DesiredState { services, routes, users, tls, streams, front: asked.front, externals, nodes }
+}
+
+/// Adds the Problems of the input, and where each lies.
+fn finish(objects: &Objects, problems: &mut Vec<Problem>) {
+    locate(objects, problems);
+    problems.extend(objects.problems());
+    problem::sort(problems);
 }
 
 fn translate_services(
@@ -133,23 +153,14 @@ fn translate_services(
     locality: &backends::Locality,
     problems: &mut Vec<Problem>,
 ) -> Vec<service::Draft> {
-    let slices = slices_by_service(objects);
     let translated = objects.services().flat_map(|object| {
-        let key = (object.metadata.namespace.as_str(), object.metadata.name.as_str());
-        let slices = slices.get(&key).map_or(&[][..], Vec::as_slice);
-        service::translate(object, slices, locality, settings, problems)
+        let slices: Vec<_> = objects.slices_of(&object.metadata.namespace, &object.metadata.name).collect();
+        let mut own = Vec::new();
+        let drafts = service::translate(object, &slices, locality, settings, &mut own);
+        problems.extend(own);
+        drafts
     });
     translated.collect()
-}
-
-fn slices_by_service(objects: &Objects) -> HashMap<(&str, &str), Vec<&EndpointSlice>> {
-    let mut slices: HashMap<_, Vec<&EndpointSlice>> = HashMap::new();
-    for slice in objects.endpoint_slices() {
-        if let Some(service) = slice.service() {
-            slices.entry((slice.metadata.namespace.as_str(), service)).or_default().push(slice);
-        }
-    }
-    slices
 }
 
 /// Who is older, where two objects want the same: by creation, then by name. Objects without a time stamp, as people
@@ -165,4 +176,4 @@ fn seniority(metadata: &Metadata) -> Seniority {
 type Services = BTreeMap<ServiceKey, crate::model::Service>;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -25,11 +25,11 @@ use crate::config::Config;
 use crate::dataplane::{AddressWatch, kube_proxy};
 use crate::expiry;
 use crate::l7::supervisor::Front;
-use crate::model::{DesiredState, Problem};
+use crate::model::Problem;
 use crate::reconcile::Reconciler;
 use crate::sink::Sinks;
 use crate::source::Objects;
-use crate::translate::Statuses;
+use crate::translate::{Statuses, Translation};
 
 /// How long the maps wait for sources that are not complete; afterwards only additions are written.
 const SOURCES_WAIT: Duration = Duration::from_secs(30);
@@ -49,7 +49,7 @@ pub(super) struct Control {
     facts: Facts,
     started: Instant,
     objects: Objects,
-    desired: Arc<DesiredState>,
+    translation: Translation,
     reconciler: Reconciler,
     schedule: Schedule,
     sinks: Sinks,
@@ -74,6 +74,8 @@ pub(super) struct Control {
     health_checks: HealthChecks,
     /// Health checks that cannot be answered.
     unheard: Vec<Problem>,
+    /// What was told last that is not the fault of an object; `None`: the objects were not looked at yet.
+    told: Option<Vec<Problem>>,
     attached: bool,
     ready: bool,
 }
@@ -100,7 +102,7 @@ impl Control {
             facts,
             started: clock::now(),
             objects,
-            desired: Arc::default(),
+            translation: Translation::default(),
             reconciler,
             schedule,
             sinks,
@@ -117,6 +119,7 @@ impl Control {
             maps_changed: None,
             health_checks,
             unheard: Vec::new(),
+            told: None,
             attached: false,
             ready: false,
         })
@@ -226,7 +229,8 @@ impl Control {
     /// What outer load balancers are told; a pass is due only if that cannot be done.
     fn follow_health_checks(&mut self) {
         let front = self.state.front();
-        let wanted = health_checks::wanted(&self.desired, front.pid.is_some() && front.version.is_some());
+        let wanted =
+            health_checks::wanted(&self.state.picture().desired, front.pid.is_some() && front.version.is_some());
         let unheard = self.health_checks.follow(wanted);
         if unheard != self.unheard {
             self.unheard = unheard;
@@ -236,7 +240,7 @@ impl Control {
 
     /// Whether time has made something of a certificate that is to be said.
     fn look_at_certificates(&mut self) {
-        let found = expiry::problems(&self.desired.tls, clock::wall());
+        let found = expiry::problems(&self.state.picture().desired.tls, clock::wall());
         if found != self.expiring {
             self.expiring = found;
             self.schedule.changed(clock::now());

@@ -41,7 +41,10 @@ pub(super) async fn run(config: &Config) -> Result<(), AgentError> {
     let unread: Vec<_> = objects.unread().collect();
     let (tables, kept) = match unread.is_empty() {
         true => (compiled.tables, 0),
-        false => Found::new(&actual).keep(&actual, &compiled.tables),
+        false => {
+            let (tables, kept) = Found::new(&actual).keep(&actual, &compiled.tables);
+            (tables.into(), kept)
+        }
     };
     problems.extend(problems::services_kept(kept, &unread));
     print(&diff(&actual, &tables), &print_problems(&problems)).map_err(AgentError::Runtime)

@@ -3,10 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-/// Changes come in bursts (an edit of several files, a rollout): wait until it is quiet ...
+/// Changes come in bursts (an edit of several files, a rollout): wait until it is quiet. A pass over a few changes takes
+/// less than this, so that they need not wait for long ...
+const LEAST_QUIET: Duration = Duration::from_millis(2);
+/// ... and one that takes longer should be made once and not twice.
 const QUIET: Duration = Duration::from_millis(20);
-/// ... but not for ever.
-const LONGEST_BURST: Duration = Duration::from_millis(200);
+/// So many times as long as the last pass.
+const QUIET_PER_PASS: u32 = 4;
+/// No burst is waited for longer than so many times of quiet.
+const LONGEST_BURST: u32 = 10;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 /// How long nobody would notice that somebody else wrote to the maps.
@@ -18,6 +23,8 @@ pub(super) struct Schedule {
     /// First and last change since the last pass.
     burst: Option<(Instant, Instant)>,
     retry: Option<Instant>,
+    /// How long the last pass took.
+    took: Duration,
     failures: u32,
     /// When the maps are read again.
     resync: Option<Instant>,
@@ -30,9 +37,10 @@ impl Schedule {
         self.burst = Some((first, now));
     }
 
-    /// A pass was made.
-    pub(super) fn passed(&mut self, now: Instant, needs_retry: bool) {
+    /// A pass was made and took so long.
+    pub(super) fn passed(&mut self, now: Instant, took: Duration, needs_retry: bool) {
         self.burst = None;
+        self.took = took;
         self.failures = if needs_retry { self.failures.saturating_add(1) } else { 0 };
         self.retry = needs_retry.then(|| now + back_off(self.failures));
         self.resync.get_or_insert(now + RESYNC);
@@ -49,7 +57,8 @@ impl Schedule {
 
     /// When to make the next pass; `None`: when something changes. Never before the first one.
     pub(super) fn due(&self) -> Option<Instant> {
-        let quiet = self.burst.map(|(first, last)| (last + QUIET).min(first + LONGEST_BURST));
+        let quiet = self.took.saturating_mul(QUIET_PER_PASS).clamp(LEAST_QUIET, QUIET);
+        let quiet = self.burst.map(|(first, last)| (last + quiet).min(first + quiet * LONGEST_BURST));
         quiet.into_iter().chain(self.retry).chain(self.resync).min()
     }
 }
@@ -66,28 +75,44 @@ mod tests {
     use crate::clock;
 
     const MS: Duration = Duration::from_millis(1);
+    /// A pass over everything.
+    const SLOW: Duration = Duration::from_secs(1);
 
     #[test]
     fn a_single_change_is_due_when_it_stays_quiet() {
         let start = clock::now();
-        let mut schedule = Schedule::default();
+        let mut schedule = Schedule { took: SLOW, ..Schedule::default() };
         assert_eq!(schedule.due(), None);
         schedule.changed(start);
         assert_eq!(schedule.due(), Some(start + QUIET));
         schedule.changed(start + 10 * MS);
         assert_eq!(schedule.due(), Some(start + 30 * MS));
-        schedule.passed(start + 30 * MS, false);
+        schedule.passed(start + 30 * MS, SLOW, false);
         assert_eq!(schedule.due(), Some(start + 30 * MS + RESYNC));
+    }
+
+    #[test]
+    fn after_a_short_pass_a_change_hardly_waits() {
+        let start = clock::now();
+        let mut schedule = Schedule::default();
+        for (took, wait) in [(MS / 10, 2 * MS), (3 * MS, 12 * MS), (50 * MS, 20 * MS)] {
+            schedule.passed(start, took, false);
+            schedule.changed(start);
+            assert_eq!(schedule.due(), Some(start + wait), "{took:?}");
+        }
+        schedule.passed(start, MS, false);
+        (0..100).for_each(|step| schedule.changed(start + step * MS));
+        assert_eq!(schedule.due(), Some(start + 40 * MS), "of a burst the changes wait for each other");
     }
 
     #[test]
     fn endless_changes_do_not_put_it_off_for_ever() {
         let start = clock::now();
-        let mut schedule = Schedule::default();
+        let mut schedule = Schedule { took: SLOW, ..Schedule::default() };
         for step in 0..100 {
             schedule.changed(start + step * 10 * MS);
         }
-        assert_eq!(schedule.due(), Some(start + LONGEST_BURST));
+        assert_eq!(schedule.due(), Some(start + 200 * MS));
     }
 
     #[test]
@@ -96,14 +121,14 @@ mod tests {
         let mut schedule = Schedule::default();
         let mut waits = Vec::new();
         for _ in 0..12 {
-            schedule.passed(start, true);
+            schedule.passed(start, SLOW, true);
             waits.push(schedule.due().unwrap() - start);
         }
         assert_eq!(waits[..3], [100 * MS, 200 * MS, 400 * MS]);
         assert_eq!(waits.last(), Some(&LAST_RETRY));
         assert!(waits.is_sorted());
-        schedule.passed(start, false);
-        schedule.passed(start, true);
+        schedule.passed(start, SLOW, false);
+        schedule.passed(start, SLOW, true);
         assert_eq!(schedule.due(), Some(start + FIRST_RETRY));
     }
 
@@ -118,7 +143,7 @@ mod tests {
             if schedule.takes_resync(now) {
                 resyncs.push(second);
             }
-            schedule.passed(now, false);
+            schedule.passed(now, SLOW, false);
         }
         assert_eq!(resyncs, [600, 1200, 1800]);
         assert_eq!(schedule.due(), Some(start + 4 * RESYNC));
@@ -128,7 +153,7 @@ mod tests {
     fn a_change_does_not_wait_for_the_retry() {
         let start = clock::now();
         let mut schedule = Schedule::default();
-        (0..20).for_each(|_| schedule.passed(start, true));
+        (0..20).for_each(|_| schedule.passed(start, SLOW, true));
         schedule.changed(start);
         assert_eq!(schedule.due(), Some(start + QUIET));
     }

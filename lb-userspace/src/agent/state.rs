@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::facts::Facts;
@@ -15,12 +14,11 @@ use super::readiness::Readiness;
 use super::samples::Samples;
 use crate::admin;
 use crate::clock;
-use crate::compile::{Compiled, Owner};
+use crate::compile::Compiled;
 use crate::config::Config;
 use crate::dataplane::kube_proxy::KubeProxy;
 use crate::dataplane::{self, CounterSnapshot, Dataplane, Endpoint};
 use crate::l7::supervisor::FrontStatus;
-use crate::l7::table::RouteTable;
 use crate::metrics::{Metrics, Scrape};
 use crate::model::{Algorithm, DesiredState, Target};
 use crate::sink::StatusSink;
@@ -31,7 +29,7 @@ use crate::status::explain::{ExplainListing, ExplainQuery};
 use crate::status::flows::{FlowListing, FlowQuery};
 use crate::status::row::{FrontRow, InterfaceRow, KubeProxyRow, MapRow, SocketLevelRow, SourceRow, WayRow};
 use crate::status::top::TopReading;
-use crate::tables::{BackendId, BackendKey, IpFamily, ServiceId, Tables};
+use crate::tables::{BackendKey, IpFamily};
 use crate::telemetry::LevelHandle;
 
 /// What is younger is not read again.
@@ -49,7 +47,7 @@ pub(super) struct State {
     problems: StatusSink,
     dataplane: Mutex<Dataplane>,
     readiness: Mutex<Readiness>,
-    picture: ArcSwap<Picture>,
+    picture: Mutex<Picture>,
     reading: Mutex<Option<Arc<Reading>>>,
     beat: Mutex<Instant>,
     as_ingress_nginx: bool,
@@ -58,25 +56,10 @@ pub(super) struct State {
 }
 
 /// The result of the last pass, in parts that listings share.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Picture {
-    desired: Arc<DesiredState>,
-    service_ids: Arc<BTreeMap<Owner, ServiceId>>,
-    backend_ids: Arc<BTreeMap<(IpFamily, BackendKey), BackendId>>,
-    tables: Arc<Tables>,
-    routes: Arc<RouteTable>,
-}
-
-impl Picture {
-    pub(super) fn new(desired: Arc<DesiredState>, compiled: Compiled) -> Self {
-        Self {
-            desired,
-            service_ids: Arc::new(compiled.services),
-            backend_ids: Arc::new(compiled.backends),
-            tables: Arc::new(compiled.tables),
-            routes: Arc::new(compiled.routes),
-        }
-    }
+    pub(super) desired: Arc<DesiredState>,
+    pub(super) compiled: Compiled,
 }
 
 impl State {
@@ -99,7 +82,7 @@ impl State {
             problems,
             dataplane: Mutex::new(dataplane),
             readiness: Mutex::new(Readiness { sources, ..Readiness::default() }),
-            picture: ArcSwap::default(),
+            picture: Mutex::default(),
             reading: Mutex::default(),
             beat: Mutex::new(clock::now()),
             as_ingress_nginx: config.nginx_metrics,
@@ -115,13 +98,23 @@ impl State {
 
     /// Publishes the result of a pass.
     pub(super) fn publish(&self, picture: Picture) {
-        self.picture.store(Arc::new(picture));
+        *lock(&self.picture) = picture;
+    }
+
+    /// What was published last.
+    pub(super) fn picture(&self) -> Picture {
+        lock(&self.picture).clone()
+    }
+
+    /// Changes what was published, in place where nobody is looking at it; who comes to look waits for the end.
+    pub(super) fn amend<T>(&self, change: impl FnOnce(&mut Picture) -> T) -> T {
+        change(&mut lock(&self.picture))
     }
 
     /// Has the kernel close the connected sockets whose backend is gone. Backends that are merely not ready are known, and
     /// keep their connections.
     pub(super) fn close_orphans(&self, dataplane: &Dataplane) {
-        let picture = self.picture.load();
+        let picture = self.picture();
         let backends = picture.desired.services.iter().flat_map(|(key, service)| match &service.target {
             Target::Backends(backends) => backends.iter().map(|backend| (backend, key.protocol)).collect::<Vec<_>>(),
             Target::Front(_) => Vec::new(),
@@ -138,7 +131,7 @@ impl State {
 
     /// Counts the flows of backends whose services lead to those with fewer.
     pub(super) fn count_loads(&self, dataplane: &Dataplane) {
-        let picture = self.picture.load();
+        let picture = self.picture();
         let least = |service: &&crate::model::Service| service.policy.algorithm == Algorithm::LeastConnections;
         let mut weights = BTreeMap::new();
         for service in picture.desired.services.values().filter(least) {
@@ -150,7 +143,7 @@ impl State {
                     protocol: service.key.protocol,
                     local: backend.local,
                 };
-                let id = picture.backend_ids.get(&(IpFamily::of(backend.address), key));
+                let id = picture.compiled.backends.get(&(IpFamily::of(backend.address), key));
                 weights.extend(id.map(|id| (*id, backend.weight)));
             }
         }
@@ -248,7 +241,7 @@ impl admin::Agent for State {
     }
 
     fn view(&self) -> View {
-        let picture = self.picture.load();
+        let picture = self.picture();
         let reading = self.reading();
         View {
             node: Some(self.node.clone()),
@@ -261,11 +254,11 @@ impl admin::Agent for State {
             maps: reading.maps.clone(),
             front: Some(front_row(&self.front())),
             problems: self.problems.all(),
-            desired: Some(Arc::clone(&picture.desired)),
-            service_ids: Arc::clone(&picture.service_ids),
-            backend_ids: Arc::clone(&picture.backend_ids),
-            tables: Arc::clone(&picture.tables),
-            routes: Arc::clone(&picture.routes),
+            desired: Some(picture.desired),
+            service_ids: picture.compiled.services,
+            backend_ids: picture.compiled.backends,
+            tables: picture.compiled.tables,
+            routes: picture.compiled.routes,
             counts: reading.counters.clone(),
             counted_at: Some(reading.taken),
         }

@@ -167,7 +167,7 @@ impl Claims {
         let dsr = dsr && policy == TrafficPolicy::Cluster;
         let ranges = service.source_ranges.is_some() && is_restricted(kind, node);
         let chooses = front.is_none() && policy::of(service).is_some();
-        let elsewhere = policy == TrafficPolicy::Local && serves_elsewhere(service, IpFamily::of(key.address));
+        let elsewhere = policy == TrafficPolicy::Local && serves_elsewhere(&service.target, IpFamily::of(key.address));
         let claim = Claim::of(owner(policy));
         self.insert(key, Claim { front, cluster, inside, dsr, ranges, chooses, elsewhere, ..claim });
         if inside {
@@ -251,8 +251,8 @@ const fn is_restricted(kind: FrontendKind, node: &Node) -> bool {
 }
 
 /// Some other node has a backend that takes new flows.
-fn serves_elsewhere(service: &Service, family: IpFamily) -> bool {
-    let Target::Backends(backends) = &service.target else { return false };
+pub(super) fn serves_elsewhere(target: &Target, family: IpFamily) -> bool {
+    let Target::Backends(backends) = target else { return false };
     let mut others = backends.iter().filter(|backend| !backend.local && IpFamily::of(backend.address) == family);
     others.any(|backend| backend.state != BackendState::Unhealthy)
 }

@@ -103,14 +103,53 @@ fn upstream_of(key: &ServiceKey, desired: &DesiredState, table: &mut RouteTable)
 fn upstream(service: &Service, backends: &[Backend], table: &mut RouteTable) -> String {
     let key = upstream_name(&service.key);
     if !table.upstreams.contains_key(&key) {
-        let endpoints = endpoints(backends, &service.families);
-        table.upstreams.insert(key.clone(), endpoints.keys().copied().collect());
-        let first = endpoints.values().next();
-        if endpoints.values().any(|weight| Some(weight) != first) {
-            table.weights.insert(key.clone(), endpoints.into_values().collect());
-        }
+        let (endpoints, weights) = weighted(service, backends);
+        put(key.clone(), endpoints, weights, table);
     }
     key
+}
+
+/// Some route leads to a Service port, and not to the endpoints that it has now.
+pub(super) fn has_other_endpoints(desired: &DesiredState, key: &ServiceKey, table: &RouteTable) -> bool {
+    let name = upstream_name(key);
+    let (Some(known), Some((endpoints, weights))) = (table.upstreams.get(&name), served(desired, key)) else {
+        return false;
+    };
+    **known != *endpoints || table.weights.get(&name).map(|known| &**known) != weights.as_deref()
+}
+
+/// Gives the upstream of a Service port the endpoints that it has now.
+pub(super) fn put_endpoints(desired: &DesiredState, key: &ServiceKey, table: &mut RouteTable) {
+    if let Some((endpoints, weights)) = served(desired, key) {
+        put(upstream_name(key), endpoints, weights, table);
+    }
+}
+
+type Endpoints = (Vec<SocketAddr>, Option<Vec<u16>>);
+
+/// The endpoints of a port that routes may lead to.
+fn served(desired: &DesiredState, key: &ServiceKey) -> Option<Endpoints> {
+    let service = desired.services.get(key).filter(|_| key.protocol == Protocol::Tcp)?;
+    match &service.target {
+        Target::Backends(backends) => Some(weighted(service, backends)),
+        Target::Front(_) => None,
+    }
+}
+
+/// Endpoints, and their weights where they are not all the same.
+fn weighted(service: &Service, backends: &[Backend]) -> Endpoints {
+    let endpoints = endpoints(backends, &service.families);
+    let first = endpoints.values().next();
+    let differ = endpoints.values().any(|weight| Some(weight) != first);
+    (endpoints.keys().copied().collect(), differ.then(|| endpoints.into_values().collect()))
+}
+
+fn put(name: String, endpoints: Vec<SocketAddr>, weights: Option<Vec<u16>>, table: &mut RouteTable) {
+    match weights {
+        Some(weights) => drop(table.weights.insert(name.clone(), weights.into())),
+        None => drop(table.weights.remove(&name)),
+    }
+    table.upstreams.insert(name, endpoints.into());
 }
 
 /// The Service's own address as its only endpoint: layer 4 does the rest.

@@ -18,6 +18,18 @@ pub(super) struct Choice {
     pub(super) draining: BTreeSet<BackendKey>,
 }
 
+impl Choice {
+    /// All of them, in the order in which they get ids.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &BackendKey> {
+        self.in_ring.keys().chain(&self.draining)
+    }
+
+    /// It is one of them.
+    pub(super) fn contains(&self, key: &BackendKey) -> bool {
+        self.in_ring.contains_key(key) || self.draining.contains(key)
+    }
+}
+
 /// New flows go to the active backends, with the policy Local only to those on this node, with the policy Cluster only to
 /// those that hints do not keep from this node. If there is none they go to the
 /// terminating ones, which still serve (the rule of KEP-1669 for kube-proxy); never to unhealthy ones.
@@ -62,18 +74,32 @@ pub(super) struct RingMember {
     pub(super) id: BackendId,
 }
 
-/// Rings by what they are made of; members in the order of their keys.
+/// Rings by what they are made of, members in the order of their keys; with how many services share each.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Cache(HashMap<Vec<RingMember>, Ring>);
+pub(super) struct Cache(HashMap<Vec<RingMember>, (Ring, usize)>);
 
 impl Cache {
     /// The ring of these members: from this cache or the one before, else made now.
     pub(super) fn ring(&mut self, before: &Cache, members: Vec<RingMember>) -> Ring {
-        if let Some(ring) = self.0.get(&members) {
+        let found = || before.0.get(&members).map(|(ring, _)| ring.clone());
+        if let Some((ring, uses)) = self.0.get_mut(&members) {
+            *uses += 1;
             return ring.clone();
         }
-        let ring = before.0.get(&members).cloned().unwrap_or_else(|| build(&members));
-        self.0.insert(members, ring.clone());
+        let ring = found().unwrap_or_else(|| build(&members));
+        self.0.insert(members, (ring.clone(), 1));
+        ring
+    }
+
+    /// The ring of other members than a service had before.
+    pub(super) fn replace(&mut self, before: &[RingMember], now: Vec<RingMember>) -> Ring {
+        let ring = self.ring(&Cache::default(), now);
+        if let Some((_, uses)) = self.0.get_mut(before) {
+            *uses -= 1;
+            if *uses == 0 {
+                self.0.remove(before);
+            }
+        }
         ring
     }
 }

@@ -277,7 +277,7 @@ fn split_frontends_take_no_id_from_the_maps() {
 fn ids_that_the_maps_hold_go_to_nobody_else() {
     let pods = |pod: &str| desired([service("web", &[node_port(30_080)], Target::Backends(vec![backend(pod)]))]);
     let (before, _) = compile(&pods("10.244.0.1"), &node(), &Ids::default());
-    let mut tables = before.tables;
+    let mut tables = Tables::clone(&before.tables);
     let twice = tables.backends[&(IpFamily::V4, BackendId(1))];
     tables.backends.insert((IpFamily::V4, BackendId(2)), twice);
     let (after, _) = compile(&pods("10.244.0.2"), &node(), &Ids::restore(&tables));
@@ -402,12 +402,12 @@ proptest! {
             Some(Target::Front(listener)) => Some(*listener),
             None => Some(FrontListener::Http),
         };
-        for (owner, id) in &before.services {
+        for (owner, id) in before.services.iter() {
             if front(&first, &owner.0) == front(&second, &owner.0) {
                 prop_assert_eq!(after.services.get(owner).unwrap_or(id), id);
             }
         }
-        for (owner, id) in &before.backends {
+        for (owner, id) in before.backends.iter() {
             prop_assert_eq!(after.backends.get(owner).unwrap_or(id), id);
         }
         let backends: BTreeSet<_> = after.backends.values().collect();

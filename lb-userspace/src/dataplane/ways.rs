@@ -63,6 +63,18 @@ impl Ways {
         self.update_nodes(nodes, device);
     }
 
+    /// Looks up addresses that have just come; gives their devices.
+    pub(crate) fn add(&mut self, netlink: &Netlink, backends: &[IpAddr]) -> BTreeSet<u32> {
+        self.add_with(backends, |address| netlink.way_to(address).ok().flatten())
+    }
+
+    fn add_with(&mut self, backends: &[IpAddr], device: impl Fn(IpAddr) -> Option<u32>) -> BTreeSet<u32> {
+        backends
+            .iter()
+            .filter_map(|address| *self.devices.entry(*address).or_insert_with(|| device(*address)))
+            .collect()
+    }
+
     /// There are few of them: all are looked up each time.
     fn update_nodes(&mut self, nodes: &BTreeMap<IpAddr, usize>, device: impl Fn(IpAddr) -> Option<u32>) {
         self.nodes = nodes.iter().map(|(node, backends)| (*node, (device(*node), *backends))).collect();
@@ -166,6 +178,19 @@ mod tests {
         }
         ways.update_with(&(0..4).map(address).collect(), 4, |_| None);
         assert_eq!(ways.devices.values().copied().collect::<Vec<_>>(), [None; 4], "the round begins anew");
+    }
+
+    #[test]
+    fn what_has_just_come_is_looked_up_once() {
+        let mut ways = Ways::default();
+        let asked = std::cell::Cell::new(0);
+        let device = |asked_for| {
+            asked.set(asked.get() + 1);
+            Some(if asked_for == address(1) { 7 } else { 8 })
+        };
+        assert_eq!(ways.add_with(&[address(1)], device), [7].into());
+        assert_eq!(ways.add_with(&[address(1), address(2)], device), [7, 8].into());
+        assert_eq!(asked.get(), 2);
     }
 
     #[test]

@@ -210,7 +210,8 @@ impl Front {
 
     /// Gives the front a new table; returns its version. Never waits; of several tables the last one counts. A table that
     /// equals the last one is not sent.
-    pub fn publish(&self, table: RouteTable) -> u64 {
+    pub fn publish(&self, table: impl Into<Arc<RouteTable>>) -> u64 {
+        let table = table.into();
         self.published.send_if_modified(|published| published.replace(table));
         let published = self.published.borrow();
         self.status.send_modify(|status| {

@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+mod history;
+
 use super::*;
 use crate::compile::tests::fixture::{any_desired, any_node, backend, desired, external, node, node_port, service};
 use crate::dataplane::fake::MemoryStore;
@@ -138,7 +140,7 @@ fn nodes_and_vips_of_a_manifest_that_was_never_read_stay() {
     // What this run knew goes away as usual.
     restarted.run_once(&whole, &node(), Prune::Known);
     let left = restarted.actual.clone();
-    assert_eq!(left, before);
+    assert_eq!(*left, before);
     restarted.run_once(&without, &node(), Prune::Known);
     assert!(restarted.actual.nodes.is_empty() && restarted.actual.backend_nodes.is_empty());
 }
@@ -167,7 +169,7 @@ fn what_was_found_is_deleted_once_everything_was_read() {
     let mut restarted = reconciler(&store);
     restarted.run_once(&web, &node(), Prune::Known);
     let outcome = restarted.run_once(&web, &node(), Prune::All);
-    assert_eq!(store.tables(), outcome.compiled.tables);
+    assert_eq!(store.tables(), *outcome.compiled.tables);
     // A file that breaks later brings nothing back.
     assert_eq!(restarted.run_once(&web, &node(), Prune::Known).kept, 0);
 }
@@ -231,7 +233,7 @@ proptest! {
         for (state, node) in &states {
             let outcome = reconciler.run_once(state, node, Prune::All);
             prop_assert!(!outcome.needs_retry);
-            prop_assert_eq!(&store.tables(), &outcome.compiled.tables);
+            prop_assert_eq!(&store.tables(), &*outcome.compiled.tables);
             prop_assert!(reconciler.plan(state, node, Prune::All).1.is_empty());
         }
     }
@@ -267,7 +269,7 @@ proptest! {
         }
         let (state, node, ..) = &states[states.len() - 1];
         let outcome = settle(&mut reconciler, state, node);
-        prop_assert_eq!(&store.tables(), &outcome.compiled.tables);
+        prop_assert_eq!(&store.tables(), &*outcome.compiled.tables);
     }
 
     #[test]
@@ -286,7 +288,7 @@ proptest! {
         prop_assert!(before.services.iter().all(|(id, ring)| after.services.get(id) == Some(ring)));
         prop_assert!(before.backends.iter().all(|(id, key)| after.backends.get(id) == Some(key)));
         let pruned = reconciler.run_once(&second, &on, Prune::All);
-        prop_assert_eq!(&store.tables(), &pruned.compiled.tables);
+        prop_assert_eq!(&store.tables(), &*pruned.compiled.tables);
     }
 
     #[test]
@@ -314,6 +316,6 @@ proptest! {
         }
         let (state, node) = &states[states.len() - 1];
         let outcome = restarted.run_once(state, node, Prune::All);
-        prop_assert_eq!(&store.tables(), &outcome.compiled.tables);
+        prop_assert_eq!(&store.tables(), &*outcome.compiled.tables);
     }
 }

@@ -11,6 +11,14 @@ use super::kinds::{
 use super::{Body, Kind, Object, ObjectKey, SourceEvent};
 use crate::model::Problem;
 use crate::model::problem::code;
+use held::Held;
+use slices::SlicesByService;
+
+mod changes;
+mod held;
+mod slices;
+
+pub use changes::Changes;
 
 type Set = BTreeMap<ObjectKey, Object>;
 
@@ -18,12 +26,15 @@ type Set = BTreeMap<ObjectKey, Object>;
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
     sources: Vec<SourceState>,
-    merged: Arc<Set>,
+    all: BTreeMap<ObjectKey, Held>,
+    /// Those that several sources hold.
+    held_twice: BTreeSet<ObjectKey>,
+    slices: SlicesByService,
+    changes: Changes,
 }
 
 #[derive(Clone, Debug, Default)]
 struct SourceState {
-    objects: Arc<Set>,
     picture: Option<Set>,
     complete: bool,
     problems: Vec<Problem>,
@@ -33,7 +44,7 @@ struct SourceState {
 impl Objects {
     /// An empty store for this many sources.
     pub fn new(sources: usize) -> Self {
-        Objects { sources: vec![SourceState::default(); sources], merged: Arc::default() }
+        Objects { sources: vec![SourceState::default(); sources], changes: Changes::everything(), ..Self::default() }
     }
 
     /// Takes what the source with this index says.
@@ -46,27 +57,28 @@ impl Objects {
             SourceEvent::Init => state.picture = Some(Set::new()),
             SourceEvent::InitApply(mut object) => {
                 let key = object.key();
-                succeed(&mut object, state.objects.get(&key));
+                succeed(&mut object, self.all.get(&key).and_then(|held| held.of(source)));
                 state.picture.get_or_insert_default().insert(key, object);
             }
             SourceEvent::InitDone => {
-                state.objects = Arc::new(state.picture.take().unwrap_or_default());
+                let picture = state.picture.take().unwrap_or_default();
                 state.complete = true;
-                self.merge();
+                self.replace(source, picture);
             }
             SourceEvent::Apply(mut object) => {
                 let key = object.key();
-                succeed(&mut object, state.objects.get(&key));
-                Arc::make_mut(&mut state.objects).insert(key.clone(), object);
-                self.merge_one(&key);
+                succeed(&mut object, self.all.get(&key).and_then(|held| held.of(source)));
+                self.put(source, key, Some(object));
             }
-            SourceEvent::Delete(key) => {
-                Arc::make_mut(&mut state.objects).remove(&key);
-                self.merge_one(&key);
-            }
+            SourceEvent::Delete(key) => self.put(source, key, None),
             SourceEvent::Problems(problems) => state.problems = problems,
             SourceEvent::Unread(files) => state.unread = files,
         }
+    }
+
+    /// What changed since this was asked the last time.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
     }
 
     /// Every source has delivered its first complete picture.
@@ -86,68 +98,79 @@ impl Objects {
 
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
-        self.merged.is_empty()
+        self.all.is_empty()
     }
 
     /// How many objects there are.
     pub fn len(&self) -> usize {
-        self.merged.len()
+        self.all.len()
     }
 
     /// One object.
     pub fn get(&self, key: &ObjectKey) -> Option<&Object> {
-        self.merged.get(key)
+        self.all.get(key).map(|held| &held.object)
     }
 
     /// All objects, by kind, namespace and name.
     pub fn iter(&self) -> impl Iterator<Item = (&ObjectKey, &Object)> {
-        self.merged.iter()
+        self.all.iter().map(|(key, held)| (key, &held.object))
+    }
+
+    /// The endpoint slices of a Service, by name.
+    pub fn slices_of(&self, namespace: &str, service: &str) -> impl Iterator<Item = &Arc<EndpointSlice>> {
+        let names = self.slices.of(namespace, service);
+        names.filter_map(|name| self.endpoint_slice(namespace, name))
     }
 
     /// What is wrong with the input as such: broken files, and objects that two sources hold.
     pub fn problems(&self) -> Vec<Problem> {
         let own = self.sources.iter().flat_map(|source| source.problems.iter().cloned());
-        own.chain(self.held_twice()).collect()
+        own.chain(self.held_twice.iter().map(held_twice)).collect()
     }
 
-    fn held_twice(&self) -> impl Iterator<Item = Problem> {
-        let later = self.sources.iter().enumerate().skip(1);
-        later.flat_map(|(index, source)| {
-            let earlier = &self.sources[..index];
-            source.objects.keys().filter(|key| earlier.iter().any(|other| other.objects.contains_key(key))).map(|key| {
-                Problem::warning(
-                    code::OBJECT_DUPLICATE,
-                    &key.reference(),
-                    "two sources hold this object; that of the source named first counts",
-                )
-            })
-        })
+    /// A whole picture takes the place of what a source held.
+    fn replace(&mut self, source: usize, picture: Set) {
+        let of_source = self.all.iter().filter(|(key, held)| held.of(source).is_some() && !picture.contains_key(key));
+        let gone: Vec<_> = of_source.map(|(key, _)| key.clone()).collect();
+        gone.into_iter().for_each(|key| self.put(source, key, None));
+        picture.into_iter().for_each(|(key, object)| self.put(source, key, Some(object)));
     }
 
-    fn merge(&mut self) {
-        let mut sources = self.sources.iter().rev();
-        let Some(last) = sources.next() else { return };
-        let mut merged = Arc::clone(&last.objects);
-        for source in sources {
-            let objects = source.objects.iter().map(|(key, object)| (key.clone(), object.clone()));
-            Arc::make_mut(&mut merged).extend(objects);
+    /// What a source holds under a key from now on.
+    fn put(&mut self, source: usize, key: ObjectKey, object: Option<Object>) {
+        let before = self.get(&key).cloned();
+        match (self.all.get_mut(&key), object) {
+            (None, None) => return,
+            (None, Some(object)) => drop(self.all.insert(key.clone(), Held::new(source, object))),
+            (Some(held), Some(object)) => held.put(source, object),
+            (Some(held), None) => {
+                if !held.remove(source) {
+                    self.all.remove(&key);
+                }
+            }
         }
-        self.merged = merged;
-    }
-
-    fn merge_one(&mut self, key: &ObjectKey) {
-        let holder = self.sources.iter().find_map(|source| source.objects.get(key));
-        let merged = Arc::make_mut(&mut self.merged);
-        match holder {
-            Some(object) => merged.insert(key.clone(), object.clone()),
-            None => merged.remove(key),
+        let held = self.all.get(&key);
+        let slice = |object: Option<&Object>| match object.map(|object| &object.body) {
+            Some(Body::EndpointSlice(slice)) => slice.service().map(str::to_owned),
+            _ => None,
         };
+        self.slices.moved(&key, slice(before.as_ref()), slice(held.map(|held| &held.object)));
+        match held.is_some_and(Held::is_twice) {
+            true => self.held_twice.insert(key.clone()),
+            false => self.held_twice.remove(&key),
+        };
+        self.changes.note(key, before, held.map(|held| &held.object));
     }
 
     fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Object> {
         let first = ObjectKey { kind, namespace: String::new(), name: String::new() };
-        self.merged.range(first..).map(|(_, object)| object).take_while(move |object| object.body.kind() == kind)
+        self.all.range(first..).map(|(_, held)| &held.object).take_while(move |object| object.body.kind() == kind)
     }
+}
+
+fn held_twice(key: &ObjectKey) -> Problem {
+    let what = "two sources hold this object; that of the source named first counts";
+    Problem::warning(code::OBJECT_DUPLICATE, &key.reference(), what)
 }
 
 /// What an object takes over from the one in whose place it comes.
@@ -174,7 +197,7 @@ macro_rules! typed_access {
                 #[doc = concat!("The ", stringify!($kind), " of that namespace and name.")]
                 pub fn $one(&self, namespace: &str, name: &str) -> Option<&Arc<$kind>> {
                     let key = ObjectKey { kind: Kind::$kind, namespace: namespace.to_owned(), name: name.to_owned() };
-                    match &self.merged.get(&key)?.body {
+                    match &self.get(&key)?.body {
                         Body::$kind(inner) => Some(inner),
                         _ => None,
                     }

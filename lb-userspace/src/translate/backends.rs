@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -66,7 +67,7 @@ fn pod_cidrs(node: &Node, problems: &mut Vec<Problem>) -> Vec<IpNet> {
 /// The backends of a port in the families of its Service: of the slices' ports of that name, each address and port once.
 /// With `topology` their hints count.
 pub(super) fn of_port(
-    slices: &[&EndpointSlice],
+    slices: &[&Arc<EndpointSlice>],
     families: &[IpFamily],
     port: &Port<'_>,
     (locality, topology): (&Locality, bool),

@@ -1,6 +1,7 @@
 //! In which address families a Service is balanced.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::model::problem::code;
 use crate::model::{Backend, BackendState, Frontend, IpFamily, ObjectRef, Problem};
@@ -11,7 +12,7 @@ use crate::source::kinds::{EndpointSlice, Service};
 /// addresses and its slices; else IPv4.
 pub(super) fn of(
     object: &Service,
-    slices: &[&EndpointSlice],
+    slices: &[&Arc<EndpointSlice>],
     owner: &ObjectRef,
     problems: &mut Vec<Problem>,
 ) -> Vec<IpFamily> {
@@ -99,7 +100,7 @@ fn wants_two_stacks(object: &Service, owner: &ObjectRef, problems: &mut Vec<Prob
     }
 }
 
-fn given(object: &Service, slices: &[&EndpointSlice]) -> Vec<IpFamily> {
+fn given(object: &Service, slices: &[&Arc<EndpointSlice>]) -> Vec<IpFamily> {
     let endpoints = slices.iter().flat_map(|slice| &slice.endpoints).filter_map(|endpoint| endpoint.addresses.first());
     let texts = object.outer_addresses().chain(endpoints.map(String::as_str));
     let mut families = unique(texts.filter_map(family_of_text));

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::service::reference;
-use super::{Services, Settings, address};
+use super::{Settings, address};
 use crate::model::node::node_of;
 use crate::model::problem::code;
-use crate::model::{Backend, BackendState, Forwarding, ForwardingBy, NodeAddresses, ObjectRef, Problem, Target};
+use crate::model::{
+    Backend, BackendState, Forwarding, ForwardingBy, NodeAddresses, ObjectRef, Problem, Service, Target,
+};
 use crate::source::Objects;
 use crate::source::kinds;
 
@@ -82,26 +84,27 @@ fn internal(node: &kinds::Node, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
 }
 
 /// Says where DSR is asked for and not to be had.
-pub(super) fn check(services: &Services, nodes: &BTreeMap<String, NodeAddresses>, problems: &mut Vec<Problem>) {
-    for (key, service) in services.iter().filter(|(_, service)| service.forwarding == Forwarding::Dsr) {
-        let owner = reference(&key.namespace, &key.name);
-        let backends = match &service.target {
-            Target::Backends(backends) => backends,
-            Target::Front(_) if service.forwarding_by == ForwardingBy::Annotation => {
-                let what = "the front answers on the node where packets arrive, so there is nothing to forward";
-                let problem = Problem::info(code::FORWARDING_UNUSED, &owner, what);
-                problems.push(problem.at(format!("metadata.annotations[{ANNOTATION}]"), service.forwarding));
-                continue;
-            }
-            Target::Front(_) => continue,
-        };
-        let lost = |backend: &&Backend| {
-            !backend.local && backend.state != BackendState::Unhealthy && node_of(backend, nodes).is_none()
-        };
-        let lost: Vec<_> = backends.iter().filter(lost).collect();
-        if !lost.is_empty() {
-            problems.push(node_unknown(&owner, key.port, &lost));
+pub(super) fn check(service: &Service, nodes: &BTreeMap<String, NodeAddresses>, problems: &mut Vec<Problem>) {
+    if service.forwarding != Forwarding::Dsr {
+        return;
+    }
+    let owner = reference(&service.key.namespace, &service.key.name);
+    let backends = match &service.target {
+        Target::Backends(backends) => backends,
+        Target::Front(_) if service.forwarding_by == ForwardingBy::Annotation => {
+            let what = "the front answers on the node where packets arrive, so there is nothing to forward";
+            let problem = Problem::info(code::FORWARDING_UNUSED, &owner, what);
+            problems.push(problem.at(format!("metadata.annotations[{ANNOTATION}]"), service.forwarding));
+            return;
         }
+        Target::Front(_) => return,
+    };
+    let lost = |backend: &&Backend| {
+        !backend.local && backend.state != BackendState::Unhealthy && node_of(backend, nodes).is_none()
+    };
+    let lost: Vec<_> = backends.iter().filter(lost).collect();
+    if !lost.is_empty() {
+        problems.push(node_unknown(&owner, service.key.port, &lost));
     }
 }
 

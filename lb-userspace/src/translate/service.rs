@@ -1,5 +1,7 @@
 //! One Service to its balanced ports.
 
+use std::sync::Arc;
+
 use super::backends::{self, Locality};
 use super::port::{self, Port};
 use super::{
@@ -19,7 +21,7 @@ const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 const ANNOTATIONS: &str = "weir.io/";
 
 /// A balanced port before the global steps.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Draft {
     /// As it will be, but for node ports.
     pub(super) service: Service,
@@ -69,7 +71,7 @@ pub(super) fn reference(namespace: &str, name: &str) -> ObjectRef {
 /// Translates one Service.
 pub(super) fn translate(
     object: &kinds::Service,
-    slices: &[&EndpointSlice],
+    slices: &[&Arc<EndpointSlice>],
     locality: &Locality,
     settings: &Settings,
     problems: &mut Vec<Problem>,

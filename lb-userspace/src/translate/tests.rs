@@ -2,5 +2,5 @@
 
 mod golden;
 mod kubernetes;
-mod properties;
+pub(crate) mod properties;
 mod scale;

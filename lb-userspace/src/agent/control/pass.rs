@@ -1,6 +1,8 @@
 //! One pass: translate, compile, write, publish, report.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::{Control, SOURCES_WAIT};
 use crate::agent::error::AgentError;
@@ -8,21 +10,35 @@ use crate::agent::readiness::Readiness;
 use crate::agent::state::Picture;
 use crate::agent::{problems, service_manager};
 use crate::clock;
+use crate::compile::Node;
 use crate::dataplane::Note;
 use crate::expiry;
 use crate::l7::control::Listeners;
 use crate::model::{DesiredState, ObjectRef, Problem};
-use crate::reconcile::{Outcome, Prune};
-use crate::translate::{moved_node_ports, translate};
+use crate::reconcile::{Followed, Outcome, Prune};
+use crate::source::Changes;
+use crate::tables::Tables;
+use crate::translate::{Settings, Targets, moved_node_ports};
+
+/// How far the last pass could be brought to where this one should be.
+enum Step {
+    /// All of it: what these led to is other now.
+    Followed(Targets, Followed),
+    /// What is desired; the maps are to be compared as a whole.
+    Translated,
+    /// Not at all: everything is to be translated.
+    Lost,
+}
 
 impl Control {
     /// Brings maps and front into step with the objects. Fails only if the programs cannot be attached at first.
     pub(super) fn pass(&mut self) -> Result<(), AgentError> {
         if self.is_waiting() {
             // Half a picture would give NodePorts that the whole one moves.
-            self.schedule.passed(clock::now(), false);
+            self.schedule.passed(clock::now(), Duration::ZERO, false);
             let problems = self.objects.problems().into_iter().chain(self.own_problems()).collect();
             self.sinks.publish(problems);
+            self.told = None;
             self.report_readiness();
             return Ok(());
         }
@@ -32,34 +48,104 @@ impl Control {
 
     fn blocking_pass(&mut self) -> Result<(), AgentError> {
         let begun = clock::now();
+        let changes = self.objects.take_changes();
         let settings = self.config.manifests.settings(Some(&self.facts.name), &self.facts.node_ips);
-        let (desired, mut problems) = translate(&self.objects, &settings);
-        self.note_moved_ports(&desired);
         if self.schedule.takes_resync(begun) {
             self.resync();
         }
         let mut node = self.facts.node(&self.config, &self.taken);
         node.denied = self.deny_list.networks();
-        let outcome = self.reconciler.run_once(&desired, &node, self.prune());
-        self.forget_affinities(&outcome);
-        self.expiring = expiry::problems(&desired.tls, clock::wall());
-        self.desired = Arc::new(desired);
-        self.schedule.passed(clock::now(), outcome.needs_retry);
+        match self.follow(&changes, &settings, &node) {
+            Step::Followed(targets, followed) => self.conclude(begun, &targets, &followed),
+            Step::Translated => self.run_all(begun, self.state.picture().desired, &settings, &node)?,
+            Step::Lost => {
+                let desired = Arc::new(self.translation.renew(&self.objects, &settings));
+                self.note_moved_ports(&desired);
+                self.expiring = expiry::problems(&desired.tls, clock::wall());
+                self.run_all(begun, desired, &settings, &node)?;
+            }
+        }
+        self.report_readiness();
+        Ok(())
+    }
+
+    /// Lets what the last pass came to follow a few changes.
+    fn follow(&mut self, changes: &Changes, settings: &Settings, node: &Node) -> Step {
+        let state = Arc::clone(&self.state);
+        let prune = self.prune();
+        state.amend(|picture| {
+            let targets = self.translation.amend(&mut picture.desired, &self.objects, changes, settings);
+            let Some(targets) = targets else { return Step::Lost };
+            let followed = match prune {
+                Prune::All => self.reconciler.follow(&mut picture.compiled, &picture.desired, &targets, node),
+                Prune::Known | Prune::Nothing => None,
+            };
+            followed.map_or(Step::Translated, |followed| Step::Followed(targets, followed))
+        })
+    }
+
+    /// Compiles and writes everything, and tells it.
+    fn run_all(
+        &mut self,
+        begun: Instant,
+        desired: Arc<DesiredState>,
+        settings: &Settings,
+        node: &Node,
+    ) -> Result<(), AgentError> {
+        let outcome = self.reconciler.run_once(&desired, node, self.prune());
+        self.forget_affinities(outcome.writes, &outcome.compiled.tables);
+        self.schedule.passed(clock::now(), clock::since(begun), outcome.needs_retry);
         self.state.metrics.reconciled(clock::since(begun), outcome.writes, outcome.needs_retry);
         self.open_once(&outcome)?;
-        self.front.publish(outcome.compiled.routes.clone());
-        self.follow_health_checks();
-        problems.extend(self.own_problems());
+        self.front.publish(Arc::clone(&outcome.compiled.routes));
+        let mut problems = outcome.problems;
         problems.extend(problems::services_kept(outcome.kept, &self.objects.unread().collect::<Vec<_>>()));
-        problems.extend(outcome.problems);
-        self.sinks.publish(problems);
-        if let Some(cluster) = self.cluster.as_ref().filter(|_| self.objects.complete()) {
-            cluster.wish(self.statuses.wishes(&self.objects, &settings));
-        }
-        self.state.publish(Picture::new(Arc::clone(&self.desired), outcome.compiled));
-        self.report_readiness();
+        self.state.publish(Picture { desired, compiled: outcome.compiled });
+        self.follow_health_checks();
+        self.report(problems);
+        self.wish(settings);
         tracing::debug!(writes = outcome.writes, took = ?clock::since(begun), "pass");
         Ok(())
+    }
+
+    /// What is left to do when a few changes were followed.
+    fn conclude(&mut self, begun: Instant, targets: &Targets, followed: &Followed) {
+        self.schedule.passed(clock::now(), clock::since(begun), false);
+        self.state.metrics.reconciled(clock::since(begun), followed.writes, false);
+        let Picture { desired, compiled } = self.state.picture();
+        let policies = || targets.keys().filter_map(|key| Some(desired.services.get(key)?.policy));
+        if policies().any(|policy| policy.affinity.is_some()) {
+            self.forget_affinities(followed.writes, &compiled.tables);
+        }
+        self.follow_ways_to(&followed.remote);
+        if followed.routes {
+            self.front.publish(compiled.routes);
+        }
+        if policies().any(|policy| policy.health_check.is_some()) {
+            self.follow_health_checks();
+        }
+        self.report(compiled.problems);
+        tracing::debug!(writes = followed.writes, took = ?clock::since(begun), "followed");
+    }
+
+    /// Tells all Problems, if there are others than before. `found` are those of the maps.
+    fn report(&mut self, found: Vec<Problem>) {
+        let mut others = self.own_problems();
+        others.extend(self.objects.problems());
+        others.extend(found);
+        if !self.translation.take_news() && self.told.as_ref() == Some(&others) {
+            return;
+        }
+        let of_objects = self.translation.problems(&self.objects);
+        self.sinks.publish(of_objects.into_iter().chain(others.iter().cloned()).collect());
+        self.told = Some(others);
+    }
+
+    /// Tells the cluster which statuses should be others.
+    fn wish(&mut self, settings: &Settings) {
+        if let Some(cluster) = self.cluster.as_ref().filter(|_| self.objects.complete()) {
+            cluster.wish(self.statuses.wishes(&self.objects, settings));
+        }
     }
 
     /// Looks whether the maps are as they were written; what is not, this pass repairs.
@@ -71,9 +157,8 @@ impl Control {
     }
 
     /// Clients do not keep a backend that has left the ring of their service.
-    fn forget_affinities(&self, outcome: &Outcome) {
-        let tables = &outcome.compiled.tables;
-        if outcome.writes == 0 || !self.reconciler.actual().policies.values().any(|policy| policy.affinity > 0) {
+    fn forget_affinities(&self, writes: usize, tables: &Tables) {
+        if writes == 0 || !self.reconciler.actual().policies.values().any(|policy| policy.affinity > 0) {
             return;
         }
         match self.state.dataplane().forget_affinities(tables) {
@@ -93,7 +178,7 @@ impl Control {
 
     /// A warning about a port that moved stays until its Service is gone or its port moves again.
     fn note_moved_ports(&mut self, desired: &DesiredState) {
-        let moved = moved_node_ports(&self.desired, desired);
+        let moved = moved_node_ports(&self.state.picture().desired, desired);
         let exists = |object: &ObjectRef| {
             desired
                 .services
@@ -115,8 +200,11 @@ impl Control {
             self.attached = true;
             let (version, node) = (env!("CARGO_PKG_VERSION"), &self.facts.name);
             tracing::info!("weir {version} on {node}: {}", dataplane.start_report());
+            if let Err(error) = dataplane.follow_ways() {
+                self.follow_failed = Some(problems::follow_failed(&error));
+            }
         }
-        self.follow_ways();
+        self.follow_ways_to(&outcome.remote);
         self.state.update_readiness(|readiness| {
             readiness.attached = true;
             readiness.maps_written |= outcome.written;
@@ -124,9 +212,9 @@ impl Control {
         Ok(())
     }
 
-    /// Backends may have come that are behind other devices.
-    fn follow_ways(&mut self) {
-        if let Err(error) = self.state.dataplane().follow_ways() {
+    /// Backends have come that may be behind other devices. Those that were there are looked at from time to time.
+    fn follow_ways_to(&mut self, backends: &[IpAddr]) {
+        if let Err(error) = self.state.dataplane().follow_ways_to(backends) {
             self.follow_failed = Some(problems::follow_failed(&error));
         }
     }
@@ -177,7 +265,8 @@ impl Control {
         }
         self.ready = ready;
         if ready {
-            tracing::info!(services = self.desired.services.len(), routes = self.desired.routes.len(), "ready");
+            let desired = self.state.picture().desired;
+            tracing::info!(services = desired.services.len(), routes = desired.routes.len(), "ready");
             service_manager::ready("ready");
         } else {
             tracing::warn!("not ready: {}", missing.join(", "));

@@ -147,7 +147,7 @@ fn any_frontends() -> impl Strategy<Value = Vec<Frontend>> {
     proptest::sample::subsequence(all, 0..=4).prop_shuffle()
 }
 
-fn any_target() -> impl Strategy<Value = Target> {
+pub(crate) fn any_target() -> impl Strategy<Value = Target> {
     prop_oneof![
         8 => any_backends().prop_map(Target::Backends),
         1 => Just(Target::Front(FrontListener::Http)),

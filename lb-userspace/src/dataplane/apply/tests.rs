@@ -11,7 +11,7 @@ use crate::plan::Phase;
 
 fn web(pod: &str) -> Tables {
     let pods = Target::Backends(vec![backend(pod)]);
-    compile(&desired([service("web", &[node_port(30_080)], pods)]), &node(), &Ids::default()).0.tables
+    compile(&desired([service("web", &[node_port(30_080)], pods)]), &node(), &Ids::default()).0.tables.as_ref().clone()
 }
 
 #[test]
@@ -68,12 +68,12 @@ proptest! {
     fn a_plan_leads_from_any_tables_to_any_others(first in any_desired(), second in any_desired(), on in any_node(), then in any_node()) {
         let (before, ids) = compile(&first, &on, &Ids::default());
         let (after, _) = compile(&second, &then, &ids);
-        let mut actual = before.tables.clone();
-        let mut store = MemoryStore::holding(before.tables);
+        let mut actual = Tables::clone(&before.tables);
+        let mut store = MemoryStore::holding(Tables::clone(&before.tables));
         let plan = diff(&actual, &after.tables);
         apply(&mut store, &mut actual, &plan).unwrap();
-        prop_assert_eq!(&actual, &after.tables);
-        prop_assert_eq!(&store.tables(), &after.tables);
+        prop_assert_eq!(&actual, &*after.tables);
+        prop_assert_eq!(&store.tables(), &*after.tables);
         prop_assert!(diff(&actual, &after.tables).is_empty());
     }
 
@@ -83,13 +83,13 @@ proptest! {
     ) {
         let (before, ids) = compile(&first, &on, &Ids::default());
         let (after, _) = compile(&second, &on, &ids);
-        let mut actual = before.tables.clone();
-        let memory = MemoryStore::holding(before.tables);
+        let mut actual = Tables::clone(&before.tables);
+        let memory = MemoryStore::holding(Tables::clone(&before.tables));
         let plan = diff(&actual, &after.tables);
         let result = apply(&mut FaultyStore::new(memory.clone(), percent, seed), &mut actual, &plan);
         prop_assert_eq!(&actual, &memory.tables());
         match result {
-            Ok(()) => prop_assert_eq!(actual, after.tables),
+            Ok(()) => prop_assert_eq!(&actual, &*after.tables),
             Err(error) => prop_assert!(error.failed > 0),
         }
     }

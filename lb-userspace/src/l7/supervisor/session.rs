@@ -36,10 +36,10 @@ pub(super) struct Published {
 
 impl Published {
     /// Takes a table if it differs; tells whether it does.
-    pub(super) fn replace(&mut self, table: RouteTable) -> bool {
-        let changed = self.version == 0 || *self.table != table;
+    pub(super) fn replace(&mut self, table: Arc<RouteTable>) -> bool {
+        let changed = self.version == 0 || (!Arc::ptr_eq(&self.table, &table) && self.table != table);
         if changed {
-            *self = Published { version: self.version + 1, table: Arc::new(table) };
+            *self = Published { version: self.version + 1, table };
         }
         changed
     }

@@ -20,7 +20,7 @@ fn address() -> impl Strategy<Value = &'static str> {
     select(vec!["10.0.0.1", "10.0.0.2", "2001:db8::1", "127.0.0.1", "nonsense", "", "None"])
 }
 
-fn service() -> impl Strategy<Value = String> {
+pub(crate) fn service() -> impl Strategy<Value = String> {
     let kinds = select(vec!["ClusterIP", "NodePort", "LoadBalancer", "ExternalName", "Unheard"]);
     let port = (word(), number(), select(vec!["TCP", "UDP", "SCTP", "?"]), number(), any::<bool>());
     let port = port.prop_map(|(name, port, protocol, node_port, fixed)| {
@@ -39,7 +39,7 @@ fn service() -> impl Strategy<Value = String> {
     })
 }
 
-fn slice() -> impl Strategy<Value = String> {
+pub(crate) fn slice() -> impl Strategy<Value = String> {
     (select(vec!["a", "b"]), select(vec!["s", "t"]), address(), number(), word(), any::<bool>()).prop_map(
         |(service, name, address, port, port_name, ready)| {
             format!(
@@ -51,7 +51,7 @@ fn slice() -> impl Strategy<Value = String> {
     )
 }
 
-fn ingress() -> impl Strategy<Value = String> {
+pub(crate) fn ingress() -> impl Strategy<Value = String> {
     let path = select(vec!["/", "/a", "/a/", "/a(/|$)(.*)", "/a(", "a", "", "/ü"]);
     let target = select(vec!["", "b", "$1", "x$3/", "..", "$host", "?a=$1", "%"]);
     let kind = select(vec!["Exact", "Prefix", "ImplementationSpecific", "Other"]);
