@@ -27,6 +27,7 @@ pub mod front;
 pub mod gather;
 pub mod grpc;
 pub mod guard;
+pub mod hits;
 pub mod host;
 pub mod http2;
 #[cfg(feature = "http3")]
@@ -44,6 +45,7 @@ pub mod pattern;
 pub mod pool;
 pub mod proxy;
 pub mod proxy_protocol;
+pub mod rate;
 pub mod record;
 pub mod retry;
 pub mod rewrite;

@@ -5,6 +5,7 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use super::guard::Refusal;
+use super::hits::Hit;
 use super::names::NameError;
 use super::path::PathError;
 use super::settings::NoClient;
@@ -24,11 +25,13 @@ pub struct Answer {
     pub close: bool,
     /// Headers beside those of the body.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The limit that was reached.
+    pub limit: Option<Hit>,
 }
 
 impl Answer {
     fn new(status: StatusCode, text: String) -> Self {
-        Answer { status, text: text.into(), close: false, headers: Vec::new() }
+        Answer { status, text: text.into(), close: false, headers: Vec::new(), limit: None }
     }
 
     /// An error tells the id of the request.
@@ -44,7 +47,8 @@ impl Answer {
     /// The request was refused by the guard.
     pub fn refused(refusal: Refusal) -> Self {
         let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
-        Answer { close: true, ..Self::new(status, format!("{status}\n\nRefused by weir: {}.\n", refusal.reason)) }
+        let text = format!("{status}\n\nRefused by weir: {}.\n", refusal.reason);
+        Answer { close: true, limit: refusal.limit, ..Self::new(status, text) }
     }
 
     /// A proxy does not tell who the client is. The connection is one of others as well, and goes on.
@@ -129,7 +133,7 @@ impl Answer {
     /// The body is longer than the route takes. What is left of it is not read.
     pub fn too_large() -> Self {
         let status = StatusCode::PAYLOAD_TOO_LARGE;
-        Answer { close: true, ..Self::new(status, format!("{status}\n")) }
+        Answer { close: true, limit: Some(Hit::BodySize), ..Self::new(status, format!("{status}\n")) }
     }
 
     /// The client has not sent all of its body.
@@ -142,26 +146,23 @@ impl Answer {
         Self::new(StatusCode::NO_CONTENT, String::new())
     }
 
-    /// The client took too long to send its body.
-    pub fn slow_body() -> Self {
-        Answer { close: true, ..Self::plain(StatusCode::REQUEST_TIMEOUT, "The body of the request came too slowly") }
+    /// The client took too long to send its body: it kept still, or sent too little.
+    pub fn slow_body(limit: Hit) -> Self {
+        let what = "The body of the request came too slowly";
+        Answer { close: true, limit: Some(limit), ..Self::plain(StatusCode::REQUEST_TIMEOUT, what) }
     }
 
     /// The path cannot be routed safely.
     pub fn bad_path(error: PathError) -> Self {
         let status = StatusCode::BAD_REQUEST;
-        Self::new(status, format!("{status}\n\nRefused by weir: {error}.\n"))
+        Answer { close: true, ..Self::new(status, format!("{status}\n\nRefused by weir: {error}.\n")) }
     }
 
     /// Servers read the path in ways that belong to different routes, or lead out of the target of a rewrite.
     pub fn ambiguous_path() -> Self {
         let status = StatusCode::BAD_REQUEST;
-        Self::new(
-            status,
-            format!(
-                "{status}\n\nRefused by weir: the path can be read as one of another route ('//', '%2F', ';'), or makes no path when rewritten.\n"
-            ),
-        )
+        let what = "the path can be read as one of another route ('//', '%2F', ';'), or makes no path when rewritten";
+        Answer { close: true, ..Self::new(status, format!("{status}\n\nRefused by weir: {what}.\n")) }
     }
 
     /// No route and no default backend. Like the classic default backend, which also answers `/healthz`.
@@ -211,6 +212,15 @@ impl Answer {
         let what = "all endpoints are busy";
         let text = format!("{status}\n\nService {}, port {}: {what}.\n", entry.service, entry.service_port);
         Answer { headers: vec![(RETRY_AFTER, HeaderValue::from_static("1"))], ..Self::new(status, text) }
+    }
+
+    /// There are no sockets left to reach endpoints with.
+    pub fn exhausted(entry: &RouteEntry) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let what = "no connection can be opened to it now";
+        let text = format!("{status}\n\nService {}, port {}: {what}.\n", entry.service, entry.service_port);
+        let headers = vec![(RETRY_AFTER, HeaderValue::from_static("1"))];
+        Answer { headers, limit: Some(Hit::Upstreams), ..Self::new(status, text) }
     }
 
     /// The backend took too long.

@@ -17,6 +17,7 @@ use super::forward;
 use super::gather::Gathered;
 use super::mirror::Tee;
 use super::pool::Lease;
+use super::rate::{Debt, Floor};
 use super::record::Record;
 
 mod client;
@@ -53,6 +54,9 @@ pub enum BodyError {
     /// Its receiver stalled.
     #[error("no part of the body was taken in time")]
     Abandoned,
+    /// Too little of it comes, or is taken.
+    #[error("the body is too slow")]
+    Slow,
 }
 
 /// How far the body of a request is on its way; the time for the answer counts from its last move.
@@ -63,8 +67,21 @@ pub struct Progress {
     bytes: Cell<u64>,
     /// Bytes that may still come.
     left: Cell<Option<u64>>,
-    /// It broke off on the client's side.
-    broken: Cell<bool>,
+    /// What the client owes for it, and since when it is waited for.
+    debt: Cell<Debt>,
+    floor: Floor,
+    /// The endpoint has answered: how fast the rest comes is between the two.
+    answered: Cell<bool>,
+    fault: Cell<Option<Fault>>,
+}
+
+/// What a client did wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It did not send all of its body.
+    Broke,
+    /// It sent it too slowly.
+    Slow,
 }
 
 impl Progress {
@@ -75,8 +92,40 @@ impl Progress {
             sent: Cell::new(false),
             bytes: Cell::new(0),
             left: Cell::new(Some(max_body)),
-            broken: Cell::new(false),
+            debt: Cell::default(),
+            floor: Floor::default(),
+            answered: Cell::new(false),
+            fault: Cell::new(None),
         }
+    }
+
+    /// It has to come at least so fast.
+    pub fn at_least(self, floor: Floor) -> Self {
+        Progress { floor, ..self }
+    }
+
+    /// The client is waited for.
+    pub fn wait(&self) {
+        let mut debt = self.debt.get();
+        if debt.since().is_none() {
+            debt.wait(Instant::now());
+            self.debt.set(debt);
+        }
+    }
+
+    /// Since when the client is waited for, if it is.
+    pub fn waits_since(&self) -> Option<Instant> {
+        self.debt.get().since()
+    }
+
+    /// The endpoint has answered.
+    pub fn answered(&self) {
+        self.answered.set(true);
+    }
+
+    /// What the client did wrong, if that is why the body does not go on.
+    pub fn fault(&self) -> Option<Fault> {
+        self.fault.get()
     }
 
     /// An attempt begins.
@@ -104,18 +153,21 @@ impl Progress {
         self.left.get().is_none()
     }
 
-    /// The client has not sent all of it: that the endpoint gave no answer is not the endpoint's fault.
-    pub fn is_broken(&self) -> bool {
-        self.broken.get()
-    }
-
     /// A part has come that is not on its way yet.
     pub fn gathered(&self, bytes: u64) {
         self.moved(bytes, false);
     }
 
     fn moved(&self, bytes: u64, last: bool) {
-        self.last.set(Instant::now());
+        let now = Instant::now();
+        let mut debt = self.debt.get();
+        if debt.since().is_some() {
+            if debt.pay(bytes, now, self.floor) && !last && !self.answered.get() {
+                self.fault.set(Some(Fault::Slow));
+            }
+            self.debt.set(debt);
+        }
+        self.last.set(now);
         self.sent.set(last);
         self.bytes.set(self.bytes.get() + bytes);
         self.left.set(self.left.get().and_then(|left| left.checked_sub(bytes)));
@@ -221,7 +273,13 @@ impl Body for RequestBody {
             let whole = std::mem::take(&mut this.whole);
             return Poll::Ready((!whole.is_empty()).then(|| Ok(Frame::data(whole))));
         };
-        let Poll::Ready(mut frame) = Pin::new(&mut *inner).poll_frame(cx) else { return Poll::Pending };
+        let Poll::Ready(mut frame) = Pin::new(&mut *inner).poll_frame(cx) else {
+            this.progress.wait();
+            return Poll::Pending;
+        };
+        if matches!(frame, Some(Err(_))) {
+            this.progress.fault.set(Some(Fault::Broke));
+        }
         let kept = this.inner.kept.as_deref();
         if let Some(trailers) = frame.as_mut().and_then(|frame| frame.as_mut().ok()?.trailers_mut()) {
             forward::trailers(trailers, this.barred.as_deref().unwrap_or_default());
@@ -240,9 +298,11 @@ impl Body for RequestBody {
             }
         }
         this.progress.moved(bytes, last);
-        this.progress.broken.set(matches!(frame, Some(Err(_))));
         if this.progress.is_too_large() {
             return Poll::Ready(Some(Err(BodyError::TooLarge)));
+        }
+        if this.progress.fault() == Some(Fault::Slow) {
+            return Poll::Ready(Some(Err(BodyError::Slow)));
         }
         Poll::Ready(frame)
     }

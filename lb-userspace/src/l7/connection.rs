@@ -4,8 +4,11 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,7 +22,8 @@ use tokio::time::timeout;
 use super::body::ClientBody;
 use super::forward::Ends;
 use super::guard::{Guard, MAX_HEAD};
-use super::http2;
+use super::hits::Hit;
+use super::http2::{self, Opening};
 use super::passthrough;
 use super::proxy::{self, Client};
 use super::proxy_protocol;
@@ -66,15 +70,15 @@ async fn serve(worker: &Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, sch
 
 /// HTTP/1, unless the client begins with what only HTTP/2 begins with (RFC 9113 section 3.3).
 async fn http(worker: &Rc<Worker>, stream: TcpStream, ends: Ends) {
-    let limit = worker.client_limits().idle;
-    let first = tokio::select! {
-        first = timeout(limit, http2::begins(&stream)) => first,
-        () = closing(worker) => return http1(worker, stream, ends).await,
+    let (mut opening, limits) = (Opening::default(), worker.client_limits());
+    let is_h2 = tokio::select! {
+        is_h2 = opening.read(&stream, &limits) => is_h2,
+        () = closing(worker) => Ok(false),
     };
-    match first {
-        Ok(Ok(false)) => http1(worker, stream, ends).await,
-        Ok(Ok(true)) => Box::pin(http2::serve(worker, stream, ends)).await,
-        Ok(Err(_)) | Err(_) => {}
+    match is_h2 {
+        Ok(false) => http1(worker, stream, ends, opening, None).await,
+        Ok(true) => Box::pin(http2::serve(worker, stream, ends, opening.bytes)).await,
+        Err(_) => {}
     }
 }
 
@@ -85,13 +89,17 @@ async fn https(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, front: 
         Ok(Ok(tls::Accepted::Passed { stream, read, upstream })) => {
             return passthrough::run(worker, stream, read, &upstream).await;
         }
-        Ok(Err(_)) | Err(_) => return worker.counters.tls_failures.increment(),
+        Ok(Err(_)) => return worker.counters.tls_failures.increment(),
+        Err(_) => {
+            worker.counters.hit(Some(Hit::Handshake));
+            return worker.counters.tls_failures.increment();
+        }
     };
     let ends = Ends::secured(peer, front, secured.session);
     if secured.is_h2 {
-        http2::serve(worker, secured.stream, ends).await;
+        http2::serve(worker, secured.stream, ends, BytesMut::new()).await;
     } else {
-        http1(worker, secured.stream, ends).await;
+        http1(worker, secured.stream, ends, Opening::default(), Some(secured.left)).await;
     }
 }
 
@@ -101,11 +109,12 @@ async fn accept(worker: &Rc<Worker>, stream: TcpStream) -> io::Result<tls::Accep
     tls::accept(server, stream).await
 }
 
-async fn http1<I>(worker: &Rc<Worker>, stream: I, ends: Ends)
+async fn http1<I>(worker: &Rc<Worker>, stream: I, ends: Ends, opening: Opening, left: Option<Arc<AtomicU64>>)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (guard, handle) = Guard::new(stream, worker.client_limits());
+    let guard = guard.after(opening.bytes, opening.begun).counting(left);
     let client = Rc::new(Client::new(ends, handle));
     let service_client = Rc::clone(&client);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -124,11 +133,12 @@ where
     let mut connection = std::pin::pin!(connection);
     // An error here concerns this connection only, and who caused it knows.
     tokio::select! {
-        _ = connection.as_mut() => return,
+        _ = connection.as_mut() => return worker.counters.hit(client.guard.cut_for()),
         () = to_be_closed(worker, &client) => {}
     }
     connection.as_mut().graceful_shutdown();
     let _ = connection.await;
+    worker.counters.hit(client.guard.cut_for());
 }
 
 /// Both ends, as the PROXY protocol tells them where it is spoken; `None`: it should have been.
@@ -158,7 +168,8 @@ pub(super) async fn read_told(
         return None;
     }
     let limit = Duration::from_millis(settings.proxy_protocol_timeout);
-    let told = timeout(limit, proxy_protocol::read(stream)).await.ok()?.ok()?;
+    let told = timeout(limit, proxy_protocol::read(stream)).await;
+    let told = told.inspect_err(|_| worker.counters.hit(Some(Hit::ProxyHeader))).ok()?.ok()?;
     Some(told.map_or((peer, front), |told| (told.client, told.front)))
 }
 

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use super::hits::Hit;
+
 /// Counters of one worker.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -36,6 +38,8 @@ pub struct Counters {
     pub log_lines_lost: Counter,
     /// Spans that were lost because they could not be handed over fast enough.
     pub spans_lost: Counter,
+    /// How often a limit was reached, by its number.
+    pub limited: [Counter; Hit::ALL.len()],
 }
 
 /// A number that one thread raises and another reads.
@@ -68,6 +72,13 @@ impl Counters {
         }
     }
 
+    /// Counts a limit that was reached.
+    pub fn hit(&self, hit: Option<Hit>) {
+        if let Some(counter) = hit.and_then(|hit| self.limited.get(hit as usize)) {
+            counter.increment();
+        }
+    }
+
     /// The numbers now.
     pub fn read(&self) -> FrontCounters {
         FrontCounters {
@@ -85,6 +96,7 @@ impl Counters {
             upstream_retries: self.upstream_retries.get(),
             log_lines_lost: self.log_lines_lost.get(),
             spans_lost: self.spans_lost.get(),
+            limited: self.limited.each_ref().map(Counter::get),
         }
     }
 }
@@ -123,6 +135,9 @@ pub struct FrontCounters {
     /// Spans that were lost.
     #[serde(default)]
     pub spans_lost: u64,
+    /// How often a limit was reached, by the number of [`Hit`].
+    #[serde(default)]
+    pub limited: [u64; Hit::ALL.len()],
 }
 
 impl FrontCounters {
@@ -150,5 +165,8 @@ impl AddAssign for FrontCounters {
         self.upstream_retries += other.upstream_retries;
         self.log_lines_lost += other.log_lines_lost;
         self.spans_lost += other.spans_lost;
+        for (sum, part) in self.limited.iter_mut().zip(other.limited) {
+            *sum += part;
+        }
     }
 }

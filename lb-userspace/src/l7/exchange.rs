@@ -12,11 +12,12 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::answer::Answer;
 use super::balance::Picker;
-use super::body::{BodyError, ClientBody, Kept, Progress, RequestBody, ResponseBody};
+use super::body::{BodyError, ClientBody, Fault, Kept, Progress, RequestBody, ResponseBody};
 use super::compress::Encoder;
 use super::filter::Outbound;
 use super::forward::{self, Follows};
 use super::gather::{Gathered, gather};
+use super::hits::Hit;
 use super::http2::extended::{self, Extended};
 use super::limiter::Flight;
 use super::mirror::{self, Copy, Tee};
@@ -100,11 +101,14 @@ struct Times {
     connect: Duration,
     send: Duration,
     answer: Duration,
+    /// For the client to go on with its body.
+    client: Duration,
 }
 
 impl Times {
-    fn new(asked: &Proxying, usual: &Limits) -> Self {
+    fn new(asked: &Proxying, usual: &Limits, client: Duration) -> Self {
         Times {
+            client,
             connect: Proxying::time(asked.connect, usual.connect),
             send: Proxying::time(asked.send, usual.answer),
             answer: Proxying::time(asked.read, usual.answer),
@@ -162,8 +166,9 @@ impl<'a> Exchange<'a> {
         let may_repeat_body = head.method.is_idempotent() || repeats_all;
         let repeatable = empty && may_repeat_body;
         let proxying = &rule.entry.filters.proxying;
-        let limits = Times::new(proxying, &worker.limits);
-        let progress = Rc::new(Progress::new(proxying.max_body()));
+        let client_limits = worker.client_limits();
+        let limits = Times::new(proxying, &worker.limits, client_limits.stall);
+        let progress = Rc::new(Progress::new(proxying.max_body()).at_least(client_limits.floor()));
         Exchange {
             worker,
             client,
@@ -226,7 +231,7 @@ impl<'a> Exchange<'a> {
                 self.gathered = Some(Rc::new(gathered));
                 Ok(())
             }
-            Err(BodyError::Stalled) => Err(Answer::slow_body()),
+            Err(BodyError::Stalled) => Err(self.stalled_body()),
             Err(_) => Err(self.refused_body().unwrap_or_else(Answer::broken_body)),
         }
     }
@@ -236,9 +241,20 @@ impl<'a> Exchange<'a> {
         if self.progress.is_too_large() {
             return Some(Answer::too_large());
         }
-        let refusal = self.client.guard.broken_body()?;
-        self.worker.counters.refused.increment();
-        Some(Answer::refused(refusal))
+        if let Some(refusal) = self.client.guard.broken_body() {
+            self.worker.counters.refused.increment();
+            return Some(Answer::refused(refusal));
+        }
+        Some(match self.progress.fault()? {
+            Fault::Slow => Answer::slow_body(Hit::BodyRate),
+            Fault::Broke => self.client.guard.cut_for().map_or_else(Answer::broken_body, Answer::slow_body),
+        })
+    }
+
+    /// The client has kept still for too long.
+    fn stalled_body(&self) -> Answer {
+        // Whoever notices first tells.
+        Answer::slow_body(self.client.guard.cut_for().unwrap_or(Hit::BodyTime))
     }
 
     /// Sends the request, in the time that all of it may take.
@@ -310,11 +326,12 @@ impl<'a> Exchange<'a> {
             }
         }
         match self.worker.pool.connect(peer, &self.transport, self.limits.connect).await {
+            Err(ConnectError::Exhausted) => Ok(Err(Answer::exhausted(&self.rule.entry))),
             Err(error) => {
                 peer.health.unreachable(self.worker.limits.avoid, Instant::now());
                 let failure = match error {
                     ConnectError::Timeout(_) => Failure::Timeout,
-                    ConnectError::Io(_) | ConnectError::Broken(_) | ConnectError::Tls(_) => Failure::Error,
+                    _ => Failure::Error,
                 };
                 self.unreachable(failure)
             }
@@ -400,23 +417,25 @@ impl<'a> Exchange<'a> {
         repeats
     }
 
-    /// When the endpoint has taken too long: to take a part of the body, or to answer after the last one.
+    /// When the endpoint has taken too long: to take a part of the body, or to answer after the last one. Or the client, to
+    /// send the next part.
     fn deadline(&self) -> Instant {
+        if let Some(since) = self.progress.waits_since() {
+            return since + self.limits.client;
+        }
         let limit = if self.progress.is_sent() { self.limits.answer } else { self.limits.send };
         self.progress.last() + limit
     }
 
-    /// When to look at the deadline: nobody tells when the last part of the body goes out, from when on another one holds.
+    /// When to look at the deadline again: until the whole body is on its way, another one may hold any time.
     fn next_look(&self) -> Instant {
-        if self.progress.is_sent() { self.deadline() } else { self.deadline().min(Instant::now() + self.limits.answer) }
+        let soon = self.limits.client.min(self.limits.answer);
+        if self.progress.is_sent() { self.deadline() } else { self.deadline().min(Instant::now() + soon) }
     }
 
     fn broken(&self, peer: &Peer) -> Attempted {
         if let Some(answer) = self.refused_body() {
             return Ok(Err(answer));
-        }
-        if self.progress.is_broken() {
-            return Ok(Err(Answer::broken_body()));
         }
         let answer = Answer::bad_gateway(&self.rule.entry, "the endpoint broke off without an answer");
         self.failed(peer, Failure::Error, answer)
@@ -432,12 +451,16 @@ impl<'a> Exchange<'a> {
                 biased;
                 result = &mut answer => break result,
                 () = sleep_until(self.next_look()) => if self.deadline() <= Instant::now() {
+                    if self.progress.waits_since().is_some() {
+                        return Ok(Ok(Err(self.stalled_body())));
+                    }
                     return Ok(self.failed(lease.peer(), Failure::Timeout, Answer::timeout(&self.rule.entry)));
                 },
             }
         };
         match result {
             Ok(response) => {
+                self.progress.answered();
                 record.upstream_answered(response.status().as_u16());
                 let now = Instant::now();
                 lease.peer().latency.observe((now - started).as_secs_f64(), now);

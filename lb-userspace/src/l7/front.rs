@@ -127,6 +127,7 @@ async fn run(
     let (name_servers, local_names) = name_settings(std::env::var(NAME_SERVERS).ok().as_deref());
     let limits = Limits {
         clients,
+        upstreams: clients,
         name_servers,
         local_names,
         in_detail: hello.in_detail,

@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use tokio::time::timeout;
 
-use super::body::{BodyError, Progress};
+use super::body::{BodyError, Fault, Progress};
 use super::mirror::Tee;
 
 /// Most bytes of one body.
@@ -113,6 +113,7 @@ where
         let frame = if body.is_end_stream() {
             None
         } else {
+            progress.wait();
             timeout(limit, body.frame()).await.map_err(|_| BodyError::Stalled)?
         };
         let Some(frame) = frame else {
@@ -124,6 +125,9 @@ where
         let Ok(data) = frame?.into_data() else { continue };
         tee.into_iter().for_each(|tee| tee.part(&data));
         progress.gathered(data.len() as u64);
+        if progress.fault() == Some(Fault::Slow) {
+            return Err(BodyError::Slow);
+        }
         if progress.is_too_large() {
             return Err(BodyError::TooLarge);
         }

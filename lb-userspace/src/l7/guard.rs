@@ -11,7 +11,7 @@ mod head;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -20,6 +20,8 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use crate::l7::hits::Hit;
+use crate::l7::rate::{Debt, Floor};
 pub use framer::{Body, Framer, MAX_HEAD, Step};
 pub use head::{MAX_HEADERS, passes_for_another};
 
@@ -30,11 +32,18 @@ pub struct Refusal {
     pub status: u16,
     /// One sentence for people; holds nothing that the client sent.
     pub reason: &'static str,
+    /// The limit that was reached, if that is why.
+    pub limit: Option<Hit>,
 }
 
 /// A refusal with this status and reason.
 pub const fn refuse(status: u16, reason: &'static str) -> Refusal {
-    Refusal { status, reason }
+    Refusal { status, reason, limit: None }
+}
+
+/// A refusal of what goes beyond a limit.
+pub const fn beyond(limit: Hit, status: u16, reason: &'static str) -> Refusal {
+    Refusal { status, reason, limit: Some(limit) }
 }
 
 /// Limits of a client's connection.
@@ -52,6 +61,15 @@ pub struct Limits {
     pub head_size: usize,
     /// Longest line of it.
     pub line_size: usize,
+    /// Bytes per second of a body or an answer, after a grace of `stall`; 0: any speed will do.
+    pub rate: u64,
+}
+
+impl Limits {
+    /// The least speed.
+    pub fn floor(&self) -> Floor {
+        Floor { rate: self.rate, grace: self.stall }
+    }
 }
 
 impl Default for Limits {
@@ -64,6 +82,7 @@ impl Default for Limits {
             linger: seconds(2),
             head_size: MAX_HEAD,
             line_size: MAX_HEAD,
+            rate: 100,
         }
     }
 }
@@ -82,7 +101,12 @@ struct Shared {
     refusal: OnceLock<Refusal>,
     broken_body: OnceLock<Refusal>,
     tunnel: AtomicBool,
+    /// The limit for which the connection ends, as its number and 1.
+    cut: AtomicU8,
 }
+
+/// Somebody was told why the connection ends.
+const TOLD: u8 = u8::MAX;
 
 impl Handle {
     /// Set if the request that hyper just delivered is a stand-in.
@@ -98,6 +122,19 @@ impl Handle {
     /// From the next byte on this is no HTTP any more: the answer 101 is on its way.
     pub fn become_tunnel(&self) {
         self.0.tunnel.store(true, Ordering::Relaxed);
+    }
+
+    /// The limit for which the connection ends; whoever asks first counts it.
+    pub fn cut_for(&self) -> Option<Hit> {
+        match self.0.cut.swap(TOLD, Ordering::Relaxed) {
+            0 | TOLD => None,
+            number => Hit::numbered(usize::from(number) - 1),
+        }
+    }
+
+    fn cut(&self, limit: Hit) {
+        // The first one stands.
+        let _ = self.0.cut.compare_exchange(0, limit as u8 + 1, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     fn is_tunnel(&self) -> bool {
@@ -120,9 +157,16 @@ pub struct Guard<I> {
     refused: bool,
     eof: bool,
     waiting: Option<Waiting>,
+    /// When a head began whose first bytes were here from the start.
+    begun: Option<Instant>,
     read_timer: Option<Pin<Box<Sleep>>>,
     write_timer: Option<Pin<Box<Sleep>>>,
     lingered: Option<usize>,
+    /// What the client owes for the answers that it takes.
+    debt: Debt,
+    /// Bytes that have left, where they stay for a while after they were written.
+    left: Option<Arc<AtomicU64>>,
+    left_before: u64,
 }
 
 /// What the client is waited for.
@@ -148,11 +192,25 @@ impl<I> Guard<I> {
             refused: false,
             eof: false,
             waiting: None,
+            begun: None,
             read_timer: None,
             write_timer: None,
             lingered: None,
+            debt: Debt::default(),
+            left: None,
+            left_before: 0,
         };
         (guard, handle)
+    }
+
+    /// These bytes are here already, the first since then.
+    pub fn after(self, read: BytesMut, begun: Option<Instant>) -> Self {
+        Guard { buffer: read, begun, ..self }
+    }
+
+    /// What is written stays in memory for a while; this is how much of it has left.
+    pub fn counting(self, left: Option<Arc<AtomicU64>>) -> Self {
+        Guard { left, ..self }
     }
 
     fn refuse(&mut self, refusal: Refusal) {
@@ -248,18 +306,30 @@ impl<I> Guard<I> {
             Waiting::Body => self.limits.stall,
             Waiting::Close => self.limits.linger,
         };
-        let fresh = self.waiting != Some(waiting);
+        // An empty line before a request gives no time.
+        let after_line = (self.waiting, waiting) == (Some(Waiting::Head), Waiting::Request);
+        let start =
+            (self.waiting != Some(waiting) && !after_line).then(|| self.begun.take().unwrap_or_else(Instant::now));
         self.waiting = Some(waiting);
-        poll_timer(&mut self.read_timer, cx, fresh, limit).map(|()| waiting)
+        poll_timer(&mut self.read_timer, cx, start, limit).map(|()| waiting)
     }
 }
 
-fn poll_timer(timer: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>, fresh: bool, limit: Duration) -> Poll<()> {
+/// `start`: the time begins anew, then.
+fn poll_timer(
+    timer: &mut Option<Pin<Box<Sleep>>>,
+    cx: &mut Context<'_>,
+    start: Option<Instant>,
+    limit: Duration,
+) -> Poll<()> {
     match timer {
-        None => timer.insert(Box::pin(tokio::time::sleep(limit))).as_mut().poll(cx),
+        None => {
+            let end = start.unwrap_or_else(Instant::now) + limit;
+            timer.insert(Box::pin(tokio::time::sleep_until(end))).as_mut().poll(cx)
+        }
         Some(timer) => {
-            if fresh {
-                timer.as_mut().reset(Instant::now() + limit);
+            if let Some(start) = start {
+                timer.as_mut().reset(start + limit);
             }
             timer.as_mut().poll(cx)
         }
@@ -296,8 +366,11 @@ impl<I: AsyncRead + Unpin> AsyncRead for Guard<I> {
                 continue;
             }
             match ready!(this.poll_patience(cx)) {
-                Waiting::Head => this.refuse(refuse(408, "the request head took longer than a minute")),
-                Waiting::Body => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                Waiting::Head => this.refuse(beyond(Hit::HeadTime, 408, "the request head took too long")),
+                Waiting::Body => {
+                    this.handle.cut(Hit::BodyTime);
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
                 Waiting::Request | Waiting::Close => this.eof = true,
             }
         }
@@ -305,21 +378,47 @@ impl<I: AsyncRead + Unpin> AsyncRead for Guard<I> {
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
-    /// Keeps a stalled write from lasting for ever.
-    fn poll_stall(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// Keeps a stalled write from lasting for ever, and a slow one from going on.
+    fn poll_stall<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> u64,
+    ) -> Poll<io::Result<T>> {
         if self.handle.is_tunnel() {
             return written;
         }
+        let left = self.leaves();
         match written {
-            Poll::Ready(result) => {
+            Poll::Ready(Ok(done)) => {
                 self.write_timer = None;
-                Poll::Ready(result)
+                let bytes = left.unwrap_or_else(|| bytes(&done));
+                let slow = self.debt.since().is_some() && self.debt.pay(bytes, Instant::now(), self.limits.floor());
+                Poll::Ready(if slow { Err(self.cut_off(Hit::ReadRate)) } else { Ok(done) })
             }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
-                ready!(poll_timer(&mut self.write_timer, cx, false, self.limits.stall));
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+                let now = Instant::now();
+                let moved = left.filter(|&left| left > 0);
+                if moved.is_some_and(|left| self.debt.pay(left, now, self.limits.floor())) {
+                    return Poll::Ready(Err(self.cut_off(Hit::ReadRate)));
+                }
+                self.debt.wait(now);
+                ready!(poll_timer(&mut self.write_timer, cx, moved.map(|_| now), self.limits.stall));
+                Poll::Ready(Err(self.cut_off(Hit::ReadTime)))
             }
         }
+    }
+
+    /// Bytes that have left since the last time, where that is counted.
+    fn leaves(&mut self) -> Option<u64> {
+        let left = self.left.as_ref()?.load(Ordering::Relaxed);
+        Some(left - std::mem::replace(&mut self.left_before, left))
+    }
+
+    fn cut_off(&self, limit: Hit) -> io::Error {
+        self.handle.cut(limit);
+        io::ErrorKind::TimedOut.into()
     }
 
     /// Reads on after our side is closed: closing with unread bytes would make the kernel send RST, which can take the
@@ -350,7 +449,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.poll_stall(cx, written)
+        self.poll_stall(cx, written, |&written| written as u64)
     }
 
     fn poll_write_vectored(
@@ -359,7 +458,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<I> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
-        self.poll_stall(cx, written)
+        self.poll_stall(cx, written, |&written| written as u64)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -367,12 +466,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<I> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.poll_stall(cx, flushed, |()| 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingered.is_none() {
-            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            let shut = Pin::new(&mut self.io).poll_shutdown(cx);
+            ready!(self.poll_stall(cx, shut, |()| 0))?;
         }
         self.poll_linger(cx).map(Ok)
     }

@@ -5,11 +5,13 @@
 //! that is not `trailers`, a body that is not as long as it says.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::io;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -17,48 +19,55 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::sleep;
 
 use super::body::ClientBody;
 use super::connection::to_be_closed;
 use super::forward::Ends;
-use super::guard::MAX_HEAD;
+use super::guard::Limits;
 use super::proxy::{self, Client};
 use super::worker::Worker;
 
 pub(super) mod activity;
 pub(super) mod extended;
+pub mod frames;
+mod opening;
 pub(super) mod request;
 
 use activity::{Activity, Watched};
+use frames::{Budget, Counted};
+pub(super) use opening::Opening;
 
-/// Streams that the client has reset and nobody has looked at; with more the connection ends (CVE-2023-44487).
-const PENDING_RESETS: usize = 20;
+/// Streams that the client has reset and nobody has looked at: the count of frames comes first.
+const PENDING_RESETS: usize = RESETS as usize;
 /// Streams that we had to reset for mistakes of the client; with more the connection ends (CVE-2025-8671).
 const OWN_RESETS: usize = 1024;
 /// Bytes of a body that may be on their way on one stream, and on all.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Bytes of answers that wait for one client.
-const SEND_BUFFER: usize = 64 * 1024;
+/// Bytes of an answer that wait for the client.
+const SEND_BUFFER: usize = 16 * 1024;
+/// Streams that a client may give up in ten seconds.
+const RESETS: u32 = 200;
+/// Frames in ten seconds that bring nothing.
+const CONTROL_FRAMES: u32 = 2000;
 /// A client that says nothing for so long is asked whether it is still there, and has as long to answer.
 const PING: Duration = Duration::from_secs(30);
 /// For the client to take note that the connection ends.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Serves a connection until its end.
-pub async fn serve<I>(worker: &Rc<Worker>, io: I, ends: Ends)
+/// Serves a connection until its end; `first` was read of it before.
+pub async fn serve<I>(worker: &Rc<Worker>, io: I, ends: Ends, first: BytesMut)
 where
     I: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     worker.counters.http2_connections.increment();
-    let activity = Rc::new(Activity::default());
+    let limits = worker.client_limits();
+    let activity = Rc::new(Activity::new(limits.floor(), worker.counters.clone()));
     let client = Rc::new(Client::over_streams(ends, Rc::clone(&activity)));
     let (service_client, service_activity) = (Rc::clone(&client), Rc::clone(&activity));
     let service = service_fn(move |request: Request<Incoming>| {
         let place = service_activity.enter();
-        let request = request::prepare(request, service_client.ends.is_secured());
+        let request = request::prepare(request, service_client.ends.is_secured(), &limits);
         let is_extended = request.extensions().get::<extended::Extended>().is_some();
         let answer = proxy::answer(Rc::clone(worker), Rc::clone(&service_client), request.map(ClientBody::from));
         async move {
@@ -71,33 +80,35 @@ where
     });
     // Requests of one connection at a time.
     let streams = worker.view().router.settings.asked.tls.http2_streams;
-    let mut connection = std::pin::pin!(builder(streams).serve_connection(TokioIo::new(io), service));
-    let limits = worker.client_limits();
+    let budget = Budget { resets: RESETS, control: CONTROL_FRAMES, head_size: limits.head_size };
+    let (io, cut) = Counted::new(io, first, budget, limits.head);
+    let builder = builder(Driver(Rc::clone(&activity)), streams, &limits);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     tokio::select! {
         // An error here concerns this connection only, and who caused it knows.
-        _ = connection.as_mut() => return,
+        _ = connection.as_mut() => return worker.counters.hit(cut.get()),
         () = to_be_closed(worker, &client) => {}
         () = client.last() => {}
         () = activity.idle(limits.idle) => {}
-        () = activity.stalled(limits.stall) => return,
+        () = activity.watch() => {}
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
-        _ = connection.as_mut() => {}
+        _ = connection.as_mut() => worker.counters.hit(cut.get()),
         () = activity.done(FAREWELL) => {}
-        () = activity.stalled(limits.stall) => {}
+        () = activity.watch() => {}
     }
 }
 
-fn builder(streams: u32) -> http2::Builder<Local> {
-    let mut builder = http2::Builder::new(Local);
+fn builder(driver: Driver, streams: u32, limits: &Limits) -> http2::Builder<Driver> {
+    let mut builder = http2::Builder::new(driver);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(streams)
         .enable_connect_protocol()
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(OWN_RESETS)
-        .max_header_list_size(MAX_HEAD as u32)
+        .max_header_list_size(limits.head_size as u32)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
@@ -116,23 +127,17 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
     }
 }
 
-/// What every connection of HTTP/2 begins with, as far as no request of HTTP/1 does.
-const PREFACE: &[u8] = b"PRI ";
-/// Nobody wakes us when more bytes have come behind those that are still unread.
-const SECOND_LOOK: Duration = Duration::from_millis(10);
+/// Runs what answers on the streams of one connection, each until it is cut off.
+#[derive(Clone, Debug)]
+struct Driver(Rc<Activity>);
 
-/// Waits for the first bytes, which stay unread, and tells whether the client speaks HTTP/2.
-pub async fn begins(stream: &TcpStream) -> io::Result<bool> {
-    let mut first = [0; PREFACE.len()];
-    loop {
-        let count = stream.peek(&mut first).await?;
-        let found = &first[..count];
-        if !PREFACE.starts_with(found) || count == 0 {
-            return Ok(false);
-        }
-        if count == PREFACE.len() {
-            return Ok(true);
-        }
-        sleep(SECOND_LOOK).await;
+impl<F: Future<Output = ()> + 'static> Executor<F> for Driver {
+    fn execute(&self, future: F) {
+        // hyper runs a request's future right after it has got it from the service.
+        let Some(stream) = self.0.take_entered() else { return Local.execute(future) };
+        tokio::task::spawn_local(async move {
+            let mut future = pin!(future);
+            poll_fn(|cx| if stream.poll_cut(cx).is_ready() { Poll::Ready(()) } else { future.as_mut().poll(cx) }).await;
+        });
     }
 }

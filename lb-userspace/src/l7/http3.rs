@@ -20,7 +20,6 @@ use tokio::time::timeout;
 
 use super::connection::{closing, to_be_closed};
 use super::forward::Ends;
-use super::guard::MAX_HEAD;
 use super::http2::activity::Activity;
 use super::proxy::Client;
 use super::tls::Session;
@@ -129,7 +128,7 @@ async fn serve(worker: &Rc<Worker>, connecting: Connecting, handshake: Rc<()>) {
     };
     drop(handshake);
     let mut builder = h3::server::builder();
-    builder.max_field_section_size(MAX_HEAD as u64).send_grease(false);
+    builder.max_field_section_size(worker.client_limits().head_size as u64).send_grease(false);
     // a client that lets no stream be opened would be waited for as long as it lives
     let built = timeout(worker.limits.handshake, builder.build(h3_quinn::Connection::new(connection.clone()))).await;
     let Ok(Ok(mut streams)) = built else {
@@ -137,7 +136,7 @@ async fn serve(worker: &Rc<Worker>, connecting: Connecting, handshake: Rc<()>) {
     };
     let Some(ends) = ends(worker, &connection) else { return };
     worker.counters.http3_connections.increment();
-    let activity = Rc::new(Activity::default());
+    let activity = Rc::new(Activity::new(worker.client_limits().floor(), worker.counters.clone()));
     let client = Rc::new(Client::over_streams(ends, Rc::clone(&activity)));
     tokio::select! {
         // Requests that wait for a backend are given up with the connection.
@@ -173,7 +172,7 @@ async fn requests(
             () = to_be_closed(worker, client) => break,
             () = client.last() => break,
             () = activity.idle(limits.idle) => break,
-            () = activity.stalled(limits.stall) => return,
+            () = activity.watch() => return,
         }
     }
     // An error here concerns this connection only.
@@ -187,7 +186,7 @@ async fn requests(
                 None => return activity.idle(Duration::ZERO).await,
             },
             () = activity.done(FAREWELL) => return,
-            () = activity.stalled(limits.stall) => return,
+            () = activity.watch() => return,
         }
     }
 }

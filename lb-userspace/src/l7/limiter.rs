@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,15 @@ pub enum Limit {
     InFlight,
     /// Requests of a window, by a key of one's own.
     Window,
+}
+
+/// Who a client is to a limit: an address of IPv4, or a network of 64 bits, in which whoever has one address has all
+/// (RFC 4291 section 2.5.4).
+pub fn who(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        v4 => v4,
+    }
 }
 
 /// The counts of all clients.
@@ -133,6 +143,15 @@ fn has_room(shard: &mut HashMap<u64, Cell>, key: u64, now: Instant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client() {
+        let who = |address: &str| who(address.parse().expect("an address"));
+        assert_eq!(who("2001:db8::1"), who("2001:db8::ffff:0:0:2"));
+        assert_ne!(who("2001:db8::1"), who("2001:db8:0:1::1"));
+        assert_eq!(who("::ffff:192.0.2.1"), who("192.0.2.1"));
+        assert_ne!(who("192.0.2.1"), who("192.0.2.2"));
+    }
 
     const COST: Duration = Duration::from_millis(100);
 

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::time::Instant;
 
 use super::secure::{Connectors, Transport};
@@ -37,14 +38,21 @@ pub struct Pool {
     connectors: Connectors,
     /// Who knows what has arrived.
     unacknowledged: Option<Unacknowledged>,
+    /// Held by each connection.
+    open: Rc<()>,
+    /// Connections that there may be.
+    most: Option<usize>,
 }
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Refused, unreachable, out of sockets, or not to be trusted.
+    /// Refused, unreachable, or not to be trusted.
     #[error("no connection")]
-    Io(#[from] std::io::Error),
+    Io(#[source] std::io::Error),
+    /// There are no sockets left, or no ports: this says nothing about the endpoint.
+    #[error("no sockets left")]
+    Exhausted,
     /// Nobody answered.
     #[error("no connection in time")]
     Timeout(#[from] tokio::time::error::Elapsed),
@@ -54,6 +62,16 @@ pub enum ConnectError {
     /// The settings of TLS cannot be used.
     #[error("TLS cannot be spoken")]
     Tls(#[from] rustls::Error),
+}
+
+impl From<std::io::Error> for ConnectError {
+    fn from(error: std::io::Error) -> Self {
+        let raw = error.raw_os_error().map(Errno::from_raw_os_error);
+        match raw {
+            Some(Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL | Errno::NOBUFS | Errno::NOMEM) => Self::Exhausted,
+            _ => Self::Io(error),
+        }
+    }
 }
 
 /// A connection in use; it goes back to its endpoint's idle ones if it is given back.
@@ -85,9 +103,19 @@ impl Lease {
 }
 
 impl Pool {
-    /// One that knows nobody yet; `unacknowledged` tells what has arrived.
-    pub fn new(unacknowledged: Option<Unacknowledged>) -> Self {
-        Pool { unacknowledged, ..Pool::default() }
+    /// One with at most so many connections at a time; `unacknowledged` tells what has arrived.
+    pub fn new(unacknowledged: Option<Unacknowledged>, most: usize) -> Self {
+        Pool { unacknowledged, most: Some(most), ..Pool::default() }
+    }
+
+    /// A place for one connection more. Where there is none, idle ones close, and the next request finds theirs.
+    fn place(&self) -> Result<Rc<()>, ConnectError> {
+        let open = Rc::strong_count(&self.open) - 1;
+        if self.most.is_none_or(|most| open < most) {
+            return Ok(Rc::clone(&self.open));
+        }
+        self.peers.borrow().values().for_each(|peer| peer.close_idle());
+        Err(ConnectError::Exhausted)
     }
 
     /// Keeps connections as these settings say, from now on.

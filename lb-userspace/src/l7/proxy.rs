@@ -115,7 +115,10 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Cli
             let encoder = accepts.and_then(|accepts| accepts.apply(status, relayed.response.headers_mut()));
             relayed.into_response(record, encoder, after.pace(), after.take_flight())
         }
-        Err(answer) => own(answer, id, record, is_call),
+        Err(answer) => {
+            worker.counters.hit(answer.limit);
+            own(answer, id, record, is_call)
+        }
     };
     let status = response.status();
     after.apply(status, response.headers_mut());
@@ -174,6 +177,10 @@ async fn forward(
     let has_rule = routed.as_ref().is_ok_and(|(rule, _)| rule.entry.path != PathMatch::Default);
     if !has_rule && view.router.settings.asked.log.skip_default {
         record.silence();
+    }
+    if routed.as_ref().is_err_and(|answer| answer.close) {
+        // Its path is refused; its line tells what was asked for.
+        worker.counters.refused.increment();
     }
     let (rule, target) = routed?;
     record.route(rule);

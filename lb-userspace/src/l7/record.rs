@@ -171,6 +171,10 @@ impl Record {
 
     /// The backend broke off in the middle of its answer.
     pub fn upstream_failed(&mut self) {
+        // One that does not get all of a request can give no whole answer to it.
+        if self.progress.as_ref().is_some_and(|progress| progress.fault().is_some()) {
+            return;
+        }
         self.worker.counters.upstream_failures.increment();
     }
 

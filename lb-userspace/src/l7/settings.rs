@@ -97,6 +97,7 @@ impl Settings {
             linger: usual.linger,
             head_size: clients.head_size.map_or(usual.head_size, |size| size as usize),
             line_size: clients.line_size.map_or(usual.line_size, |size| size as usize),
+            rate: clients.rate.unwrap_or(usual.rate),
         }
     }
 

@@ -20,6 +20,7 @@ mod certificates;
 mod clients;
 mod config;
 mod fallback;
+mod leaving;
 #[cfg(feature = "http3")]
 mod quic;
 mod suites;

@@ -183,7 +183,7 @@ impl Worker {
             verifier: Verifier::default(),
             asker: Asker::default(),
             verdicts: Verdicts::default(),
-            pool: Pool::new(limits.unacknowledged),
+            pool: Pool::new(limits.unacknowledged, limits.upstreams),
             budget: Budget::default(),
             room: Rc::default(),
             copies: Rc::default(),

@@ -11,11 +11,13 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::labels::{
-    BackendLabels, ClassLabels, DropLabels, EventLabels, MapLabels, RouteLabels, SecretLabels, ServiceLabels,
+    BackendLabels, ClassLabels, DropLabels, EventLabels, LimitLabels, MapLabels, RouteLabels, SecretLabels,
+    ServiceLabels,
 };
 use super::{counter_at, weir};
 use crate::dataplane::{Conntrack, CounterSnapshot};
 use crate::l7::counters::FrontCounters;
+use crate::l7::hits::Hit;
 use crate::l7::traffic::Traffic;
 use crate::model::Tls;
 use crate::status::View;
@@ -203,6 +205,11 @@ fn requests(registry: &mut Registry, front: &FrontCounters) {
     for (name, help, value) in counters {
         registry.register(name, help, counter_at(value));
     }
+    let limited = Counters::<LimitLabels>::default();
+    for (hit, count) in Hit::ALL.into_iter().zip(front.limited) {
+        limited.get_or_create(&LimitLabels { limit: hit.label() }).inc_by(count);
+    }
+    registry.register("front_limited", "How often a client reached a limit of the front, by limit", limited);
 }
 
 /// By route and class of the status.

@@ -63,8 +63,8 @@ impl Pages<'_> {
             // Without it nobody could log in.
             headers.extend(answer.headers.iter().filter(|(name, _)| *name == WWW_AUTHENTICATE).cloned());
         }
-        let close = result.as_ref().is_err_and(|answer| answer.close);
-        Err(Answer { status: head.status, text: body, close, headers })
+        let (close, limit) = result.as_ref().err().map_or((false, None), |answer| (answer.close, answer.limit));
+        Err(Answer { status: head.status, text: body, close, headers, limit })
     }
 
     /// The request for the page of an error. The service does not take for true what only an authentication service may

@@ -1,7 +1,8 @@
 //! Where the messages of a connection begin and end, as a pure state machine over its bytes.
 
 use super::chunked::Chunked;
-use super::{Refusal, head, refuse};
+use super::{Refusal, beyond, head, refuse};
+use crate::l7::hits::Hit;
 
 /// Longest head of a request.
 pub const MAX_HEAD: usize = 64 * 1024;
@@ -30,6 +31,8 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Framer {
     body: Option<Body>,
+    /// An empty line has come before the request.
+    blank: bool,
     /// Bytes of the unfinished head that were looked at.
     scanned: usize,
     /// Where in it the line begins that was looked at last.
@@ -47,7 +50,7 @@ impl Default for Framer {
 impl Framer {
     /// Of a connection whose heads, and lines in them, may be so long, in bytes.
     pub fn new(head_size: usize, line_size: usize) -> Self {
-        Framer { body: None, scanned: 0, line: 0, head_size: head_size.min(MAX_HEAD), line_size }
+        Framer { body: None, blank: false, scanned: 0, line: 0, head_size: head_size.min(MAX_HEAD), line_size }
     }
 
     /// Between two messages, as far as was shown.
@@ -78,14 +81,19 @@ impl Framer {
     }
 
     fn head(&mut self, bytes: &[u8]) -> Result<Step, Refusal> {
-        // An empty line before the request line is ignored (RFC 9112 section 2.2).
+        // An empty line before the request line is ignored (RFC 9112 section 2.2). More of them would keep a connection on
+        // which nothing is ever asked for.
         match bytes {
-            [b'\r', b'\n', ..] => return Ok(Step::Skip(2)),
+            [b'\r', b'\n', ..] if self.blank => return Err(refuse(400, "there are empty lines before the request")),
+            [b'\r', b'\n', ..] => {
+                self.blank = true;
+                return Ok(Step::Skip(2));
+            }
             [b'\r'] | [] => return Ok(Step::More),
             _ => {}
         }
         let Some(end) = self.find_end(bytes)? else { return Ok(Step::More) };
-        (self.scanned, self.line) = (0, 0);
+        (self.scanned, self.line, self.blank) = (0, 0, false);
         self.body = match head::check(&bytes[..end])? {
             Body::Length(0) => None,
             body => Some(body),
@@ -113,13 +121,13 @@ impl Framer {
             }
             if (position + 1).saturating_sub(self.line) > self.line_size {
                 return Err(match self.line {
-                    0 => refuse(414, "the request line is too long"),
-                    _ => refuse(431, "a header is too long"),
+                    0 => beyond(Hit::UriLength, 414, "the request line is too long"),
+                    _ => beyond(Hit::HeaderSize, 431, "a header is too long"),
                 });
             }
         }
         if bytes.len() >= self.head_size {
-            return Err(refuse(431, "the request head is too long"));
+            return Err(beyond(Hit::HeaderSize, 431, "the request head is too long"));
         }
         self.scanned = bytes.len();
         Ok(None)
@@ -162,7 +170,7 @@ mod tests {
 
     const STREAMS: &[&str] = &[
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-        "\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: b\r\n\r\n",
+        "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: b\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET / HTTP/1.1\nHost: a\n\n",
@@ -171,6 +179,7 @@ mod tests {
         "GET / HTTP/1.1\r\nHost: a\r\n\nGET /evil HTTP/1.1\r\nHost: a\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloGET",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGARBAGE\r\n\r\n",
+        "\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
     ];
 
     #[test]

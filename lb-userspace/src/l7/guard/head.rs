@@ -5,7 +5,8 @@ use httparse::{EMPTY_HEADER, Error, Header, Request};
 use hyper::Uri;
 
 use super::super::host;
-use super::{Body, Refusal, refuse};
+use super::{Body, Refusal, beyond, refuse};
+use crate::l7::hits::Hit;
 
 /// Most headers in a request.
 pub const MAX_HEADERS: usize = 100;
@@ -28,7 +29,7 @@ pub(super) fn check(head: &[u8]) -> Result<Body, Refusal> {
 
 fn malformed(error: Error) -> Refusal {
     match error {
-        Error::TooManyHeaders => refuse(431, "the request has more than 100 headers"),
+        Error::TooManyHeaders => beyond(Hit::HeaderCount, 431, "the request has more than 100 headers"),
         Error::Version => refuse(400, "the HTTP version is neither 1.0 nor 1.1"),
         Error::HeaderName => refuse(400, "a header name is malformed"),
         Error::HeaderValue => refuse(400, "a header value is malformed"),

@@ -133,6 +133,77 @@ fn a_stalled_body_and_a_stalled_reader_are_errors() {
     });
 }
 
+/// Takes what is written, and lets nothing of it go.
+#[derive(Debug)]
+struct Withheld;
+
+impl AsyncRead for Withheld {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Withheld {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+#[test]
+fn what_tls_holds_back_is_stalled_too() {
+    runtime().block_on(async {
+        let (mut guard, handle) = Guard::new(Withheld, Limits::default());
+        guard.write_all(b"answer").await.expect("taken");
+        let flushed = tokio::time::timeout(Limits::default().stall * 2, guard.flush()).await.expect("an end");
+        assert_eq!(flushed.expect_err("stalled").kind(), io::ErrorKind::TimedOut);
+        assert_eq!((handle.cut_for(), handle.cut_for()), (Some(Hit::ReadTime), None), "it is told once");
+        let (mut guard, _) = Guard::new(Withheld, Limits::default());
+        let shut = tokio::time::timeout(Limits::default().stall * 2, guard.shutdown()).await.expect("an end");
+        assert_eq!(shut.expect_err("stalled").kind(), io::ErrorKind::TimedOut);
+        // While bytes leave, it is no stall.
+        let left = Arc::new(AtomicU64::new(0));
+        let (guard, _) = Guard::new(Withheld, Limits::default());
+        let mut guard = guard.counting(Some(Arc::clone(&left)));
+        for _ in 0..10 {
+            left.fetch_add(10_000, Ordering::Relaxed);
+            let flushed = tokio::time::timeout(Limits::default().stall / 2, guard.flush()).await;
+            assert!(flushed.is_err(), "it goes on");
+        }
+    });
+}
+
+#[test]
+fn slow_readers_are_cut_off() {
+    let limits = Limits { rate: 100, stall: Duration::from_secs(10), ..Limits::default() };
+    for (per_second, fast) in [(10, false), (200, true)] {
+        runtime().block_on(async {
+            let (mut client, server) = duplex(16);
+            let (mut guard, handle) = Guard::new(server, limits);
+            let reader = async {
+                let mut chunk = vec![0; per_second];
+                loop {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    client.read_exact(&mut chunk).await.expect("more");
+                }
+            };
+            let written = tokio::select! {
+                written = guard.write_all(&[0; 20_000]) => written,
+                () = reader => Ok(()),
+            };
+            assert_eq!(written.is_ok(), fast, "{per_second}");
+            assert_eq!(handle.cut_for(), (!fast).then_some(Hit::ReadRate), "{per_second}");
+        });
+    }
+}
+
 #[test]
 fn shutdown_waits_for_the_client_but_not_for_ever() {
     runtime().block_on(async {

@@ -4,20 +4,21 @@ use hyper::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Uri};
 
 use super::extended;
-use crate::l7::guard::{MAX_HEADERS, Refusal, passes_for_another, refuse};
+use crate::l7::guard::{Limits, MAX_HEADERS, Refusal, beyond, passes_for_another, refuse};
+use crate::l7::hits::Hit;
 use crate::l7::host;
 
 /// Checks a request and gives it a Host; one that is refused carries the [`Refusal`] among its extensions.
-pub(in crate::l7) fn prepare<B>(mut request: Request<B>, secured: bool) -> Request<B> {
+pub(in crate::l7) fn prepare<B>(mut request: Request<B>, secured: bool, limits: &Limits) -> Request<B> {
+    join_cookies(request.headers_mut());
     let extended = extended::prepare(&mut request);
     let checked = extended.and_then(|()| authority(&request, secured));
-    match checked.and_then(|authority| check(&request).map(|()| authority)) {
+    match checked.and_then(|authority| check(&request, limits).map(|()| authority)) {
         Ok(authority) => {
             request.headers_mut().insert(HOST, authority);
             if let Some(target) = request.uri().path_and_query().map(|target| Uri::from(target.clone())) {
                 *request.uri_mut() = target;
             }
-            join_cookies(request.headers_mut());
         }
         Err(refusal) => drop(request.extensions_mut().insert(refusal)),
     }
@@ -44,7 +45,7 @@ fn authority<B>(request: &Request<B>, secured: bool) -> Result<HeaderValue, Refu
     HeaderValue::from_str(text).map_err(|_| refuse(400, "the Host is malformed"))
 }
 
-fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
+fn check<B>(request: &Request<B>, limits: &Limits) -> Result<(), Refusal> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(refuse(405, "this method is not supported"));
     }
@@ -56,17 +57,28 @@ fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
     }
     let headers = request.headers();
     if headers.len() > MAX_HEADERS {
-        return Err(refuse(431, "the request has more than 100 headers"));
+        return Err(beyond(Hit::HeaderCount, 431, "the request has more than 100 headers"));
+    }
+    if target.len() > limits.line_size {
+        return Err(beyond(Hit::UriLength, 414, "what is asked for is too long"));
+    }
+    if headers.iter().any(|(name, value)| name.as_str().len() + value.len() > limits.line_size) {
+        return Err(beyond(Hit::HeaderSize, 431, "a header is too long"));
     }
     if headers.keys().any(|name| passes_for_another(name.as_str())) {
         return Err(refuse(400, "a header name passes for another one"));
     }
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let length = lengths.next().is_none_or(|length| length.as_bytes().iter().all(u8::is_ascii_digit));
+    let length = lengths.next().is_none_or(|length| is_number(length.as_bytes()));
     if !length || lengths.next().is_some() {
         return Err(refuse(400, "the Content-Length is not one plain number"));
     }
     Ok(())
+}
+
+/// One that every server reads in the same way.
+fn is_number(length: &[u8]) -> bool {
+    (1..=18).contains(&length.len()) && length.iter().all(u8::is_ascii_digit)
 }
 
 /// Clients may split cookies for the sake of compression; HTTP/1 wants them in one line (RFC 9113 section 8.2.3).
@@ -89,7 +101,8 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = prepare(request.body(()).expect("a request"), true);
+        let limits = Limits { line_size: 4096, ..Limits::default() };
+        let request = prepare(request.body(()).expect("a request"), true, &limits);
         match request.extensions().get::<Refusal>() {
             Some(refusal) => Err(*refusal),
             None => Ok(request),
@@ -103,12 +116,15 @@ mod tests {
         assert_eq!(request.headers()[HOST], "a.example");
         assert_eq!(request.uri(), "/x?y");
         assert_eq!(request.headers().get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+        let crumbs: Vec<_> = std::iter::repeat_n(("cookie", "a=1"), 150).collect();
+        assert_eq!(prepared("https://a.example/", "GET", &crumbs).expect("one cookie").headers().len(), 2);
         assert_eq!(prepared("/x", "GET", &[("host", "b")]).expect("good").headers()[HOST], "b");
     }
 
     #[test]
     fn refused() {
         let many: Vec<_> = std::iter::repeat_n(("x", "y"), 101).collect();
+        let long = "x".repeat(4096);
         for (uri, method, headers, status, part) in [
             ("/", "GET", &[][..], 400, "no Host"),
             ("https://a/", "GET", &[("host", "b")], 400, "another host"),
@@ -119,7 +135,10 @@ mod tests {
             ("https://a/", "TRACE", &[], 405, "method"),
             ("https://a/", "GET", &[("content_length", "1")], 400, "passes for"),
             ("https://a/", "POST", &[("content-length", "1"), ("content-length", "1")], 400, "plain number"),
+            ("https://a/", "POST", &[("content-length", "")], 400, "plain number"),
             ("https://a/", "GET", &many, 431, "100 headers"),
+            ("https://a/", "GET", &[("x", &long)], 431, "too long"),
+            (&format!("https://a/{long}"), "GET", &[], 414, "too long"),
         ] {
             let refusal = prepared(uri, method, headers).expect_err(uri);
             assert!(refusal.status == status && refusal.reason.contains(part), "{uri} {method}: {refusal:?}");

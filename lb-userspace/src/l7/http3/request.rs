@@ -1,5 +1,6 @@
 //! One request of HTTP/3 and its answer.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -42,13 +43,18 @@ pub(super) async fn answer(worker: Rc<Worker>, client: Rc<Client>, stream: Strea
     let begun = timeout(limits.stall, Received::begin(body, head.method(), head.headers())).await;
     let Ok(Ok(body)) = begun else { return answers.stop_stream(Code::H3_REQUEST_INCOMPLETE) };
     let to_head = head.method() == Method::HEAD;
-    let mut head = request::prepare(head, true);
+    let mut head = request::prepare(head, true, &limits);
     if let Err(refusal) = check(head.headers()) {
         head.extensions_mut().insert(refusal);
     }
     let request: Request<ClientBody> = head.map(|()| ClientBody::Http3(body));
     let response = proxy::answer(worker, client, request).await;
-    if send(&mut answers, response, to_head, place).await.is_err() {
+    let stream = place.stream();
+    let sent = tokio::select! {
+        sent = send(&mut answers, response, to_head, place) => sent.is_ok(),
+        () = poll_fn(|cx| stream.poll_cut(cx)) => false,
+    };
+    if !sent {
         answers.stop_stream(Code::H3_INTERNAL_ERROR);
     }
 }

@@ -105,6 +105,7 @@ impl Pool {
     }
 
     async fn open(&self, peer: &Rc<Peer>, transport: &Transport) -> Result<Sender, ConnectError> {
+        let place = self.place()?;
         let mut stream = TcpStream::connect(peer.endpoint).await?;
         connection::prepare(&stream);
         if let Some((version, told)) = transport.proxied {
@@ -112,27 +113,27 @@ impl Pool {
         }
         let (stream, wire) = Watched::new(stream, self.unacknowledged);
         let Some((tls, name)) = &transport.tls else {
-            return speak(stream, transport.http2, wire).await;
+            return speak(stream, transport.http2, (wire, place)).await;
         };
         let config = self.connectors.get(tls, transport.http2)?;
         let name = server_name(name, peer.endpoint.ip());
         // What only TLS needs takes no memory of other requests.
         let secured = Box::pin(TlsConnector::from(config).connect(name, stream)).await?;
-        speak(secured, transport.http2, wire).await
+        speak(secured, transport.http2, (wire, place)).await
     }
 }
 
-async fn speak<I>(stream: I, http2: bool, wire: Arc<Wire>) -> Result<Sender, ConnectError>
+async fn speak<I>(stream: I, http2: bool, (wire, place): (Arc<Wire>, Rc<()>)) -> Result<Sender, ConnectError>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     // An error of a connection reaches whoever waits for an answer on it.
     if http2 {
         let (sender, connection) = http2::handshake(Local, TokioIo::new(stream)).await?;
-        tokio::task::spawn_local(async move { drop(connection.await) });
+        tokio::task::spawn_local(async move { drop((connection.await, place)) });
         return Ok(Sender::Http2(sender));
     }
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    tokio::task::spawn_local(async move { drop(connection.with_upgrades().await) });
+    tokio::task::spawn_local(async move { drop((connection.with_upgrades().await, place)) });
     Ok(Sender::Http1(sender, wire))
 }

@@ -167,6 +167,11 @@ impl Peer {
         idle.push(Idle { sender, transport, since: Instant::now(), life });
     }
 
+    /// Closes what nobody uses now.
+    pub(super) fn close_idle(&self) {
+        self.idle.borrow_mut().clear();
+    }
+
     pub(super) fn sweep(&self, wanted: bool, now: Instant) {
         let settings = self.kept.get();
         // Requests that are on a connection keep it when it is forgotten here. One that all share may have long ones on it.

@@ -3,6 +3,7 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use rustls::server::{self, Acceptor};
 use rustls::{CipherSuite, ProtocolVersion};
@@ -12,6 +13,7 @@ use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use super::certificates::normalise;
+use super::leaving::Leaving;
 use super::{Choice, H2, Server, Session};
 use crate::l7::secure::SUITES;
 
@@ -25,7 +27,9 @@ const UNRECOGNISED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
 #[derive(Debug)]
 pub struct Secured {
     /// What the client sends and gets in plain text.
-    pub stream: TlsStream<TcpStream>,
+    pub stream: TlsStream<Leaving>,
+    /// Bytes that have left it.
+    pub left: Arc<AtomicU64>,
     /// HTTP/2 was agreed upon.
     pub is_h2: bool,
     /// What the requests should know.
@@ -61,6 +65,7 @@ pub async fn accept(server: &Server, stream: TcpStream) -> io::Result<Accepted> 
         }
     };
     drop(read);
+    let (stream, left) = Leaving::new(stream);
     let stream = StartHandshake::from_parts(hello, stream).into_stream(config).await?;
     let (_, connection) = stream.get_ref();
     let is_h2 = connection.alpn_protocol() == Some(H2);
@@ -71,7 +76,7 @@ pub async fn accept(server: &Server, stream: TcpStream) -> io::Result<Accepted> 
     };
     let suite = connection.negotiated_cipher_suite().and_then(|suite| suite_name(suite.suite())).unwrap_or_default();
     let session = Rc::new(Session { server_name, client, version, suite });
-    Ok(Accepted::Secured(Box::new(Secured { is_h2, session, stream })))
+    Ok(Accepted::Secured(Box::new(Secured { is_h2, session, stream, left })))
 }
 
 fn suite_name(suite: CipherSuite) -> Option<&'static str> {

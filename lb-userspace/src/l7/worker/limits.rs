@@ -11,6 +11,8 @@ use crate::l7::pool::Unacknowledged;
 pub struct Limits {
     /// Open connections of clients; more wait in the kernel.
     pub clients: usize,
+    /// Open connections to backends; requests that need one more are turned away.
+    pub upstreams: usize,
     /// Of clients' connections.
     pub client: guard::Limits,
     /// For the handshake of TLS.
@@ -40,6 +42,7 @@ impl Default for Limits {
         let seconds = Duration::from_secs;
         Limits {
             clients: usize::MAX,
+            upstreams: usize::MAX,
             client: guard::Limits::default(),
             handshake: seconds(10),
             connect: seconds(5),

@@ -4,6 +4,8 @@ mod clients;
 mod drain;
 mod forwarding;
 mod harness;
+mod http2;
+mod pressure;
 mod smuggling;
 mod streaming;
 mod upstreams;

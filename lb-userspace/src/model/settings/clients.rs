@@ -14,6 +14,8 @@ pub struct ClientSettings {
     pub head: Option<u64>,
     /// Without a byte of a body, in milliseconds.
     pub body: Option<u64>,
+    /// Bytes per second of a body or an answer; 0: any speed will do.
+    pub rate: Option<u64>,
     /// Longest head, in bytes.
     pub head_size: Option<u32>,
     /// Longest line of a head, in bytes.
@@ -33,6 +35,7 @@ impl Default for ClientSettings {
             requests: None,
             head: None,
             body: None,
+            rate: None,
             head_size: None,
             line_size: None,
             shutdown: None,

@@ -17,9 +17,14 @@ pub(super) const KEYS: &[Key] = &[
         "Holds for connections that come after the change.",
         |settings, text| value::duration(text).map(|time| settings.clients.idle = Some(time)),
     ),
-    applied("keep-alive-requests", "number", "1000", "Requests on one connection.", "", |settings, text| {
-        value::number(text, 1..=1_000_000_000).map(|count| settings.clients.requests = Some(count))
-    }),
+    applied(
+        "keep-alive-requests",
+        "number",
+        "",
+        "Requests on one connection.",
+        "Without it any number (there: 1000).",
+        |settings, text| value::number(text, 1..=1_000_000_000).map(|count| settings.clients.requests = Some(count)),
+    ),
     applied(
         "client-header-timeout",
         "seconds",
@@ -35,6 +40,16 @@ pub(super) const KEYS: &[Key] = &[
         "How long no part of a request's body may come.",
         "Also how long a client may take nothing of an answer. Holds for connections that come after the change.",
         |settings, text| time(text).map(|time| settings.clients.body = Some(time)),
+    ),
+    applied(
+        "client-min-rate",
+        "bytes",
+        "100",
+        "Least speed of a client, in bytes per second; 0: none.",
+        "A key of weir's own. Counted is only the time in which nobody but the client is waited for, and not that of WebSockets, \
+         nor that of a body whose answer has begun. Who is slower has a grace of `client-body-timeout`. Holds for connections \
+         that come after the change.",
+        |settings, text| value::size(text).map(|rate| settings.clients.rate = Some(rate)),
     ),
     applied(
         "large-client-header-buffers",

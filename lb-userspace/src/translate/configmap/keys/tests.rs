@@ -13,6 +13,7 @@ fn every_key_stands_in_the_table_once() {
     // Ours, and the old name that the seeds write.
     let others = [
         "client-max-body-size",
+        "client-min-rate",
         "host-policy",
         "enable-zstd",
         "zstd-level",
