@@ -113,7 +113,7 @@ pub enum FromFront {
     /// Names that upstreams stand for and that have no address, and why: all of them, whenever that changes.
     Unresolved(BTreeMap<String, NameError>),
     /// The counters; at least once a second.
-    Counters(FrontCounters),
+    Counters(Box<FrontCounters>),
     /// What was counted of routes since the last time, or a part of it.
     Traffic(Vec<(TrafficKey, TrafficCounts)>),
 }

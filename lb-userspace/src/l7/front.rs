@@ -269,7 +269,7 @@ impl Front {
         for worker in &self.workers.shared {
             sum += worker.counters.read();
         }
-        self.tell(&FromFront::Counters(sum)).await;
+        self.tell(&FromFront::Counters(Box::new(sum))).await;
         let mut traffic = Traffic::default();
         for worker in &self.workers.shared {
             worker.take_traffic().iter().for_each(|(key, counts)| traffic.add(key.clone(), counts));

@@ -213,7 +213,7 @@ impl Supervisor {
             FromFront::InForce { version } => self.status.send_modify(|status| status.version = Some(version)),
             FromFront::Counters(counters) => {
                 let mut sum = self.past;
-                sum += counters;
+                sum += *counters;
                 self.status.send_if_modified(|status| std::mem::replace(&mut status.counters, sum) != sum);
             }
             FromFront::Traffic(portion) => self.status.send_modify(|status| {
