@@ -29,7 +29,7 @@ pub fn translate(answer: Answer) -> Answer {
     let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static("application/grpc")), (STATUS, status)];
     headers.extend(HeaderValue::try_from(escape(&answer.text)).ok().map(|message| (MESSAGE, message)));
     headers.extend(answer.headers.into_iter().filter(|(name, _)| *name != CONTENT_TYPE));
-    Answer { status: StatusCode::OK, text: Bytes::new(), close: answer.close, headers }
+    Answer { status: StatusCode::OK, text: Bytes::new(), close: answer.close, headers, limit: answer.limit }
 }
 
 /// As clients read a status of HTTP ("HTTP to gRPC Status Code Mapping" of the same source); what they cannot tell
