@@ -53,7 +53,7 @@ drop_reasons! {
     FrontNotListening = 12, "front_not_listening";
     /// The kernel refused a change that the pipeline asked for.
     KernelRefused = 13, "kernel_refused";
-    /// Source address or port that no client can have (zero, broadcast, multicast, or the frontend itself).
+    /// Source address that no client can have (zero, broadcast, multicast, the frontend itself or another VIP).
     BadSource = 14, "bad_source";
     /// A TCP segment with flags that no stack sends (none, SYN with FIN or RST).
     BadTcpFlags = 15, "bad_tcp_flags";

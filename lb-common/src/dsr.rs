@@ -19,7 +19,7 @@ mod tests;
 mod too_big;
 mod tunnel;
 
-use crate::abi::{FlowKey, FrontendEntry, Note, flow_flag, frontend_flag};
+use crate::abi::{FlowKey, FrontendEntry, Note, frontend_flag};
 use crate::addr::Address;
 use crate::conntrack::ticks;
 use crate::drop_reason::DropReason;
@@ -27,7 +27,6 @@ use crate::ethernet::Ethernet;
 use crate::hash::flow_hash;
 use crate::ip::{Ip, IpInfo};
 use crate::lookup::Lookup;
-use crate::packet::Packet;
 use crate::parse::Parsed;
 use crate::pipeline;
 use crate::policy::client_hash;
@@ -76,8 +75,7 @@ impl Arrival {
     }
 }
 
-/// Notes a packet to a frontend that forwards by DSR, or has a policy, and belongs to no flow of this node, for [`forward`] or
-/// [`crate::policy::choose`].
+/// Notes a packet to a frontend that belongs to no flow of this node, for [`forward`] or [`crate::policy::choose`].
 #[inline(always)]
 pub(crate) fn note<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>, frontend: FrontendEntry) {
     let Some(mut note) = lookup.note() else { return };
@@ -129,7 +127,7 @@ pub(crate) fn note_error<F: Ip, L: Lookup<F>>(
 }
 
 /// A packet to a frontend that forwards by DSR, of a flow that this node does not know, as the pipeline has noted it.
-/// [`Verdict::Dsr`]: a flow is to [`begin`] here.
+/// [`Verdict::Dsr`]: a flow is to begin here ([`pipeline::begin`]).
 #[inline(always)]
 pub fn forward<F: Tunnel, P: Room, L: Nodes<F>>(
     packet: &mut P,
@@ -149,6 +147,13 @@ fn balance<F: Tunnel, P: Room, L: Nodes<F>>(packet: &mut P, network: usize, look
     let parsed = noted(&note, network);
     let (clock, arrival) = (lookup.clock(), Arrival::from_word(note.arrival));
     let now = ticks(clock);
+    // those with a policy have been looked at
+    if arrival != Arrival::Error
+        && note.flags & frontend_flag::POLICY == 0
+        && let Err(verdict) = pipeline::may_begin(packet, &parsed, lookup)
+    {
+        return verdict;
+    }
     let Some(choice) = choose(lookup, &parsed, note.service, note.hash, arrival, now) else {
         let is_error = arrival == Arrival::Error;
         return if is_error { Verdict::Drop(DropReason::ErrorUnknown) } else { Verdict::Refuse(NO_BACKEND) };
@@ -159,23 +164,11 @@ fn balance<F: Tunnel, P: Room, L: Nodes<F>>(packet: &mut P, network: usize, look
         None => {
             if let Some(mut note) = lookup.note() {
                 note.chosen = choice.id;
+                note.snat = F::Addr::ANY;
             }
             Verdict::Dsr(0)
         }
     }
-}
-
-/// Begins a flow with the backend that [`forward`] or [`crate::policy::choose`] has chosen, on this node or reached by source NAT, so that the pipeline
-/// can begin anew with the packet and knows it; or says what else becomes of it.
-#[inline(always)]
-pub fn begin<F: Tunnel, P: Packet, L: Nodes<F>>(packet: &P, lookup: &L) -> Result<(), Verdict> {
-    let Some(note) = lookup.note() else { return Err(Verdict::Drop(DropReason::KernelRefused)) };
-    // a flow begins without a look at the packet, which would take some of the little stack
-    let (parsed, chosen, frontend) = (noted(&*note, 0), (note.service, note.chosen), note.flags);
-    drop(note);
-    let flow = if frontend & frontend_flag::DSR != 0 { flow_flag::DSR } else { 0 };
-    let begun = pipeline::begin_chosen(lookup, &parsed, chosen, (frontend, flow));
-    begun.map_err(|verdict| pipeline::counted::<F, P, L>(packet, lookup, verdict))
 }
 
 /// The note, which says nothing any more of how the next packet of the flow comes.

@@ -2,6 +2,7 @@
 //! that only the pipeline takes.
 
 mod balance;
+mod first;
 mod inside;
 mod send;
 mod tunnel;
@@ -28,8 +29,9 @@ use crate::verdict::{NO_PORT, Verdict, refused};
 
 use crate::dsr::{self, Nodes, Room, Tunnel};
 pub use crate::icmp::{refuse, reset, tell};
-use balance::{Known, admissible, begin, known_flow};
-pub(crate) use balance::{begin_chosen, member, pick, slot_in};
+use balance::known_flow;
+pub(crate) use balance::{may_begin, member, pick, slot_in, source_towards};
+pub use first::{begin, first};
 pub(crate) use inside::from_inside;
 pub use inside::inside;
 pub(crate) use inside::turn_round;
@@ -41,7 +43,7 @@ pub use tunnel::{tunnel, tunnel_of};
 /// A packet that came in by an external interface: from a client, or the reply of a backend on another node. Packets of
 /// another family than `F` pass.
 ///
-/// In the kernel policies and the parts of DSR are programs of their own, which go on where [`ingress_of`] ends; here is what they make
+/// In the kernel the beginnings of flows and the parts of DSR are programs of their own, which go on where [`ingress_of`] ends; here is what they make
 /// together.
 pub fn ingress<F: Tunnel, P: Room, L: Nodes<F> + Policies<F>>(packet: &mut P, lookup: &L) -> Verdict {
     let mut verdict = once(packet, lookup);
@@ -58,8 +60,8 @@ pub fn ingress<F: Tunnel, P: Room, L: Nodes<F> + Policies<F>>(packet: &mut P, lo
         verdict = dsr::forward(packet, Ethernet::parse(packet), lookup);
     }
     match verdict {
-        Verdict::Dsr(_) => match dsr::begin(packet, lookup) {
-            Ok(()) => once(packet, lookup),
+        Verdict::Dsr(_) => match begin(packet, lookup) {
+            Ok(()) => first(packet, Ethernet::parse(packet), lookup),
             Err(verdict) => verdict,
         },
         // what comes out of a tunnel is for a frontend; a tunnel in a tunnel is not ours
@@ -330,29 +332,15 @@ fn checked<F: Ip, P: Packet, L: Lookup<F>>(
         return Err(to_front::<F, L>(parsed, lookup, frontend));
     }
     let clock = lookup.clock();
-    let Known { entry, backend, local } = match known_flow(lookup, parsed, ticks(clock)) {
-        Some(known) => known,
+    match known_flow(lookup, parsed, ticks(clock)) {
+        Some(known) => Ok((known.onward(), clock)),
         None => {
-            admissible::<F>(parsed).map_err(Verdict::Drop)?;
-            if !Addresses::of(packet).is_some_and(|frame| lookup.is_for_us(frame.destination())) {
-                return Err(Verdict::Pass);
-            }
-            if frontend.flags & (frontend_flag::DSR | frontend_flag::POLICY) != 0 {
-                dsr::note(lookup, parsed, frontend);
-                let judged = frontend.flags & frontend_flag::POLICY != 0;
-                return Err(if judged { Verdict::Choose(0) } else { Verdict::Dsr(0) });
-            }
-            begin(lookup, parsed, frontend, clock)?
+            dsr::note(lookup, parsed, frontend);
+            // what DSR alone is asked for is mostly of flows that are not to begin here
+            let dsr_alone = frontend.flags & (frontend_flag::DSR | frontend_flag::POLICY) == frontend_flag::DSR;
+            Err(if dsr_alone { Verdict::Dsr(0) } else { Verdict::Choose(0) })
         }
-    };
-    let to = Translation {
-        source: entry.snat_address,
-        source_port: entry.snat_port,
-        destination: backend.address,
-        destination_port: backend.port,
-    };
-
-    Ok((Onward { to, service: entry.service, backend: entry.backend, local }, clock))
+    }
 }
 
 /// What forbids to forward a packet that is ours.

@@ -1,8 +1,8 @@
-//! Services that ask more of a new flow than a slot of the ring: clients that they are not for, clients that keep their
-//! backend, and other ways to choose than the hash of the flow.
+//! The choice of a backend for a new flow: a slot of the ring, unless its service asks for more: clients that it is not for,
+//! clients that keep their backend, and other ways to choose than the hash of the flow.
 //!
-//! This is a program of its own, called where the pipeline ends with [`Verdict::Choose`], so that services without a policy
-//! pay one comparison for it, and the verifier walks it once. Under XDP it judges who may come, and leaves choices to the
+//! This is a program of its own, called where the pipeline ends with [`Verdict::Choose`], so that the verifier walks what only
+//! first packets need apart from what all need. Under XDP it judges who may come, and leaves choices to the
 //! companion: it makes one, which both would not make alike by chance.
 
 use crate::abi::{AffinityEntry, AffinityKey, FrontendEntry, ServiceEntry, Task, frontend_flag, service_flag};
@@ -15,7 +15,7 @@ use crate::hash::pair_hash;
 use crate::ip::Ip;
 use crate::lookup::Lookup;
 use crate::packet::Packet;
-use crate::pipeline::{counted, slot_in, to_front};
+use crate::pipeline::{counted, may_begin, slot_in, source_towards, to_front};
 use crate::verdict::{NO_BACKEND, Verdict};
 
 /// What policies look up and record, for one address family.
@@ -69,7 +69,7 @@ pub fn client_hash<A: Address>(address: A) -> u32 {
     pair_hash(address, A::ANY)
 }
 
-/// Goes on with a packet that begins a flow with a service that has a policy, as the pipeline has noted it.
+/// Goes on with a packet that is of no flow known here, as the pipeline has noted it.
 /// [`Verdict::Dsr`]: a flow is to begin with this backend, or, with 0, DSR goes on.
 #[inline(always)]
 pub fn choose<F: Ip, P: Packet, L: Policies<F>>(
@@ -78,13 +78,16 @@ pub fn choose<F: Ip, P: Packet, L: Policies<F>>(
     lookup: &L,
 ) -> Verdict {
     let Ok(frame) = frame else { return Verdict::Pass };
-    let verdict = judge(frame.network, lookup);
+    let verdict = judge(packet, frame.network, lookup);
     counted::<F, P, L>(packet, lookup, verdict)
 }
 
 #[inline(always)]
-fn judge<F: Ip, L: Policies<F>>(network: usize, lookup: &L) -> Verdict {
+fn judge<F: Ip, P: Packet, L: Policies<F>>(packet: &P, network: usize, lookup: &L) -> Verdict {
     let Some(note) = lookup.note().map(|note| *note) else { return Verdict::Drop(DropReason::KernelRefused) };
+    if let Err(verdict) = may_begin(packet, &noted(&note, network), lookup) {
+        return verdict;
+    }
     let has = |flag| note.flags & flag != 0;
     if has(frontend_flag::RANGES) && !lookup.in_ranges(note.service, note.key.source) {
         return Verdict::Drop(DropReason::SourceRange);
@@ -112,10 +115,15 @@ fn judge<F: Ip, L: Policies<F>>(network: usize, lookup: &L) -> Verdict {
     if chosen == 0 {
         return unserved(note.flags);
     }
-    if let Some(mut note) = lookup.note() {
-        note.chosen = chosen;
+    match source_towards(lookup, &noted(&note, network), chosen) {
+        Ok(source) => {
+            if let Some(mut note) = lookup.note() {
+                (note.chosen, note.snat) = (chosen, source);
+            }
+            Verdict::Dsr(chosen)
+        }
+        Err(ended) => ended,
     }
-    Verdict::Dsr(chosen)
 }
 
 /// Who finds no backend is told at once; but where all are on other nodes, and clients are led to none of them, the packet is

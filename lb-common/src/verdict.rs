@@ -20,12 +20,12 @@ pub enum Verdict {
     /// Ours, untouched: the tc companion finishes it.
     HandOver(Task),
     /// Ours, untouched: the flow is not known here, and the service forwards by DSR. The pipeline ends so
-    /// ([`crate::dsr::forward`] goes on), and that ends so where a flow begins here ([`crate::dsr::begin`]). Always with 0:
+    /// ([`crate::dsr::forward`] goes on), and that ends so where a flow begins here ([`crate::pipeline::begin`]). Always with 0:
     /// where verdicts are joined, LLVM may copy the argument of one that has none, or a variable of another, from a register
     /// that nothing has written, which the verifier refuses.
     Dsr(u32),
-    /// Ours, untouched: a flow is to begin with a service that has a policy; [`crate::policy::choose`] goes on. The argument is
-    /// 0, for the same reason.
+    /// Ours, untouched: the flow is not known here, and may begin; [`crate::policy::choose`] goes on. The argument is 0, for
+    /// the same reason.
     Choose(u32),
     /// In a tunnel of the family, untouched: perhaps ours ([`crate::dsr::open`]).
     Tunnel,
@@ -45,6 +45,9 @@ pub const NO_BACKEND: u32 = 1;
 /// Why a packet is refused: nobody has this port of a VIP.
 pub const NO_PORT: u32 = 2;
 
+/// Beside [`NO_BACKEND`]: the packet was about to leave, so who tells its sender is on this side of the device.
+pub const INSIDE: u32 = 1 << 30;
+
 /// Why a packet is refused: it is larger than `mtu` bytes, 0 if it is not known how much goes. A number and no type of its
 /// own, since a verdict has one word of argument.
 #[inline(always)]
@@ -55,16 +58,17 @@ pub const fn too_big(mtu: u32) -> u32 {
 /// The drop that a refusal is, and the largest packet that would go.
 #[inline(always)]
 pub const fn refused(why: u32) -> (DropReason, u32) {
-    match why {
+    match why & !INSIDE {
         TTL_EXCEEDED => (DropReason::TtlExceeded, 0),
         NO_BACKEND => (DropReason::NoBackend, 0),
         NO_PORT => (DropReason::NoPort, 0),
-        _ => (DropReason::TooBig, why & 0xffff),
+        too_big => (DropReason::TooBig, too_big & 0xffff),
     }
 }
 
 /// A client that finds nobody is told so by a reset, or by "port unreachable".
 #[inline(always)]
 pub const fn is_unserved(why: u32) -> bool {
+    let why = why & !INSIDE;
     why == NO_BACKEND || why == NO_PORT
 }

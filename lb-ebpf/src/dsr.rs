@@ -9,13 +9,14 @@ use lb_common::addr::{Family, V4, V6};
 use lb_common::dsr::{self, Nodes, Tunnel};
 use lb_common::ethernet::Ethernet;
 use lb_common::limits;
+use lb_common::pipeline;
 use lb_common::verdict::Verdict;
 
 use crate::maps::{TC_PROGRAMS, XDP_PROGRAMS};
 use crate::skb_packet::SkbPacket;
 use crate::tables::{Kernel, Routed};
 use crate::xdp_packet::XdpPacket;
-use crate::{act_at_tc, act_at_xdp, handover, sample};
+use crate::{act_at_tc, act_at_xdp, handover, kernel_at_tc, kernel_at_xdp, lost_at_tc, lost_at_xdp, sample};
 
 /// Forwards by DSR a packet of no flow that this node knows.
 #[xdp(frags)]
@@ -29,7 +30,7 @@ pub fn weir_xdp_dsr6(ctx: XdpContext) -> u32 {
     forward_at_xdp::<V6>(&ctx)
 }
 
-/// Begins a flow with the backend that [`weir_xdp_dsr`] has chosen.
+/// Begins a flow with the backend that [`weir_xdp_dsr`] or [`crate::policy::weir_xdp_choose`] has chosen.
 #[xdp(frags)]
 pub fn weir_xdp_begin(ctx: XdpContext) -> u32 {
     begin_at_xdp::<V4>(&ctx)
@@ -40,6 +41,32 @@ pub fn weir_xdp_begin(ctx: XdpContext) -> u32 {
 #[inline(always)]
 pub fn weir_xdp_begin6(ctx: XdpContext) -> u32 {
     begin_at_xdp::<V6>(&ctx)
+}
+
+/// Sends the packet that a flow has begun with.
+#[xdp(frags)]
+pub fn weir_xdp_first(ctx: XdpContext) -> u32 {
+    first_at_xdp::<V4>(&ctx)
+}
+
+/// IPv6 of [`weir_xdp_first`]. Inlined as `weir_xdp6` is.
+#[xdp(frags)]
+#[inline(always)]
+pub fn weir_xdp_first6(ctx: XdpContext) -> u32 {
+    first_at_xdp::<V6>(&ctx)
+}
+
+/// [`weir_xdp_first`] on tc.
+#[classifier]
+pub fn weir_tc_first(ctx: TcContext) -> i32 {
+    first_at_tc::<V4>(&ctx)
+}
+
+/// IPv6 of [`weir_tc_first`].
+#[classifier]
+#[inline(always)]
+pub fn weir_tc_first6(ctx: TcContext) -> i32 {
+    first_at_tc::<V6>(&ctx)
 }
 
 /// Takes the outer header off a packet from another node.
@@ -104,11 +131,11 @@ fn forward_at_xdp<F: DsrMaps + Called>(ctx: &XdpContext) -> u32 {
 #[inline(always)]
 fn begin_at_xdp<F: DsrMaps + Called>(ctx: &XdpContext) -> u32 {
     let kernel = Kernel::<false> { ctx: ctx.ctx.cast(), ingress: ctx.ingress_ifindex() as u32 };
-    match dsr::begin::<F, _, _>(&XdpPacket(ctx), &kernel) {
+    match pipeline::begin::<F, _, _>(&XdpPacket(ctx), &kernel) {
         Ok(()) => {
             // SAFETY: nothing here is dropped; a call that fails returns.
-            unsafe { XDP_PROGRAMS.tail_call(ctx, F::XDP) };
-            xdp_action::XDP_DROP
+            unsafe { XDP_PROGRAMS.tail_call(ctx, F::XDP_FIRST) };
+            lost_at_xdp::<F>(ctx, kernel.ingress)
         }
         Err(verdict) => act_at_xdp::<F>(ctx, kernel.ingress, verdict, F::XDP_BEGIN),
     }
@@ -119,14 +146,34 @@ fn begin_at_tc<F: DsrMaps + Called>(ctx: &TcContext) -> i32 {
     let skb = ctx.skb.skb;
     // SAFETY: the context is valid while the program runs.
     let kernel = Kernel::<true> { ctx: skb.cast(), ingress: unsafe { (*skb).ifindex } };
-    match dsr::begin::<F, _, _>(&SkbPacket(skb), &kernel) {
+    match pipeline::begin::<F, _, _>(&SkbPacket(skb), &kernel) {
         Ok(()) => {
             // SAFETY: nothing here is dropped; a call that fails returns.
-            unsafe { TC_PROGRAMS.tail_call(ctx, F::TC) };
-            TC_ACT_SHOT
+            unsafe { TC_PROGRAMS.tail_call(ctx, F::TC_FIRST) };
+            lost_at_tc::<F>(ctx, &kernel)
         }
         Err(verdict) => act_at_tc::<F>(ctx, kernel.ingress, verdict, F::TC_BEGIN),
     }
+}
+
+#[inline(always)]
+fn first_at_xdp<F: DsrMaps + Called>(ctx: &XdpContext) -> u32 {
+    let kernel = kernel_at_xdp(ctx);
+    let frame = Ethernet::parse(&XdpPacket(ctx));
+    let verdict = pipeline::first::<F, _, _>(&mut XdpPacket(ctx), frame, &kernel);
+    #[cfg(feature = "log")]
+    crate::trace::verdict(ctx, "xdp first", verdict);
+    act_at_xdp::<F>(ctx, kernel.ingress, verdict, F::XDP_DSR)
+}
+
+#[inline(always)]
+fn first_at_tc<F: DsrMaps + Called>(ctx: &TcContext) -> i32 {
+    let kernel = kernel_at_tc(ctx);
+    let frame = Ethernet::parse(&SkbPacket(ctx.skb.skb));
+    let verdict = pipeline::first::<F, _, _>(&mut SkbPacket(ctx.skb.skb), frame, &kernel);
+    #[cfg(feature = "log")]
+    crate::trace::verdict(ctx, "tc first", verdict);
+    act_at_tc::<F>(ctx, kernel.ingress, verdict, F::TC_DSR)
 }
 
 #[inline(always)]
@@ -137,7 +184,7 @@ fn open_at_xdp<F: DsrMaps + Called>(ctx: &XdpContext) -> u32 {
         Ok(()) => {
             // SAFETY: nothing here is dropped; a call that fails returns.
             unsafe { XDP_PROGRAMS.tail_call(ctx, F::XDP) };
-            xdp_action::XDP_DROP
+            lost_at_xdp::<F>(ctx, kernel.ingress)
         }
         Err(Verdict::Drop(reason)) => sample::dropped_by_xdp(ctx, kernel.ingress, reason),
         Err(Verdict::HandOver(task)) => handover::pass_with(ctx, task),
@@ -167,7 +214,7 @@ fn open_at_tc<F: DsrMaps + Called>(ctx: &TcContext) -> i32 {
         Ok(()) => {
             // SAFETY: nothing here is dropped; a call that fails returns.
             unsafe { TC_PROGRAMS.tail_call(ctx, F::TC) };
-            TC_ACT_SHOT
+            lost_at_tc::<F>(ctx, &kernel)
         }
         Err(Verdict::Drop(reason)) => sample::dropped_by_tc(ctx, hook::TC_INGRESS, kernel.ingress, reason, TC_ACT_SHOT),
         Err(_) => TC_ACT_UNSPEC,
@@ -180,8 +227,10 @@ pub(crate) trait Called: Routed {
     const XDP: u32;
     /// DSR under XDP.
     const XDP_DSR: u32;
-    /// The beginning of a flow of DSR under XDP.
+    /// The beginning of a flow under XDP.
     const XDP_BEGIN: u32;
+    /// What sends the first packet of a flow under XDP.
+    const XDP_FIRST: u32;
     /// The end of a tunnel under XDP.
     const XDP_OPEN: u32;
     /// Policies under XDP.
@@ -190,8 +239,10 @@ pub(crate) trait Called: Routed {
     const TC: u32;
     /// DSR on tc.
     const TC_DSR: u32;
-    /// The beginning of a flow of DSR on tc.
+    /// The beginning of a flow on tc.
     const TC_BEGIN: u32;
+    /// What sends the first packet of a flow on tc.
+    const TC_FIRST: u32;
     /// The end of a tunnel on tc.
     const TC_OPEN: u32;
     /// Policies on tc.
@@ -202,11 +253,13 @@ impl Called for V4 {
     const XDP: u32 = xdp_slot::IPV4;
     const XDP_DSR: u32 = xdp_slot::DSR;
     const XDP_BEGIN: u32 = xdp_slot::BEGIN;
+    const XDP_FIRST: u32 = xdp_slot::FIRST;
     const XDP_OPEN: u32 = xdp_slot::OPEN;
     const XDP_CHOOSE: u32 = xdp_slot::CHOOSE;
     const TC: u32 = tc_slot::INGRESS;
     const TC_DSR: u32 = tc_slot::DSR;
     const TC_BEGIN: u32 = tc_slot::BEGIN;
+    const TC_FIRST: u32 = tc_slot::FIRST;
     const TC_OPEN: u32 = tc_slot::OPEN;
     const TC_CHOOSE: u32 = tc_slot::CHOOSE;
 }
@@ -215,11 +268,13 @@ impl Called for V6 {
     const XDP: u32 = xdp_slot::IPV6;
     const XDP_DSR: u32 = xdp_slot::DSR6;
     const XDP_BEGIN: u32 = xdp_slot::BEGIN6;
+    const XDP_FIRST: u32 = xdp_slot::FIRST6;
     const XDP_OPEN: u32 = xdp_slot::OPEN6;
     const XDP_CHOOSE: u32 = xdp_slot::CHOOSE6;
     const TC: u32 = tc_slot::INGRESS6;
     const TC_DSR: u32 = tc_slot::DSR6;
     const TC_BEGIN: u32 = tc_slot::BEGIN6;
+    const TC_FIRST: u32 = tc_slot::FIRST6;
     const TC_OPEN: u32 = tc_slot::OPEN6;
     const TC_CHOOSE: u32 = tc_slot::CHOOSE6;
 }

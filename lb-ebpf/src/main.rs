@@ -34,6 +34,8 @@ use lb_common::addr::{Family, V4, V6};
 use lb_common::drop_reason::DropReason;
 use lb_common::dsr::icmp_of;
 use lb_common::ethernet::Ethernet;
+use lb_common::lookup::Lookup;
+use lb_common::packet::Packet as _;
 use lb_common::pipeline;
 use lb_common::verdict::Verdict;
 
@@ -203,12 +205,12 @@ fn act_at_xdp<F: Called>(ctx: &XdpContext, ingress: u32, verdict: Verdict, dsr: 
         Verdict::Dsr(_) => {
             // SAFETY: as in `weir_xdp`.
             unsafe { XDP_PROGRAMS.tail_call(ctx, dsr) };
-            xdp_action::XDP_DROP
+            return lost_at_xdp::<F>(ctx, ingress);
         }
         Verdict::Choose(_) => {
             // SAFETY: as in `weir_xdp`.
             unsafe { XDP_PROGRAMS.tail_call(ctx, F::XDP_CHOOSE) };
-            xdp_action::XDP_DROP
+            return lost_at_xdp::<F>(ctx, ingress);
         }
         Verdict::Tunnel => {
             // SAFETY: as in `weir_xdp`.
@@ -219,6 +221,20 @@ fn act_at_xdp<F: Called>(ctx: &XdpContext, ingress: u32, verdict: Verdict, dsr: 
         Verdict::Refuse(why) => return refuse::at_xdp(ctx, why),
     };
     sample::passed_by_xdp(ctx, ingress, action)
+}
+
+/// The program that the packet was to go on in is not there.
+#[inline(always)]
+fn lost_at_xdp<F: Called>(ctx: &XdpContext, ingress: u32) -> u32 {
+    Lookup::<F>::count_drop(&kernel_at_xdp(ctx), DropReason::KernelRefused, XdpPacket(ctx).len());
+    sample::dropped_by_xdp(ctx, ingress, DropReason::KernelRefused)
+}
+
+/// [`lost_at_xdp`] on tc.
+#[inline(always)]
+fn lost_at_tc<F: Called>(ctx: &TcContext, kernel: &Kernel<true>) -> i32 {
+    Lookup::<F>::count_drop(kernel, DropReason::KernelRefused, SkbPacket(ctx.skb.skb).len());
+    sample::dropped_by_tc(ctx, hook::TC_INGRESS, kernel.ingress, DropReason::KernelRefused, TC_ACT_SHOT)
 }
 
 #[inline(always)]
@@ -269,12 +285,12 @@ fn act_at_tc<F: Called>(ctx: &TcContext, ingress: u32, verdict: Verdict, dsr: u3
         Verdict::Dsr(_) => {
             // SAFETY: as in `weir_xdp`.
             unsafe { TC_PROGRAMS.tail_call(ctx, dsr) };
-            TC_ACT_SHOT
+            return lost_at_tc::<F>(ctx, &kernel);
         }
         Verdict::Choose(_) => {
             // SAFETY: as in `weir_xdp`.
             unsafe { TC_PROGRAMS.tail_call(ctx, F::TC_CHOOSE) };
-            TC_ACT_SHOT
+            return lost_at_tc::<F>(ctx, &kernel);
         }
         Verdict::Tunnel => {
             // SAFETY: as in `weir_xdp`.
@@ -330,6 +346,7 @@ fn at_inside<F: Routed>(ctx: &TcContext) -> i32 {
         }
         Verdict::Answer => turn_round(kernel.ingress),
         Verdict::Transmit(device) => onward::untagged(skb, device),
+        Verdict::Refuse(why) => return refuse::at_tc(ctx, why),
         _ => TC_ACT_UNSPEC,
     };
     sample::passed_by_tc(ctx, hook::TC_EGRESS, kernel.ingress, action)

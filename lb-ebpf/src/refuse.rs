@@ -1,7 +1,7 @@
 //! The programs that tell the sender of a dropped packet why: called by those that drop it, since the verifier would walk
 //! through this once more for each way that leads to a drop.
 
-use aya_ebpf::bindings::{TC_ACT_SHOT, xdp_action};
+use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_SHOT, xdp_action};
 use aya_ebpf::helpers::generated::bpf_redirect;
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
@@ -10,7 +10,7 @@ use lb_common::addr::{Family, V4, V6};
 use lb_common::ethernet::Ethernet;
 use lb_common::packet::Packet;
 use lb_common::pipeline;
-use lb_common::verdict::{Verdict, is_unserved};
+use lb_common::verdict::{INSIDE, Verdict, is_unserved};
 
 use crate::maps::{REFUSALS, TC_PROGRAMS, XDP_PROGRAMS};
 use crate::skb_packet::SkbPacket;
@@ -47,15 +47,19 @@ pub fn weir_xdp_reset(ctx: XdpContext) -> u32 {
     }
 }
 
-/// [`weir_xdp_reset`] for a packet that the companion drops.
+/// [`weir_xdp_reset`] for a packet that the companion drops, or that is caught on its way out: then the answer comes in where
+/// the packet was about to leave.
 #[classifier]
 pub fn weir_tc_reset(ctx: TcContext) -> i32 {
     let skb = ctx.skb.skb;
     // SAFETY: the context is valid while the program runs.
     let kernel = Kernel::<true> { ctx: skb.cast(), ingress: unsafe { (*skb).ifindex } };
     match reset(&mut SkbPacket(skb), &kernel) {
-        // SAFETY: the helper only notes the device; it returns TC_ACT_REDIRECT.
-        Verdict::Answer => unsafe { bpf_redirect(kernel.ingress, 0) as i32 },
+        Verdict::Answer => {
+            let inwards = why() & INSIDE != 0; // asked for here, so that the verifier walks through the reset once
+            // SAFETY: the helper only notes the device; it returns TC_ACT_REDIRECT.
+            unsafe { bpf_redirect(kernel.ingress, if inwards { u64::from(BPF_F_INGRESS) } else { 0 }) as i32 }
+        }
         _ => TC_ACT_SHOT,
     }
 }

@@ -1,11 +1,13 @@
 //! Packets of this node's own clients to a VIP, caught at tc egress.
 
 use lb_common::abi::flow_flag;
+use lb_common::drop_reason::DropReason;
 use lb_common::lookup::Table;
 use lb_common::verdict::Verdict;
 
 use crate::fixture::{Bench, Hook, hex};
 use crate::packet::{ROUTER, SYN, SYN_ACK, UPLINK, icmp, tcp, udp};
+use crate::unserved;
 use crate::world::{CLUSTER_IP, LOCAL_POD, NODE, REMOTE_POD, VIP};
 
 /// A pod that no hook sees.
@@ -95,4 +97,24 @@ fn what_goes_elsewhere_or_to_the_front_is_left_alone() {
     ] {
         bench.egress(&packet, Verdict::Pass, &packet);
     }
+}
+
+#[test]
+fn clients_that_find_nobody_are_told_so_on_their_side_of_the_device() {
+    let mut bench = Bench::with(|devices| {
+        let mut maps = crate::world::host(devices);
+        // without a backend
+        for entry in maps.frontends.values_mut().filter(|entry| entry.service == 2) {
+            entry.service = 5;
+        }
+        maps
+    });
+    let segment = tcp((MACHINE, 40_000), (VIP, 82), SYN);
+    let told = bench.run(Hook::Egress, &segment.bytes());
+    assert_eq!(told, (Verdict::Answer, unserved::reset(&segment, unserved::RST_ACK, 0, 13)));
+    let datagram = udp((MACHINE, 40_000), (VIP, 53)).payload(&[7; 40]);
+    let (verdict, bytes) = bench.run(Hook::Egress, &datagram.bytes());
+    assert_eq!((verdict, hex(&bytes)), (Verdict::Answer, hex(&unserved::unreachable(&datagram, usize::MAX))));
+    assert_eq!(bench.host.drops.borrow()[DropReason::NoBackend as usize].packets, 2, "they count as drops");
+    bench.assert_equal_state();
 }

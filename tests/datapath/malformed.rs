@@ -5,7 +5,7 @@ use lb_common::verdict::Verdict;
 
 use crate::fixture::{Bench, Hook};
 use crate::packet::{SYN, tcp, udp};
-use crate::world::{CLIENT, VIP};
+use crate::world::{CLIENT, FRONT, VIP, VIP2};
 
 /// Offsets in a frame without tags.
 const IP: usize = 14;
@@ -81,6 +81,19 @@ fn impossible_sources_and_flags() {
     for flags in [0x00, 0x03, 0x06, 0x20] {
         bench.dropped(&tcp((CLIENT, 40_000), (VIP, 7070), flags).bytes(), DropReason::BadTcpFlags);
     }
+}
+
+/// One such datagram, and two services that answer whatever they get would do so for ever.
+#[test]
+fn no_client_has_the_address_of_another_vip() {
+    let mut bench = Bench::new();
+    for source in [VIP2, FRONT] {
+        for packet in [udp((source, 53), (VIP, 53)), udp((source, 53), (VIP, 5300)), tcp((source, 80), (VIP, 80), SYN)]
+        {
+            bench.dropped(&packet.bytes(), DropReason::BadSource);
+        }
+    }
+    assert!(bench.flows(lb_common::lookup::Table::HalfOpen).is_empty(), "none of them began a flow");
 }
 
 /// Where there is no XDP, the companion sees them first.

@@ -32,7 +32,7 @@ fn back(packet: &Builder, protocol: u8, behind: &[u8]) -> Vec<u8> {
 }
 
 /// The reset that answers a segment.
-fn reset(packet: &Builder, flags: u8, sequence: u32, acknowledged: u32) -> Vec<u8> {
+pub(crate) fn reset(packet: &Builder, flags: u8, sequence: u32, acknowledged: u32) -> Vec<u8> {
     let mut header = [packet.destination.1.to_be_bytes(), packet.source.1.to_be_bytes()].concat();
     header.extend([sequence.to_be_bytes(), acknowledged.to_be_bytes()].concat());
     header.extend([0x50, flags, 0, 0, 0, 0, 0, 0]);
@@ -45,7 +45,7 @@ fn reset(packet: &Builder, flags: u8, sequence: u32, acknowledged: u32) -> Vec<u
 }
 
 /// "Port unreachable" about a datagram.
-fn unreachable(packet: &Builder, quoted: usize) -> Vec<u8> {
+pub(crate) fn unreachable(packet: &Builder, quoted: usize) -> Vec<u8> {
     let mut message = vec![3, 3, 0, 0, 0, 0, 0, 0];
     message.extend(packet.quoted(quoted));
     let sum = checksum(&message);
@@ -53,7 +53,7 @@ fn unreachable(packet: &Builder, quoted: usize) -> Vec<u8> {
     back(packet, 1, &message)
 }
 
-const RST_ACK: u8 = 0x14;
+pub(crate) const RST_ACK: u8 = 0x14;
 /// Of a service without a backend, and of no service.
 const PORTS: [(u16, DropReason); 2] = [(82, DropReason::NoBackend), (9, DropReason::NoPort)];
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use weir_lab::{Cluster, Netns, SOON, ask_tcp, ask_udp, eventually};
 
-use crate::common::{EXTERNAL, scenario};
+use crate::common::{EXTERNAL, metric, scenario};
 use crate::ipv6::EXTERNAL6;
 use crate::sockets::{CLUSTER_IP, CLUSTER_IP6, dual_service, in_pod};
 
@@ -137,5 +137,51 @@ fn a_pod_reaches_itself_through_its_own_service() -> Result<()> {
             ensure!(seen == only, "{address}: {seen:?}");
         }
         Ok(())
+    })
+}
+
+/// A TCP connection and a datagram from threads of this process: both are refused, at once.
+fn expect_refused(netns: &Netns, address: IpAddr) -> Result<()> {
+    let refused = |what: &str, error: std::io::Result<()>| {
+        let kind = error.err().map(|error| error.kind());
+        ensure!(kind == Some(ErrorKind::ConnectionRefused), "{what} to {address}: {kind:?}");
+        Ok(())
+    };
+    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    netns.run(|| {
+        refused("TCP", TcpStream::connect_timeout(&(address, 7070).into(), Duration::from_secs(3)).map(drop))?;
+        let socket = UdpSocket::bind(any)?;
+        socket.set_read_timeout(Some(Duration::from_secs(3)))?;
+        socket.connect((address, 5353))?;
+        socket.send(b"hello")?;
+        refused("UDP", socket.recv(&mut [0; 64]).map(drop))
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn clients_that_no_hook_sees_are_refused_where_nobody_is() -> Result<()> {
+    scenario(|cluster| {
+        cluster.add_pod(0, "machine", "client")?;
+        cluster.write_pods()?;
+        cluster.write("inside.yaml", &dual_service("nobody"))?;
+        cluster.start_agents()?;
+        for rules in [false, true] {
+            if rules {
+                cluster.nodes[0].add_invalid_rule()?;
+                cluster.nodes[0].add_masquerade_rule()?;
+                cluster.nodes[0].netns.set_sysctl("net/ipv4/conf/all/rp_filter", "1")?;
+            }
+            for netns in [pod(cluster, "machine")?, &cluster.nodes[0].netns] {
+                for address in [IpAddr::V4(CLUSTER_IP), IpAddr::V4(EXTERNAL), CLUSTER_IP6.into(), EXTERNAL6.into()] {
+                    expect_refused(netns, address).with_context(|| format!("rules: {rules}"))?;
+                }
+            }
+        }
+        eventually("the refusals to be counted", SOON, || {
+            let drops = metric(&cluster.nodes[0], "weir_drops_total{reason=\"no_backend\"}")?;
+            ensure!(drops >= 32.0, "{drops}");
+            Ok(())
+        })
     })
 }

@@ -15,7 +15,7 @@ pub struct Called {
 
 /// All programs that are called, in the order in which they are put in place: what replies need first, what takes packets in
 /// last, and what is called before what calls it.
-pub const CALLED: [Called; 34] = [
+pub const CALLED: [Called; 38] = [
     Called { program: program::INSIDE6, map: map::TC_PROGRAMS, slot: tc_slot::INSIDE6 },
     Called { program: program::INSIDE4, map: map::TC_PROGRAMS, slot: tc_slot::INSIDE4 },
     Called { program: program::TC_REFUSE, map: map::TC_PROGRAMS, slot: tc_slot::REFUSE },
@@ -30,6 +30,8 @@ pub const CALLED: [Called; 34] = [
     Called { program: program::TC_ICMP6, map: map::TC_PROGRAMS, slot: tc_slot::ICMP6 },
     Called { program: program::TC_INGRESS6, map: map::TC_PROGRAMS, slot: tc_slot::INGRESS6 },
     Called { program: program::TC_INGRESS, map: map::TC_PROGRAMS, slot: tc_slot::INGRESS },
+    Called { program: program::TC_FIRST, map: map::TC_PROGRAMS, slot: tc_slot::FIRST },
+    Called { program: program::TC_FIRST6, map: map::TC_PROGRAMS, slot: tc_slot::FIRST6 },
     Called { program: program::TC_BEGIN, map: map::TC_PROGRAMS, slot: tc_slot::BEGIN },
     Called { program: program::TC_BEGIN6, map: map::TC_PROGRAMS, slot: tc_slot::BEGIN6 },
     Called { program: program::TC_DSR, map: map::TC_PROGRAMS, slot: tc_slot::DSR },
@@ -40,6 +42,8 @@ pub const CALLED: [Called; 34] = [
     Called { program: program::TC_OPEN6, map: map::TC_PROGRAMS, slot: tc_slot::OPEN6 },
     Called { program: program::XDP_ICMP, map: map::XDP_PROGRAMS, slot: xdp_slot::ICMP },
     Called { program: program::XDP_ICMP6, map: map::XDP_PROGRAMS, slot: xdp_slot::ICMP6 },
+    Called { program: program::XDP_FIRST, map: map::XDP_PROGRAMS, slot: xdp_slot::FIRST },
+    Called { program: program::XDP_FIRST6, map: map::XDP_PROGRAMS, slot: xdp_slot::FIRST6 },
     Called { program: program::XDP_BEGIN, map: map::XDP_PROGRAMS, slot: xdp_slot::BEGIN },
     Called { program: program::XDP_BEGIN6, map: map::XDP_PROGRAMS, slot: xdp_slot::BEGIN6 },
     Called { program: program::XDP_DSR, map: map::XDP_PROGRAMS, slot: xdp_slot::DSR },
@@ -84,6 +88,10 @@ pub mod xdp_slot {
     pub const CHOOSE6: u32 = 16;
     /// [`crate::abi::program::XDP_RESET`].
     pub const RESET: u32 = 17;
+    /// [`crate::abi::program::XDP_FIRST`].
+    pub const FIRST: u32 = 18;
+    /// [`crate::abi::program::XDP_FIRST6`].
+    pub const FIRST6: u32 = 19;
     /// How many there are.
     pub const COUNT: u32 = 24;
 }
@@ -128,6 +136,10 @@ pub mod tc_slot {
     pub const CHOOSE6: u32 = 18;
     /// [`crate::abi::program::TC_RESET`].
     pub const RESET: u32 = 19;
+    /// [`crate::abi::program::TC_FIRST`].
+    pub const FIRST: u32 = 20;
+    /// [`crate::abi::program::TC_FIRST6`].
+    pub const FIRST6: u32 = 21;
     /// How many there are.
     pub const COUNT: u32 = 24;
 }

@@ -10,6 +10,12 @@ use crate::addr::{Addr4, Addr6};
 pub struct Note<A> {
     /// The flow.
     pub key: FlowKey<A>,
+    /// The source of its packets towards the backend; all zeroes while it is not known.
+    pub snat: A,
+    /// The port beside it, host order.
+    pub snat_port: u32,
+    /// 1 if the backend is on this node.
+    pub local: u32,
     /// The hash by which a backend is chosen: the flow's, or its client's.
     pub hash: u32,
     /// A [`crate::dsr::Arrival`] as a number.
@@ -99,6 +105,6 @@ pub type Note6 = Note<Addr6>;
 
 /// Sizes without padding: the sum of the fields.
 const _: () = {
-    assert!(size_of::<Note4>() == 64 && size_of::<Note6>() == 88);
+    assert!(size_of::<Note4>() == 76 && size_of::<Note6>() == 112);
     assert!(size_of::<Refusals>() == 16 && size_of::<Handover>() == 8);
 };

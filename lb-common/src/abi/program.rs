@@ -55,15 +55,23 @@ pub const TUNNEL6: &str = "weir_tunnel6";
 pub const XDP_DSR: &str = "weir_xdp_dsr";
 /// IPv6 of [`XDP_DSR`]; in XDP_PROGRAMS.
 pub const XDP_DSR6: &str = "weir_xdp_dsr6";
-/// Begins a flow with the backend that [`XDP_DSR`] has chosen; in XDP_PROGRAMS.
+/// Begins a flow with the backend that [`XDP_CHOOSE`] or [`XDP_DSR`] has chosen; in XDP_PROGRAMS.
 pub const XDP_BEGIN: &str = "weir_xdp_begin";
 /// IPv6 of [`XDP_BEGIN`]; in XDP_PROGRAMS.
 pub const XDP_BEGIN6: &str = "weir_xdp_begin6";
+/// Sends the packet that a flow has begun with; in XDP_PROGRAMS.
+pub const XDP_FIRST: &str = "weir_xdp_first";
+/// IPv6 of [`XDP_FIRST`]; in XDP_PROGRAMS.
+pub const XDP_FIRST6: &str = "weir_xdp_first6";
+/// [`XDP_FIRST`] on tc; in TC_PROGRAMS.
+pub const TC_FIRST: &str = "weir_tc_first";
+/// IPv6 of [`TC_FIRST`]; in TC_PROGRAMS.
+pub const TC_FIRST6: &str = "weir_tc_first6";
 /// Takes the outer header off packets from other nodes; in XDP_PROGRAMS.
 pub const XDP_OPEN: &str = "weir_xdp_open";
 /// IPv6 of [`XDP_OPEN`]; in XDP_PROGRAMS.
 pub const XDP_OPEN6: &str = "weir_xdp_open6";
-/// Judges new flows of services with a policy ([`crate::policy`]); in XDP_PROGRAMS.
+/// Chooses backends for new flows ([`crate::policy`]); in XDP_PROGRAMS.
 pub const XDP_CHOOSE: &str = "weir_xdp_choose";
 /// IPv6 of [`XDP_CHOOSE`]; in XDP_PROGRAMS.
 pub const XDP_CHOOSE6: &str = "weir_xdp_choose6";

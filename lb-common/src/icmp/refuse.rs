@@ -28,7 +28,10 @@ pub fn refuse<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, 
     let mtu = if mtu == 0 { F::ICMP.unknown_mtu } else { mtu };
     let said = if matches!(reason, DropReason::TooBig) { (F::ICMP.too_big, mtu) } else { (F::ICMP.time_exceeded, 0) };
     let told = match F::parse(packet, frame.network) {
-        Ok(ip) => lookup.uplink_address(lookup.ingress()).and_then(|own| error(packet, frame, lookup, &ip, own, said)),
+        Ok(ip) => {
+            let own = lookup.uplink_address(lookup.ingress());
+            own.and_then(|own| error(packet, frame, lookup, &ip, own, (said.0, said.1, false)))
+        }
         Err(_) => None,
     };
     if told.is_none() {
@@ -48,7 +51,10 @@ pub(super) fn unreachable<F: Ip, P: Packet, L: Lookup<F>>(
     why: u32,
 ) -> Verdict {
     let told = match F::parse(packet, frame.network) {
-        Ok(ip) => error(packet, frame, lookup, &ip, ip.destination, (F::ICMP.port_unreachable, 0)),
+        Ok(ip) => {
+            let said = (F::ICMP.port_unreachable, 0, true);
+            error(packet, frame, lookup, &ip, ip.destination, said)
+        }
         Err(_) => None,
     };
     if told.is_none() {
@@ -66,9 +72,9 @@ fn error<F: Ip, P: Packet, L: Lookup<F>>(
     lookup: &L,
     ip: &IpInfo<F::Addr>,
     own: F::Addr,
-    said: ([u8; 2], u32),
+    (kind, word, judged): ([u8; 2], u32, bool),
 ) -> Option<()> {
-    let addresses = told_to::<F, P, L>(packet, ip, lookup)?;
+    let addresses = told_to::<F, P, L>(packet, ip, lookup, judged)?;
     let left = match lookup.resolves() {
         true => {
             let transport = frame.network + ip.header_length;
@@ -83,17 +89,20 @@ fn error<F: Ip, P: Packet, L: Lookup<F>>(
         lookup.count(Stat::ErrorsLimited);
         return None;
     }
-    make_error::<F, P>(packet, frame, &ip.with((), ()), left, (own, ip.source), addresses, said)
+    make_error::<F, P>(packet, frame, &ip.with((), ()), left, (own, ip.source), addresses, (kind, word))
 }
 
 /// The hardware addresses of an error about the packet; `None` if there must be none (RFC 1122, section 3.2.2, RFC 1812,
 /// section 4.3.2.7, RFC 4443, section 2.4 (e)): about ICMP, of which only errors are sent on, about a later fragment, about
-/// what came to more than one station, or from a source that is not one host.
+/// what came to more than one station, or from a source that is not one host. What was addressed to
+/// another station is none of ours; whoever finds that nobody is there has `judged` that already, and what is caught on its way
+/// out is addressed to a router.
 #[inline(always)]
 pub(super) fn told_to<F: Ip, P: Packet, L: Lookup<F>>(
     packet: &P,
     ip: &IpInfo<F::Addr>,
     lookup: &L,
+    judged: bool,
 ) -> Option<Addresses> {
     let frame = Addresses::of(packet)?;
     let [first, ..] = frame.destination();
@@ -101,7 +110,7 @@ pub(super) fn told_to<F: Ip, P: Packet, L: Lookup<F>>(
     let may = !ip.later
         && ip.protocol != F::ICMP.protocol
         && !is_group
-        && lookup.is_for_us(frame.destination())
+        && (judged || lookup.is_for_us(frame.destination()))
         && F::is_unicast(ip.source)
         && ip.source != ip.destination;
     may.then(|| frame.reversed())

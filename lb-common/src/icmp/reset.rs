@@ -33,7 +33,9 @@ pub fn reset<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, l
     if ip.protocol != protocol::TCP {
         return unreachable(packet, frame, lookup, why);
     }
-    let Some(addresses) = told_to::<F, P, L>(packet, &ip, lookup) else { return dropped };
+    let Some(addresses) = told_to::<F, P, L>(packet, &ip, lookup, true) else {
+        return dropped;
+    };
     let left = match lookup.resolves() {
         true => {
             let transport = frame.network + ip.header_length;

@@ -6,16 +6,21 @@ use crate::abi::{
 use crate::addr::Address;
 use crate::conntrack::{FlowState, ticks};
 use crate::drop_reason::DropReason;
+use crate::ethernet::Addresses;
 use crate::flow;
 use crate::hash::flow_hash;
 use crate::hop;
 use crate::ip::Ip;
 use crate::lookup::{Lookup, Route, Table};
+use crate::packet::Packet;
 use crate::parse::Parsed;
 use crate::policy::{self, Client, Policies};
+use crate::rewrite::Translation;
 use crate::snat;
 use crate::transport::tcp_flag;
 use crate::verdict::{TTL_EXCEEDED, Verdict, too_big};
+
+use super::send::Onward;
 
 /// A flow and its backend, as they are now.
 pub(super) struct Known<A: Address> {
@@ -24,6 +29,21 @@ pub(super) struct Known<A: Address> {
     /// The backend is on this node. Beside the other flags of the entry: the verifier would walk on once for each of their
     /// values.
     pub(super) local: bool,
+}
+
+impl<A: Address> Known<A> {
+    /// What its packets become.
+    #[inline(always)]
+    pub(super) fn onward(&self) -> Onward<A> {
+        let Self { entry, backend, local } = self;
+        let to = Translation {
+            source: entry.snat_address,
+            source_port: entry.snat_port,
+            destination: backend.address,
+            destination_port: backend.port,
+        };
+        Onward { to, service: entry.service, backend: entry.backend, local: *local }
+    }
 }
 
 /// The flow of a packet to a frontend, if it is known, alive, and its backend still there.
@@ -83,30 +103,40 @@ fn renew<F: Ip, L: Lookup<F>>(
     true
 }
 
-/// A new flow of an [`admissible`] packet, with a backend from the ring, and the way back recorded.
+/// A new flow with the service and the backend that were chosen for it; `flags` are those of the frontend and of the flow,
+/// `source` is what [`source_towards`] has found. Where nobody has asked that, as after DSR, XDP leaves the flow to tc: the way to it
+/// takes much stack.
 #[inline(always)]
-pub(super) fn begin<F: Ip, L: Lookup<F>>(
-    lookup: &L,
-    parsed: &Parsed<F::Addr>,
-    frontend: FrontendEntry,
-    clock: u64,
-) -> Result<Known<F::Addr>, Verdict> {
-    let hash = flow_hash(&parsed.key);
-    let chosen = (frontend.service, slot_of(lookup, frontend.service, hash));
-    lead(lookup, parsed, chosen, (clock, hash), frontend.flags, 0)
-}
-
-/// A new flow with the service and the backend that were chosen for it beside the pipeline; `flags` are those of the frontend
-/// and of the flow. To other nodes it begins on tc: it is rare under XDP, and the way to it takes much stack.
-#[inline(always)]
-pub(crate) fn begin_chosen<F: Ip, L: Lookup<F>>(
+pub(super) fn begin_chosen<F: Ip, L: Lookup<F>>(
     lookup: &L,
     parsed: &Parsed<F::Addr>,
     chosen: (u32, u32),
     (frontend, flow): (u32, u32),
+    source: F::Addr,
 ) -> Result<(), Verdict> {
     let time = (lookup.clock(), flow_hash(&parsed.key));
-    lead(lookup, parsed, chosen, time, frontend, flow | BY_TC).map(|_| ())
+    let Known { entry, local, .. } = lead(lookup, parsed, chosen, time, frontend, (flow | BY_TC, source))?;
+    if let Some(mut note) = lookup.note() {
+        (note.snat, note.snat_port) = (entry.snat_address, u32::from(entry.snat_port.host()));
+        note.local = u32::from(local);
+    }
+    Ok(())
+}
+
+/// The source of packets to a backend that was chosen, if it is on another node: it depends on the way there. All zeroes if it is on this
+/// one, or gone.
+#[inline(always)]
+pub(crate) fn source_towards<F: Ip, L: Lookup<F>>(
+    lookup: &L,
+    parsed: &Parsed<F::Addr>,
+    id: u32,
+) -> Result<F::Addr, Verdict> {
+    match member(lookup, id) {
+        Some((_, backend)) if backend.flags & crate::abi::backend_flag::LOCAL == 0 => {
+            own_address(lookup, parsed, backend.address, lookup.clock())
+        }
+        _ => Ok(F::Addr::ANY),
+    }
 }
 
 /// A new flow of a client on this node, whose packet was caught on its way out. To a backend on this node it comes from the
@@ -118,21 +148,21 @@ pub(super) fn begin_inside<F: Ip, L: Policies<F>>(
     frontend: FrontendEntry,
     clock: u64,
 ) -> Result<Known<F::Addr>, Verdict> {
-    admissible::<F>(parsed).map_err(Verdict::Drop)?;
+    admissible(lookup, parsed).map_err(Verdict::Drop)?;
     let hash = flow_hash(&parsed.key);
     let chosen = if frontend.flags & frontend_flag::CHOOSES != 0 {
         policy::select(lookup, frontend.service, &Client::at(parsed.key.source), hash)
     } else {
         slot_of(lookup, frontend.service, hash)
     };
-    lead(lookup, parsed, (frontend.service, chosen), (clock, hash), frontend.flags, flow_flag::INSIDE)
+    lead(lookup, parsed, (frontend.service, chosen), (clock, hash), frontend.flags, (flow_flag::INSIDE, F::Addr::ANY))
 }
 
-/// A bit beside those of [`flow_flag`] that is in no entry: XDP leaves the flow to tc if its backend is on another node.
+/// A bit beside those of [`flow_flag`] that is in no entry: XDP leaves the flow to tc if its source is not known.
 const BY_TC: u32 = 1 << 31;
 
 /// A flow of a service with the backend of this id, and with the way back recorded; `frontend` are the flags of that, `flags`
-/// those that the flow has beside what its backend makes of it.
+/// those that the flow has beside what its backend makes of it, `source` is that of its packets to another node, if it is known.
 #[inline(always)]
 fn lead<F: Ip, L: Lookup<F>>(
     lookup: &L,
@@ -140,7 +170,7 @@ fn lead<F: Ip, L: Lookup<F>>(
     (service, id): (u32, u32),
     (clock, hash): (u64, u32),
     frontend: u32,
-    flags: u32,
+    (flags, source): (u32, F::Addr),
 ) -> Result<Known<F::Addr>, Verdict> {
     let now = ticks(clock);
     let picked = member(lookup, id).filter(|(_, backend)| keeps_port(&parsed.key, backend));
@@ -161,25 +191,36 @@ fn lead<F: Ip, L: Lookup<F>>(
         entry.snat_address = parsed.key.destination;
     }
     if !local {
-        if flags & BY_TC != 0 && !lookup.resolves() {
-            return Err(Verdict::HandOver(Task::Forward));
-        }
-        let ip = &parsed.ip;
-        if ip.ttl <= 1 {
-            return Err(Verdict::Refuse(TTL_EXCEEDED)); // before it takes a port
-        }
-        // from no address yet: which one it will be depends on the way, and the client it is not
-        let way = hop::route(lookup, (F::Addr::ANY, backend.address), ip.protocol, ip.total_length, clock);
-        entry.snat_address = match way {
-            Route::Direct { device, .. } | Route::Kernel { device } => snat_address(lookup, device)?,
-            Route::TooBig { mtu } => return Err(Verdict::Refuse(too_big(mtu))),
-            Route::None(reason) => return Err(Verdict::Drop(reason)),
+        entry.snat_address = match source {
+            known if known != F::Addr::ANY => known,
+            _ if flags & BY_TC != 0 && !lookup.resolves() => return Err(Verdict::HandOver(Task::Forward)),
+            _ => own_address(lookup, parsed, backend.address, clock)?,
         };
     }
     snat::lease(lookup, &parsed.key, &backend, &mut entry, hash, now).map_err(Verdict::Drop)?;
     let _ = lookup.put_flow(Table::HalfOpen, &parsed.key, &entry);
     lookup.count_flow(service, id);
     Ok(Known { entry, backend, local })
+}
+
+/// The address that packets to a backend on another node get as their source.
+#[inline(always)]
+fn own_address<F: Ip, L: Lookup<F>>(
+    lookup: &L,
+    parsed: &Parsed<F::Addr>,
+    backend: F::Addr,
+    clock: u64,
+) -> Result<F::Addr, Verdict> {
+    let ip = &parsed.ip;
+    if ip.ttl <= 1 {
+        return Err(Verdict::Refuse(TTL_EXCEEDED)); // before it takes a port
+    }
+    // from no address yet: which one it will be depends on the way, and the client it is not
+    match hop::route(lookup, (F::Addr::ANY, backend), ip.protocol, ip.total_length, clock) {
+        Route::Direct { device, .. } | Route::Kernel { device } => snat_address(lookup, device),
+        Route::TooBig { mtu } => Err(Verdict::Refuse(too_big(mtu))),
+        Route::None(reason) => Err(Verdict::Drop(reason)),
+    }
 }
 
 /// The backend in the slot of the service's ring that the hash names.
@@ -219,11 +260,24 @@ fn keeps_port<A: Address>(key: &FlowKey<A>, backend: &BackendEntry<A>) -> bool {
     key.protocol != u32::from(protocol::SCTP) || key.destination_port == backend.port
 }
 
-/// A packet that may begin a flow.
+/// What else becomes of a packet that may begin no flow: one that is addressed to another station is that station's.
 #[inline(always)]
-pub(super) fn admissible<F: Ip>(parsed: &Parsed<F::Addr>) -> Result<(), DropReason> {
+pub(crate) fn may_begin<F: Ip, P: Packet, L: Lookup<F>>(
+    packet: &P,
+    parsed: &Parsed<F::Addr>,
+    lookup: &L,
+) -> Result<(), Verdict> {
+    admissible(lookup, parsed).map_err(Verdict::Drop)?;
+    let for_us = Addresses::of(packet).is_some_and(|frame| lookup.is_for_us(frame.destination()));
+    if for_us { Ok(()) } else { Err(Verdict::Pass) }
+}
+
+/// A packet that may begin a flow. No client has the address of a VIP: the answer to a packet from there would come here, as one
+/// more client's, and two services that answer whatever they get would do so for ever.
+#[inline(always)]
+fn admissible<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>) -> Result<(), DropReason> {
     let key = &parsed.key;
-    if !F::is_unicast(key.source) || key.source == key.destination {
+    if !F::is_unicast(key.source) || key.source == key.destination || lookup.is_vip(key.source) {
         return Err(DropReason::BadSource);
     }
     let flags = parsed.transport.tcp_flags;

@@ -17,23 +17,23 @@ use crate::lookup::Lookup;
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed, parse};
 use crate::policy::Policies;
-use crate::rewrite::Translation;
-use crate::verdict::{Verdict, refused};
+use crate::verdict::{self, NO_BACKEND, Verdict, refused};
 
-use super::balance::{Known, begin_inside, known_flow};
-use super::send::{Onward, send};
+use super::balance::{begin_inside, known_flow};
+use super::send::send;
 use super::{counted, defect};
 
 /// A packet of which [`super::egress`] found that it is for a frontend: for a backend on this node it is an
-/// [`Verdict::Answer`], which is to come in again where it was about to leave. One that is refused is dropped without
-/// an ICMP error: those go out by the device, and its sender is on this side of it.
+/// [`Verdict::Answer`], which is to come in again where it was about to leave. Where nobody is there its sender is told so by
+/// what comes in there ([`verdict::INSIDE`]); other errors of ours go out by the device, so they are not made.
 #[inline(always)]
 pub fn inside<F: Ip, P: Packet, L: Policies<F>>(packet: &mut P, lookup: &L) -> Verdict {
-    let verdict = match Ethernet::parse(packet) {
+    let judged = match Ethernet::parse(packet) {
         Ok(frame) if frame.ether_type == F::ETHER_TYPE => caught(packet, &frame, lookup),
         _ => return Verdict::Pass,
     };
-    match counted::<F, P, L>(packet, lookup, verdict) {
+    match counted::<F, P, L>(packet, lookup, judged) {
+        Verdict::Refuse(NO_BACKEND) => Verdict::Refuse(NO_BACKEND | verdict::INSIDE),
         Verdict::Refuse(why) => Verdict::Drop(refused(why).0),
         verdict => verdict,
     }
@@ -82,21 +82,14 @@ fn caught<F: Ip, P: Packet, L: Policies<F>>(packet: &mut P, frame: &Ethernet, lo
     let Some(frontend) = frontend_of(lookup, &parsed) else { return Verdict::Pass };
     fragment::remember(lookup, &parsed);
     let clock = lookup.clock();
-    let Known { entry, backend, local } = match known_flow(lookup, &parsed, ticks(clock)) {
+    let known = match known_flow(lookup, &parsed, ticks(clock)) {
         Some(known) => known,
         None => match begin_inside(lookup, &parsed, frontend, clock) {
             Ok(known) => known,
             Err(ended) => return ended,
         },
     };
-    let to = Translation {
-        source: entry.snat_address,
-        source_port: entry.snat_port,
-        destination: backend.address,
-        destination_port: backend.port,
-    };
-    let onward = Onward { to, service: entry.service, backend: entry.backend, local };
-    match send(packet, &parsed, lookup, &onward, clock) {
+    match send(packet, &parsed, lookup, &known.onward(), clock) {
         Verdict::Deliver => turn_round(packet),
         verdict => verdict,
     }

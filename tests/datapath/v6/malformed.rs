@@ -66,6 +66,8 @@ fn impossible_sources_and_flags() {
     for port in [40_000, 80] {
         dropped(&mut bench, &good().from(VIP, port).bytes(), DropReason::BadSource);
     }
+    let of_another_vip = packet6(Carries::Udp, (crate::world6::FRONT, 53), (VIP, 53));
+    dropped(&mut bench, &of_another_vip.bytes(), DropReason::BadSource);
     for flags in [0, SYN | FIN, SYN | RST, 0x20] {
         let packet = packet6(Carries::Tcp(flags), (CLIENT, 40_000), (VIP, 80));
         dropped(&mut bench, &packet.bytes(), DropReason::BadTcpFlags);
