@@ -27,6 +27,7 @@ pub mod front;
 pub mod gather;
 pub mod grpc;
 pub mod guard;
+pub mod health;
 pub mod hits;
 pub mod host;
 pub mod http2;

@@ -82,7 +82,7 @@ impl Listing {
             Name::Status => Listing::Status(Box::new(view.status())),
             Name::Services => Listing::Services(services::rows(view)),
             Name::Backends => Listing::Backends(backends::rows(view)),
-            Name::Routes => Listing::Routes(routes::rows(&view.routes)),
+            Name::Routes => Listing::Routes(routes::rows(&view.routes, &view.unhealthy)),
         }
     }
 }

@@ -259,6 +259,7 @@ impl admin::Agent for State {
             backend_ids: picture.compiled.backends,
             tables: picture.compiled.tables,
             routes: picture.compiled.routes,
+            unhealthy: self.front().unhealthy,
             counts: reading.counters.clone(),
             counted_at: Some(reading.taken),
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::health::Unhealthy;
 use super::pool::{Peer, Pool};
 use crate::model::filters::{Algorithm, Balance};
 use crate::siphash::UNKEYED;
@@ -33,6 +34,8 @@ pub struct Endpoints<'a> {
     pub weights: Option<&'a [u16]>,
     /// What is known of them.
     pub pool: &'a Pool,
+    /// Those that are left out, by what this route asks of them.
+    pub unhealthy: Option<(u64, &'a Unhealthy)>,
 }
 
 /// What a request is tied to an endpoint by.
@@ -183,7 +186,8 @@ impl Iterator for Picker<'_> {
         // The first endpoint of a request, which is all that most try, needs no memory.
         self.tried.extend(self.last);
         let untried = |index: usize| !self.tried.contains(&index);
-        let healthy = |index: usize| untried(index) && !self.peer(index).health.is_ejected(self.now);
+        let fails = |index: usize| self.endpoints.is_unhealthy(index) || self.peer(index).health.is_ejected(self.now);
+        let healthy = |index: usize| untried(index) && !fails(index);
         let index = self.choose(&healthy).or_else(|| self.choose(&untried))?;
         self.last = Some(index);
         Some(self.peer(index))
@@ -193,6 +197,10 @@ impl Iterator for Picker<'_> {
 impl Endpoints<'_> {
     fn peer(&self, index: usize) -> Rc<Peer> {
         self.pool.peer(self.addresses[index])
+    }
+
+    fn is_unhealthy(&self, index: usize) -> bool {
+        self.unhealthy.is_some_and(|(kind, unhealthy)| unhealthy.has(kind, self.addresses[index]))
     }
 
     fn len(&self) -> usize {

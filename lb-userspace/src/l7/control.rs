@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::{IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -112,6 +112,8 @@ pub enum FromFront {
     },
     /// Names that upstreams stand for and that have no address, and why: all of them, whenever that changes.
     Unresolved(BTreeMap<String, NameError>),
+    /// Endpoints that are left out, each by the kind of question that it answers badly: all of them, whenever that changes.
+    Unhealthy(Vec<(u64, SocketAddr)>),
     /// The counters; at least once a second.
     Counters(Box<FrontCounters>),
     /// What was counted of routes since the last time, or a part of it.

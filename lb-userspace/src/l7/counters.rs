@@ -97,6 +97,7 @@ impl Counters {
             log_lines_lost: self.log_lines_lost.get(),
             spans_lost: self.spans_lost.get(),
             limited: self.limited.each_ref().map(Counter::get),
+            ..FrontCounters::default()
         }
     }
 }
@@ -138,6 +139,15 @@ pub struct FrontCounters {
     /// How often a limit was reached, by the number of [`Hit`].
     #[serde(default)]
     pub limited: [u64; Hit::ALL.len()],
+    /// Endpoints that are left out now, by what they answer to health checks.
+    #[serde(default)]
+    pub unhealthy_endpoints: u64,
+    /// Health checks.
+    #[serde(default)]
+    pub health_checks: u64,
+    /// Of those, not answered well.
+    #[serde(default)]
+    pub health_check_failures: u64,
 }
 
 impl FrontCounters {
@@ -168,5 +178,8 @@ impl AddAssign for FrontCounters {
         for (sum, part) in self.limited.iter_mut().zip(other.limited) {
             *sum += part;
         }
+        self.unhealthy_endpoints += other.unhealthy_endpoints;
+        self.health_checks += other.health_checks;
+        self.health_check_failures += other.health_check_failures;
     }
 }

@@ -82,11 +82,16 @@ pub fn stand_in<'a>(rule: &Rule, view: &'a View) -> Option<Destination<'a>> {
 
 /// What is spoken to the endpoints.
 pub fn transport(rule: &Rule, upstream: &Upstream, ends: &Ends) -> Transport {
+    transport_for(rule, upstream, ends.is_secured(), Told { client: ends.client, front: ends.front })
+}
+
+/// The same for a client who speaks TLS or does not, and what endpoints are told of its connection, if they are.
+pub fn transport_for(rule: &Rule, upstream: &Upstream, secured: bool, told: Told) -> Transport {
     let Some(backend) = rule.entry.filters.backend.as_deref() else { return Transport::PLAIN };
     let secured = match backend.secure {
         TlsUse::Never => false,
         TlsUse::Always => true,
-        TlsUse::Alike => ends.is_secured(),
+        TlsUse::Alike => secured,
     };
     let tls = secured.then(|| {
         let name = match (&backend.tls.name, &upstream.external) {
@@ -99,7 +104,6 @@ pub fn transport(rule: &Rule, upstream: &Upstream, ends: &Ends) -> Transport {
         };
         (Arc::clone(&backend.tls), name)
     });
-    let told = Told { client: ends.client, front: ends.front };
     Transport { http2: backend.http2, tls, proxied: backend.proxy_protocol.map(|version| (version, told)) }
 }
 

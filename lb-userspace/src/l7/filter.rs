@@ -141,6 +141,7 @@ pub async fn before<A: Audience>(
         service_upstream: _,
         balance: _,
         breaker: _,
+        health: _,
         retry: _,
         canary: _,
         backend: _,

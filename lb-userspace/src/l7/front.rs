@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::process::DumpableBehavior;
@@ -34,6 +35,8 @@ use workers::Workers;
 
 /// The agent is told of so many names without an address.
 pub const MAX_NAMED: usize = 64;
+/// The agent is told of so many endpoints that are left out.
+pub const MAX_UNHEALTHY: usize = 512;
 
 /// Why the front cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +146,7 @@ async fn run(
         version: 0,
         acknowledged: 0,
         unresolved: BTreeMap::new(),
+        unhealthy: Vec::new(),
     };
     let result = front.serve(listen(from_agent), terminate).await;
     drop(front);
@@ -185,6 +189,8 @@ struct Front {
     acknowledged: u64,
     /// What the agent was told of names.
     unresolved: BTreeMap<String, NameError>,
+    /// What the agent was told of endpoints that are left out.
+    unhealthy: Vec<(u64, SocketAddr)>,
 }
 
 impl Front {
@@ -269,7 +275,17 @@ impl Front {
         for worker in &self.workers.shared {
             sum += worker.counters.read();
         }
+        let health = &self.workers.health;
+        let unhealthy = Arc::clone(&health.unhealthy.borrow());
+        sum.unhealthy_endpoints = unhealthy.endpoints() as u64;
+        sum.health_checks = health.counts.asked.load(Ordering::Relaxed);
+        sum.health_check_failures = health.counts.failed.load(Ordering::Relaxed);
         self.tell(&FromFront::Counters(Box::new(sum))).await;
+        let unhealthy: Vec<_> = unhealthy.iter().take(MAX_UNHEALTHY).collect();
+        if unhealthy != self.unhealthy {
+            self.unhealthy.clone_from(&unhealthy);
+            self.tell(&FromFront::Unhealthy(unhealthy)).await;
+        }
         let mut traffic = Traffic::default();
         for worker in &self.workers.shared {
             worker.take_traffic().iter().for_each(|(key, counts)| traffic.add(key.clone(), counts));

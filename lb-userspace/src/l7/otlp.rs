@@ -6,7 +6,7 @@
 //! part of the requests is. Workers collect spans, and a thread of its own sends them: requests never wait for a collector,
 //! and what cannot be sent is lost and counted.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, SystemTime};
@@ -30,12 +30,17 @@ use wire::{Attribute, attribute};
 
 /// Spans that wait in a worker; those beyond are lost.
 const MOST: usize = 2048;
+/// Bytes that they may take, as clients choose how long what they tell of is: so no more than 64 times as many wait for the
+/// collector.
+const MOST_BYTES: usize = 1 << 20;
 
 /// A worker's end.
 #[derive(Debug)]
 pub struct Spans {
     exporter: Option<Exporter>,
     waiting: RefCell<Vec<Span>>,
+    /// Bytes of those.
+    bytes: Cell<usize>,
 }
 
 /// Where spans go, and how many there are.
@@ -69,7 +74,7 @@ pub struct Span {
 impl Spans {
     /// Without an exporter there are none.
     pub fn new(exporter: Option<Exporter>) -> Self {
-        Spans { exporter, waiting: RefCell::default() }
+        Spans { exporter, waiting: RefCell::default(), bytes: Cell::default() }
     }
 
     /// A request begins: backends get its span as their parent. `None`: it is not sampled.
@@ -96,9 +101,11 @@ impl Spans {
         span.attributes.push(attribute("http.response.body.size", i64::try_from(sent).unwrap_or(i64::MAX)));
         span.status = wire::Status::of(status);
         let mut waiting = self.waiting.borrow_mut();
-        if waiting.len() >= MOST {
+        let bytes = self.bytes.get() + span.bytes();
+        if waiting.len() >= MOST || bytes > MOST_BYTES {
             return 1;
         }
+        self.bytes.set(bytes);
         waiting.push(*span);
         0
     }
@@ -106,6 +113,7 @@ impl Spans {
     /// Hands over what there is; how many were lost because too many are waiting.
     pub fn flush(&self) -> u64 {
         let batch = std::mem::take(&mut *self.waiting.borrow_mut());
+        self.bytes.set(0);
         match &self.exporter {
             Some(exporter) if !batch.is_empty() => match exporter.to.try_send(batch) {
                 Ok(()) => 0,
@@ -140,6 +148,10 @@ impl Span {
             attributes,
             status: wire::Status::of(0),
         }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.name.len() + self.attributes.iter().map(Attribute::bytes).sum::<usize>()
     }
 
     /// The id by which the log knows the request.
@@ -231,7 +243,15 @@ mod tests {
         };
         assert_eq!((one(), spans.flush(), one(), spans.flush()), (0, 0, 0, 1), "nobody takes the second");
         assert_eq!(from.recv().expect("a batch").len(), 1);
+        let fitting = MOST_BYTES / begun(&spans, None, 0).0.expect("sampled").bytes();
         let lost: u64 = (0..MOST + 3).map(|_| one()).sum();
-        assert_eq!(lost, 3);
+        assert!(lost >= 3 && lost >= (MOST + 3 - fitting) as u64, "{lost} of {}", MOST + 3);
+        spans.flush();
+        let long = || {
+            let mut span = begun(&spans, None, 0).0.expect("sampled");
+            span.attributes.push(attribute("user_agent.original", "x".repeat(60_000)));
+            spans.end(span, Duration::from_millis(1), 200, 5)
+        };
+        assert!((0..20).map(|_| long()).sum::<u64>() >= 3, "twenty long ones take more than a megabyte");
     }
 }

@@ -229,7 +229,13 @@ async fn send(
     let copy = mirror.and_then(|mirror| filter::copy(mirror, rule, head, &client.ends, &outbound));
     let transport = destination::transport(rule, upstream, &client.ends);
     let ties = balance.map(|balance| filter::ties(balance, affinity, rule, head, &client.ends)).unwrap_or_default();
-    let endpoints = Endpoints { addresses, weights: upstream.weights.as_deref(), pool: &worker.pool };
+    let unhealthy = rule.health.map(|kind| (kind, worker.unhealthy()));
+    let endpoints = Endpoints {
+        addresses,
+        weights: upstream.weights.as_deref(),
+        pool: &worker.pool,
+        unhealthy: unhealthy.as_ref().map(|(kind, unhealthy)| (*kind, &**unhealthy)),
+    };
     let sticky = affinity.map(|affinity| Sticky::new(affinity, ties.cookie, &upstream.name, worker.random()));
     let mut picker = Picker::new(endpoints, balance, ties.hash, sticky, turn);
     let mut exchange = Exchange::new(worker, client, rule, head, body, target, outbound).over(transport).copied(copy);

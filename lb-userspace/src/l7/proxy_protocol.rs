@@ -146,9 +146,21 @@ impl IntoAddress for [u8; 16] {
 /// The header that says whose a connection is.
 pub fn write(version: Version, told: Told) -> Vec<u8> {
     let (client, front) = (canonical(told.client), canonical(told.front));
+    if client.ip().is_unspecified() {
+        return of_nobody(version);
+    }
     match version {
         Version::V1 => write_v1(client, front),
         Version::V2 => write_v2(client, front),
+    }
+}
+
+/// The connection is the proxy's own.
+fn of_nobody(version: Version) -> Vec<u8> {
+    match version {
+        Version::V1 => b"PROXY UNKNOWN\r\n".to_vec(),
+        // The command LOCAL, without addresses.
+        Version::V2 => [SIGNATURE.as_slice(), &[0x20, 0, 0, 0]].concat(),
     }
 }
 

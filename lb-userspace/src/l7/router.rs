@@ -239,6 +239,12 @@ impl Router {
         self.len() == 0
     }
 
+    /// All rules.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        let hosts = self.exact.values().chain(self.wildcard.values()).chain(&self.any);
+        hosts.flat_map(|host| host.all()).chain(&self.default)
+    }
+
     /// The rules that are looked at for a host, which is in the form of [`super::host::normalise`].
     pub fn rules_of(&self, host: &str) -> Option<&HostRules> {
         let wildcard = || {

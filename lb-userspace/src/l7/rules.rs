@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::canary::CanaryRule;
 use super::fallback;
+use super::health;
 use super::path::{CanonicalPath, Reading, canonical_pattern, prefix_key};
 use super::pattern::Pattern;
 use super::rewrite::{Ambiguous, PathRewrite};
@@ -30,6 +31,8 @@ pub struct Rule {
     pub subject: Option<SubjectPattern>,
     /// Stands for the rule in a cookie, if it takes what its pages ask for.
     pub token: Option<u64>,
+    /// What its endpoints are asked, to find those that cannot serve.
+    pub health: Option<u64>,
     pattern: Option<Pattern>,
     rewrite: Option<PathRewrite>,
 }
@@ -58,6 +61,7 @@ impl Rule {
             number: None,
             subject,
             token,
+            health: health::kind(entry),
             pattern,
             rewrite,
         }
@@ -102,6 +106,11 @@ pub struct HostRules {
 }
 
 impl HostRules {
+    /// All of them.
+    pub fn all(&self) -> &[Rule] {
+        &self.rules
+    }
+
     /// Prepares the entries of a host, in the order in which they are tried.
     pub fn new(entries: &[RouteEntry], upstreams: &HashMap<Arc<str>, usize>, listed: bool) -> Self {
         let rule = |entry| Rule { listed, ..Rule::new(entry, upstreams) };

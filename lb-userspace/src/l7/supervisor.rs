@@ -11,7 +11,7 @@ mod pid_file;
 mod process;
 mod session;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -99,6 +99,8 @@ pub struct FrontStatus {
     pub not_transparent: Option<String>,
     /// Names that routes lead to and that have no address, and why.
     pub unresolved: BTreeMap<String, NameError>,
+    /// Endpoints that are left out, each by the kind of question that it answers badly ([`crate::l7::health::kind`]).
+    pub unhealthy: Arc<BTreeSet<(u64, SocketAddr)>>,
     /// What went wrong last with the process.
     pub last_failure: Option<String>,
 }

@@ -27,6 +27,7 @@ use super::control::BACKLOG;
 use super::counters::Counters;
 use super::gather::Room;
 use super::guard;
+use super::health::Unhealthy;
 use super::limiter::Limiter;
 use super::names::{NameError, Names};
 use super::pool::Pool;
@@ -86,6 +87,8 @@ pub struct Start {
     pub drain: watch::Receiver<bool>,
     /// What it tells the main thread.
     pub shared: Arc<Shared>,
+    /// Endpoints that are left out, as they change.
+    pub unhealthy: watch::Receiver<Arc<Unhealthy>>,
     /// Told when a new table is in force.
     pub in_force: Arc<Notify>,
     /// Its end of the access log.
@@ -157,6 +160,7 @@ pub struct Worker {
     #[cfg(feature = "http3")]
     pub versions: watch::Sender<u64>,
     view: RefCell<Rc<View>>,
+    unhealthy: RefCell<Arc<Unhealthy>>,
     random: Cell<u64>,
     /// Names without an address.
     failing: Cell<usize>,
@@ -199,6 +203,7 @@ impl Worker {
             #[cfg(feature = "http3")]
             versions: watch::Sender::new(0),
             view: RefCell::new(Rc::new(View::new(Arc::default()))),
+            unhealthy: RefCell::default(),
             failing: Cell::new(0),
             random: Cell::new(RandomState::new().hash_one(0)),
             open: watch::Sender::new(0),
@@ -213,6 +218,11 @@ impl Worker {
     /// The routes now. A request keeps the view it began with.
     pub fn view(&self) -> Rc<View> {
         Rc::clone(&self.view.borrow())
+    }
+
+    /// Endpoints that are left out.
+    pub fn unhealthy(&self) -> Arc<Unhealthy> {
+        Arc::clone(&self.unhealthy.borrow())
     }
 
     /// Limits of clients' connections that begin now.
@@ -311,7 +321,7 @@ impl Drop for Open {
 }
 
 async fn serve(start: Start) -> io::Result<()> {
-    let Start { listeners, quic, routes, drain, shared, in_force, log, limits, limiter, .. } = start;
+    let Start { listeners, quic, routes, drain, shared, unhealthy, in_force, log, limits, limiter, .. } = start;
     let listeners = listeners.into_iter().map(|(scheme, listener)| {
         listener.set_nonblocking(true)?;
         Ok((scheme, TcpListener::from_std(listener)?))
@@ -331,6 +341,7 @@ async fn serve(start: Start) -> io::Result<()> {
         super::http3::listen(&worker, quic)?;
         #[cfg(not(feature = "http3"))]
         drop(quic);
+        tokio::task::spawn_local(follow_health(Rc::clone(&worker), unhealthy));
         tokio::task::spawn_local(keep_house(Rc::clone(&worker)));
         accept_until_drained(&worker, listeners, drain).await;
     }
@@ -358,6 +369,16 @@ async fn follow_routes(worker: Rc<Worker>, mut routes: watch::Receiver<Arc<Route
         worker.replace_view(router);
         in_force.notify_one();
         if routes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn follow_health(worker: Rc<Worker>, mut unhealthy: watch::Receiver<Arc<Unhealthy>>) {
+    loop {
+        let now = Arc::clone(&unhealthy.borrow_and_update());
+        worker.unhealthy.replace(now);
+        if unhealthy.changed().await.is_err() {
             return;
         }
     }

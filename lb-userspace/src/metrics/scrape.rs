@@ -188,7 +188,11 @@ fn requests(registry: &mut Registry, front: &FrontCounters) {
     }
     registry.register("front_requests", "Requests that the front answered, by class of the status", requests);
     gauge(registry, "front_active_connections", "Connections to the front that are open", front.active_connections);
+    let help = "Endpoints that the front leaves out, by what they answer to health checks";
+    gauge(registry, "front_unhealthy_endpoints", help, front.unhealthy_endpoints);
     let counters = [
+        ("front_health_checks", "Health checks of endpoints", front.health_checks),
+        ("front_health_check_failures", "Of those, not answered well", front.health_check_failures),
         ("front_connections", "Connections that the front accepted", front.connections),
         ("front_refused_requests", "Requests refused for doubtful framing or Host", front.refused),
         ("front_tls_handshakes", "Connections on which TLS was to be spoken", front.tls_handshakes),

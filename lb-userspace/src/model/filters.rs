@@ -15,6 +15,7 @@ mod cors;
 mod errors;
 mod external;
 mod headers;
+mod health;
 mod limits;
 mod logs;
 mod mirror;
@@ -34,6 +35,7 @@ pub use cors::{Cors, Origin};
 pub use errors::ErrorPages;
 pub use external::{ExternalAuth, KeepAlive};
 pub use headers::{Headers, Replace};
+pub use health::HealthCheck;
 pub use limits::{GlobalLimit, RequestLimits};
 pub use logs::Logs;
 pub use mirror::Mirror;
@@ -83,6 +85,8 @@ pub struct Filters {
     pub balance: Option<Box<Balance>>,
     /// How much is asked of an endpoint at once.
     pub breaker: Option<Breaker>,
+    /// What endpoints are asked, to find those that cannot serve.
+    pub health: Option<Box<HealthCheck>>,
     /// When another endpoint is tried.
     pub retry: Option<Box<Retry>>,
     /// What is spoken to backends.
@@ -121,6 +125,7 @@ impl Filters {
         labels.extend(self.cors.as_ref().map(|_| "cors".to_owned()));
         labels.extend(self.balance.as_ref().map(|balance| balance.label()));
         labels.extend(self.breaker.as_ref().map(Breaker::label));
+        labels.extend(self.health.as_ref().map(|check| check.label()));
         labels.extend(self.retry.as_ref().map(|_| "next-upstream".to_owned()));
         labels.extend(self.backend.as_ref().map(|backend| backend.label()));
         labels.extend(self.mirror.as_ref().map(|mirror| format!("mirror {}", mirror.target)));

@@ -101,6 +101,7 @@ fn routes(rows: &[RouteRow], width: usize) -> String {
         ("NOTE", Left),
     ]);
     for row in rows {
+        let unhealthy = row.unhealthy.iter().map(|endpoint| format!("unhealthy {endpoint}"));
         table.row(vec![
             row.host.clone(),
             row.path.clone(),
@@ -108,7 +109,7 @@ fn routes(rows: &[RouteRow], width: usize) -> String {
             format!("{}:{}", row.service, row.service_port),
             row.endpoints.to_string(),
             row.ingress.clone(),
-            row.problem.iter().chain(&row.filters).cloned().collect::<Vec<_>>().join(", "),
+            row.problem.iter().chain(&row.filters).cloned().chain(unhealthy).collect::<Vec<_>>().join(", "),
         ]);
     }
     table.render(width)

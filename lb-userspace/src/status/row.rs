@@ -177,6 +177,9 @@ pub struct RouteRow {
     pub service_port: String,
     /// How many endpoints take requests.
     pub endpoints: usize,
+    /// Those of them that do not answer as `health-check-path` asks for, and take requests only where no other does.
+    #[serde(default)]
+    pub unhealthy: Vec<String>,
     /// What happens to a request on the way, such as `rewrite-target /`.
     pub filters: Vec<String>,
     /// Whether an Ingress lists the host under `spec.tls`, and TLS ends here; null: not known.

@@ -133,6 +133,7 @@ fn view() -> View {
     let tables = tables();
     let backend_ids = tables.backends.iter().map(|((family, id), key)| ((*family, *key), *id)).collect();
     View {
+        unhealthy: Arc::default(),
         node: Some("node-1".into()),
         missing: vec!["front: no socket listens".into()],
         sources: vec![SourceRow { kind: "dir".into(), target: "/m".into(), complete: true }],
@@ -251,7 +252,7 @@ fn routes_as_json() {
     let row = |host, path, kind, endpoints, filters, problem| {
         json!({
             "host": host, "path": path, "pathType": kind, "ingress": "default/site", "service": "default/web",
-            "servicePort": "http", "endpoints": endpoints, "filters": filters, "tls": false, "certificate": null, "problem": problem,
+            "servicePort": "http", "endpoints": endpoints, "unhealthy": [], "filters": filters, "tls": false, "certificate": null, "problem": problem,
         })
     };
     let rewrite = json!(["rewrite-target /"]);
@@ -272,7 +273,7 @@ fn a_regular_expression_and_its_rewrite_in_a_row() {
         ..table.hosts["*"][0].clone()
     };
     let table = RouteTable { hosts: [("*".to_owned(), vec![entry].into())].into(), default: None, ..table };
-    let rows = super::routes::rows(&table);
+    let rows = super::routes::rows(&table, &Default::default());
     assert_eq!((rows[0].path.as_str(), rows[0].path_type.as_deref()), ("/api(/|$)(.*)", Some("Regex")));
     assert_eq!(rows[0].filters, ["rewrite-target /$2 (regex)"]);
 }

@@ -1,6 +1,6 @@
 //! What the agent (or the pins alone) know at one moment.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -48,6 +48,8 @@ pub struct View {
     pub tables: Arc<Tables>,
     /// The route table in force.
     pub routes: Arc<RouteTable>,
+    /// Endpoints that the front leaves out, each by the kind of question that it answers badly.
+    pub unhealthy: Arc<BTreeSet<(u64, SocketAddr)>>,
     /// Counters; `None` if they cannot be read.
     pub counts: Option<Arc<CounterSnapshot>>,
     /// When they were read.

@@ -247,7 +247,8 @@ impl Site {
     /// What the agent knows.
     pub(crate) fn view(&self) -> View {
         let (routes, problems) = table(&self.objects, &self.settings, &self.endpoints);
-        View { routes: Arc::new(routes), problems: Arc::new(problems), ..View::default() }
+        let unhealthy = self.front.as_ref().expect("it runs").status().unhealthy;
+        View { routes: Arc::new(routes), problems: Arc::new(problems), unhealthy, ..View::default() }
     }
 
     /// What it counts of routes, as it told last.

@@ -26,6 +26,7 @@ mod external_auth;
 mod grpc;
 mod harness;
 mod headers;
+mod health;
 mod host_policy;
 mod hosts;
 mod http2;

@@ -33,7 +33,7 @@ fn shares(
 #[test]
 fn every_endpoint_once_those_that_fail_last() {
     let (pool, all, base) = (Pool::default(), addresses(4), Duration::from_secs(60));
-    let endpoints = Endpoints { addresses: &all, weights: None, pool: &pool };
+    let endpoints = Endpoints { addresses: &all, weights: None, pool: &pool, unhealthy: None };
     assert_eq!(order(endpoints, None, None, 5), [2, 3, 4, 1]);
     pool.peer(all[1]).health.unreachable(base, Instant::now());
     assert_eq!(order(endpoints, None, None, 5), [3, 4, 1, 2]);
@@ -46,7 +46,7 @@ fn every_endpoint_once_those_that_fail_last() {
             assert_eq!(tried, [1, 2, 3, 4]);
         }
     }
-    let none = Endpoints { addresses: &[], weights: None, pool: &pool };
+    let none = Endpoints { addresses: &[], weights: None, pool: &pool, unhealthy: None };
     assert!(order(none, None, None, usize::MAX).is_empty());
     assert_eq!(order(endpoints, None, Some(7), usize::MAX).len(), 4);
 }
@@ -54,7 +54,7 @@ fn every_endpoint_once_those_that_fail_last() {
 #[test]
 fn shares_are_those_of_the_weights() {
     let (pool, all) = (Pool::default(), addresses(3));
-    let endpoints = Endpoints { addresses: &all, weights: Some(&[1, 2, 3]), pool: &pool };
+    let endpoints = Endpoints { addresses: &all, weights: Some(&[1, 2, 3]), pool: &pool, unhealthy: None };
     for (shares, tolerance) in [
         (shares(endpoints, None, |_| None), 5),
         (shares(endpoints, None, |turn| Some(UNKEYED.hash(&turn.to_le_bytes()))), 200),
@@ -69,7 +69,7 @@ fn shares_are_those_of_the_weights() {
 fn an_endpoint_that_goes_moves_its_share_only() {
     let (pool, all) = (Pool::default(), addresses(10));
     let owner = |addresses: &[SocketAddr], hash| {
-        order(Endpoints { addresses, weights: None, pool: &pool }, None, Some(hash), 0)[0]
+        order(Endpoints { addresses, weights: None, pool: &pool, unhealthy: None }, None, Some(hash), 0)[0]
     };
     for key in 0..500u64 {
         let hash = UNKEYED.hash(&key.to_le_bytes());
@@ -81,7 +81,7 @@ fn an_endpoint_that_goes_moves_its_share_only() {
 #[test]
 fn an_overloaded_endpoint_is_passed_over() {
     let (pool, all) = (Pool::default(), addresses(3));
-    let endpoints = Endpoints { addresses: &all, weights: None, pool: &pool };
+    let endpoints = Endpoints { addresses: &all, weights: None, pool: &pool, unhealthy: None };
     let first = |hash| order(endpoints, None, Some(hash), 0)[0];
     let owner = first(1);
     let peer = pool.peer(all[usize::from(owner) - 1]);
@@ -96,7 +96,7 @@ fn an_overloaded_endpoint_is_passed_over() {
 #[test]
 fn the_faster_and_the_less_busy() {
     let (pool, all) = (Pool::default(), addresses(3));
-    let endpoints = Endpoints { addresses: &all, weights: None, pool: &pool };
+    let endpoints = Endpoints { addresses: &all, weights: None, pool: &pool, unhealthy: None };
     for (address, seconds) in all.iter().zip([0.5, 0.01, 0.5]) {
         pool.peer(*address).latency.observe(seconds, Instant::now());
     }
@@ -114,7 +114,7 @@ async fn a_new_endpoint_gets_less_at_first() {
     let balance = Balance { slow_start: 100_000, ..Balance::default() };
     pool.peer(all[0]);
     tokio::time::advance(Duration::from_secs(200)).await;
-    let endpoints = Endpoints { addresses: &all, weights: None, pool: &pool };
+    let endpoints = Endpoints { addresses: &all, weights: None, pool: &pool, unhealthy: None };
     let share = |shares: BTreeMap<u16, usize>| shares[&2];
     let new = share(shares(endpoints, Some(&balance), |_| None));
     assert!(new.abs_diff(6000 / 11) < 10, "a tenth of its weight: {new}");

@@ -13,6 +13,7 @@ use crate::l7::connection::Scheme;
 #[cfg(feature = "otlp")]
 use crate::l7::control::Collector;
 use crate::l7::control::{Hello, Listeners};
+use crate::l7::health::{self, Health};
 #[cfg(feature = "otlp")]
 use crate::l7::otlp;
 use crate::l7::router::Router;
@@ -23,6 +24,8 @@ pub(super) struct Workers {
     pub(super) routes: watch::Sender<Arc<Router>>,
     drain: watch::Sender<bool>,
     pub(super) shared: Vec<Arc<Shared>>,
+    /// What endpoints answer that are asked whether they can serve.
+    pub(super) health: Health,
     /// Told when a worker serves from a new table.
     pub(super) in_force: Arc<Notify>,
     pub(super) ended: mpsc::UnboundedReceiver<(usize, Result<(), String>)>,
@@ -41,6 +44,7 @@ impl Workers {
         let (log, written) = if hello.access_log { start_log()? } else { (None, None) };
         let (tell_end, ended) = mpsc::unbounded_channel();
         let limiter = Arc::default();
+        let health = health::start(routes.subscribe()).map_err(start_error("start the health checks"))?;
         #[cfg(feature = "otlp")]
         let exporter = start_spans(hello.collector.as_ref())?;
         let mut shared = Vec::new();
@@ -52,6 +56,7 @@ impl Workers {
                 routes: routes.subscribe(),
                 drain: drain.subscribe(),
                 shared: Arc::clone(&worker),
+                unhealthy: health.unhealthy.subscribe(),
                 in_force: Arc::clone(&in_force),
                 log: Log::new(log.clone()),
                 limits,
@@ -65,7 +70,7 @@ impl Workers {
             thread.spawn(move || end.tell(worker::run(start))).map_err(start_error("start a worker"))?;
         }
         let running = shared.len();
-        Ok((Workers { routes, drain, shared, in_force, ended, running }, written))
+        Ok((Workers { routes, drain, shared, health, in_force, ended, running }, written))
     }
 
     pub(super) fn drain(&self) {

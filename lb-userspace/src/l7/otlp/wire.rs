@@ -17,6 +17,15 @@ pub(super) struct Attribute {
     value: Value,
 }
 
+impl Attribute {
+    /// Bytes of memory, about: a value is a map of one entry.
+    pub(super) fn bytes(&self) -> usize {
+        const OVERHEAD: usize = 256;
+        let text = self.value.as_object().and_then(|value| value.values().next()?.as_str());
+        OVERHEAD + text.map_or(0, str::len)
+    }
+}
+
 /// What a request was: its failure is one of the server.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Status {

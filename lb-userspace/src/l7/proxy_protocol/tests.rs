@@ -82,3 +82,13 @@ proptest! {
         let _ = read_all(&bytes);
     }
 }
+
+#[test]
+fn a_connection_of_our_own_is_nobodys() {
+    for (version, bytes) in [(Version::V1, &b"PROXY UNKNOWN\r\n"[..]), (Version::V2, b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0")]
+    {
+        let written = write(version, told("0.0.0.0:0", "0.0.0.0:0"));
+        assert_eq!(written, bytes);
+        assert_eq!((read_all(&written).0.expect("a header"), read_all(&written).1), (None, 0));
+    }
+}

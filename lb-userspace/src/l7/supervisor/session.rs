@@ -16,7 +16,7 @@ use super::{FrontConfig, FrontStatus, SupervisorError, process};
 use crate::l7::control::{self, ControlError, FromFront, Listeners, ToFront};
 use crate::l7::counters::FrontCounters;
 use crate::l7::delta::delta;
-use crate::l7::front::MAX_NAMED;
+use crate::l7::front::{MAX_NAMED, MAX_UNHEALTHY};
 use crate::l7::table::RouteTable;
 
 /// A front that says nothing for so long (it reports every second) is replaced.
@@ -140,6 +140,8 @@ impl Supervisor {
         self.status.send_modify(|status| {
             (status.pid, status.version) = (None, None);
             status.unresolved.clear();
+            status.unhealthy = Arc::default();
+            status.counters.unhealthy_endpoints = 0;
             status.counters.active_connections = 0;
             self.past = status.counters;
         });
@@ -230,6 +232,9 @@ impl Supervisor {
                 self.status
                     .send_if_modified(|status| std::mem::replace(&mut status.unresolved, names.clone()) != names);
             }
+            FromFront::Unhealthy(endpoints) => self.status.send_modify(|status| {
+                status.unhealthy = Arc::new(endpoints.into_iter().take(MAX_UNHEALTHY).collect());
+            }),
             FromFront::Mismatch { .. } => {
                 let published = std::mem::take(&mut session.sent);
                 return session.send(published).await;

@@ -30,6 +30,7 @@ mod errors;
 mod external;
 mod fallback;
 mod headers;
+mod health;
 mod limits;
 mod logs;
 mod mirror;
@@ -118,6 +119,7 @@ pub(in crate::translate) struct Asked {
     limits: limits::Limits,
     proxying: Proxying,
     balancing: balance::Balancing,
+    health: health::Health,
     retries: retries::Retries,
     canaries: canary::Canaries,
     secure: secure::Redirect,
@@ -158,6 +160,7 @@ impl Asked {
             closed: context.closed.take(),
             balance,
             breaker,
+            health: self.health.check(),
             retry: self.retries.retry(),
             canary,
             backend,
@@ -192,7 +195,7 @@ pub(in crate::translate) fn all() -> impl Iterator<Item = (&'static str, &'stati
         paths::ANNOTATIONS,
     ];
     let nginx = nginx.into_iter().flatten().map(|annotation| (NGINX, annotation));
-    let own = [backend::OWN, balance::OWN, fallback::OWN, paths::OWN, proxying::OWN];
+    let own = [backend::OWN, balance::OWN, fallback::OWN, health::OWN, paths::OWN, proxying::OWN];
     let own = own.into_iter().flatten().map(|annotation| (WEIR, annotation));
     nginx.chain(own)
 }

@@ -63,6 +63,7 @@ impl Front {
             routes: routes.subscribe(),
             drain: drain.subscribe(),
             shared: Arc::clone(&shared),
+            unhealthy: watch::Sender::default().subscribe(),
             in_force: Arc::new(Notify::new()),
             log: Log::new(Some(writer)),
             limits,

@@ -65,24 +65,24 @@ pub(super) const ANNOTATIONS: &[Annotation] = &[
         "enable-opentelemetry",
         "Switches spans of nginx's module on.",
         NO_MODULE,
-        "W3C trace context, which is passed on as it came",
+        "W3C trace context, which is passed on as it came; spans by OTLP with the flag `--otlp`, where weir is built with them",
     ),
     module(
         "opentelemetry-trust-incoming-span",
         "Whether nginx's module continues the trace of the client.",
         NO_MODULE,
-        "W3C trace context, which is passed on as it came",
+        "W3C trace context, which is passed on as it came; spans by OTLP with the flag `--otlp`, where weir is built with them",
     ),
     module(
         "enable-opentracing",
         "Switches OpenTracing on.",
         "OpenTracing has ended, and ingress-nginx no longer has it",
-        "W3C trace context, which is passed on as it came",
+        "W3C trace context, which is passed on as it came; spans by OTLP with the flag `--otlp`, where weir is built with them",
     ),
     module(
         "opentracing-trust-incoming-span",
         "Whether OpenTracing continues the trace of the client.",
         "OpenTracing has ended, and ingress-nginx no longer has it",
-        "W3C trace context, which is passed on as it came",
+        "W3C trace context, which is passed on as it came; spans by OTLP with the flag `--otlp`, where weir is built with them",
     ),
 ];
