@@ -1,8 +1,9 @@
-//! What an agent writes into its cluster: `status.loadBalancer` of Services and Ingresses, and Events for Problems. One
-//! agent writes for all, the one that holds the Lease.
+//! What an agent writes into its cluster: `status.loadBalancer` of Services and Ingresses, statuses of our own kinds, and
+//! Events for Problems. One agent writes for all, the one that holds the Lease.
 
 mod events;
 mod lease;
+mod own_statuses;
 mod statuses;
 
 use std::sync::Arc;
@@ -12,20 +13,31 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 pub use events::EventSink;
+pub use own_statuses::{OwnStatus, own_statuses};
 
 use crate::source::kube::Api;
 use crate::translate::StatusWish;
 use events::Events;
 use lease::Lease;
+use own_statuses::OwnStatusWriter;
 use statuses::StatusWriter;
 
 /// How often the Lease is looked at, and what is left to write is tried again.
 const TURN: Duration = Duration::from_secs(4);
 
+/// Every status that should be another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Of Services and Ingresses.
+    pub statuses: Vec<StatusWish>,
+    /// Of our own kinds.
+    pub own: Vec<OwnStatus>,
+}
+
 /// What the main loop tells the writer.
 #[derive(Debug)]
 pub struct Cluster {
-    wishes: watch::Sender<Arc<Vec<StatusWish>>>,
+    wishes: watch::Sender<Arc<Wishes>>,
     end: Option<oneshot::Sender<()>>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -39,6 +51,7 @@ impl Cluster {
         let writer = Writer {
             lease: Lease::new(&api, node),
             statuses: StatusWriter::new(api.clone()),
+            own: OwnStatusWriter::new(api.clone()),
             events: Events::new(api, node),
             wished,
             changes,
@@ -46,8 +59,8 @@ impl Cluster {
         (Self { wishes, end: Some(end), task: tokio::spawn(writer.run(ended)) }, sink)
     }
 
-    /// The statuses that should be others, all of them.
-    pub fn wish(&self, wishes: Vec<StatusWish>) {
+    /// Every status that should be another.
+    pub fn wish(&self, wishes: Wishes) {
         self.wishes.send_if_modified(|known| {
             let differ = **known != wishes;
             if differ {
@@ -69,8 +82,9 @@ impl Cluster {
 struct Writer {
     lease: Lease,
     statuses: StatusWriter,
+    own: OwnStatusWriter,
     events: Events,
-    wished: watch::Receiver<Arc<Vec<StatusWish>>>,
+    wished: watch::Receiver<Arc<Wishes>>,
     changes: mpsc::UnboundedReceiver<events::News>,
 }
 
@@ -87,7 +101,8 @@ impl Writer {
             }
             if self.lease.is_held(Instant::now()) {
                 let wishes = Arc::clone(&self.wished.borrow_and_update());
-                self.statuses.write(&wishes, Instant::now()).await;
+                self.statuses.write(&wishes.statuses, Instant::now()).await;
+                self.own.write(&wishes.own, Instant::now()).await;
                 self.events.write(Instant::now()).await;
             }
         }

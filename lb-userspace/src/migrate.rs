@@ -12,7 +12,10 @@ use crate::source::yaml::{self, Node, Value};
 use crate::translate::Settings;
 
 mod emit;
+mod metallb;
 mod rewrite;
+
+use metallb::Known;
 
 /// One document that was rewritten.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,24 +49,30 @@ pub struct Migrated {
 pub fn migrate(path: &Path, settings: &Settings) -> Result<Migrated, DirError> {
     let problems = check(path, settings)?;
     let mut migrated = Migrated::default();
-    for file in dir::files(path)? {
-        // What cannot be read is among the problems.
-        let Ok(text) = std::fs::read_to_string(&file) else { continue };
-        let of_file: Vec<_> = problems.iter().filter(|problem| problem.file.as_deref() == Some(&*file)).collect();
-        migrated.file(&file, &text, &of_file);
+    let files = dir::files(path)?;
+    // What cannot be read is among the problems.
+    let texts: Vec<_> = files.iter().filter_map(|file| Some((file, std::fs::read_to_string(file).ok()?))).collect();
+    let mut known = Known::default();
+    for (_, document) in texts.iter().flat_map(|(_, text)| documents(text)) {
+        yaml::parse(document).unwrap_or_default().iter().for_each(|node| known.learn(node));
+    }
+    for (file, text) in &texts {
+        let of_file: Vec<_> = problems.iter().filter(|problem| problem.file.as_deref() == Some(&**file)).collect();
+        migrated.file((file, text), &of_file, &known);
     }
     migrated.problems = problems;
     Ok(migrated)
 }
 
 impl Migrated {
-    fn file(&mut self, file: &Path, text: &str, problems: &[&Problem]) {
+    fn file(&mut self, (file, text): (&Path, &str), problems: &[&Problem], known: &Known) {
         for (first, document) in documents(text) {
             let last = first + u32::try_from(document.lines().count()).unwrap_or(u32::MAX - first);
             let lies_here = |problem: &&&Problem| problem.line.is_some_and(|line| (first..last).contains(&line));
             let parsed = yaml::parse(document).unwrap_or_default();
             if !document.trim().is_empty() {
-                self.document(file, first, document, parsed, problems.iter().filter(lies_here).copied());
+                let problems = problems.iter().filter(lies_here).copied();
+                self.document((file, first, document), parsed, problems, known);
             }
         }
     }
@@ -71,15 +80,14 @@ impl Migrated {
     /// Adds a document, below what there is to say of it.
     fn document<'a>(
         &mut self,
-        file: &Path,
-        line: u32,
-        text: &str,
+        (file, line, text): (&Path, u32, &str),
         mut parsed: Vec<Node>,
         problems: impl Iterator<Item = &'a Problem>,
+        known: &Known,
     ) {
         let mut changes = Vec::new();
         for node in &mut parsed {
-            rewrite::document(node, &mut |object, from, to, notes| {
+            rewrite::document(node, known, &mut |object, from, to, notes| {
                 changes.push(Change { file: file.to_owned(), line, object, from, to, notes });
             });
         }
@@ -93,7 +101,8 @@ impl Migrated {
             self.text.push('\n');
         } else {
             comment_before(text).for_each(|line| self.text.extend([line, "\n"]));
-            parsed.iter().for_each(|node| emit::document(node, &mut self.text));
+            let left = parsed.iter().filter(|node| node.value != Value::Null);
+            left.for_each(|node| emit::document(node, &mut self.text));
         }
         self.changes.append(&mut changes);
     }

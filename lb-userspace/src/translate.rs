@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use crate::model::{DesiredState, Forwarding, Problem, ServiceKey, problem};
+use crate::pools::Pools;
 use crate::source::Objects;
 use crate::source::kinds::Metadata;
 
@@ -39,8 +41,10 @@ mod topology;
 mod translation;
 mod weights;
 
+pub(crate) use frontends::is_of_our_class;
 pub use locate::locate;
 pub use node_ports::moved_node_ports;
+pub(crate) use service::is_of_other_proxy;
 pub use statuses::{Address, StatusWish, Statuses};
 pub use translation::{Targets, Translation};
 
@@ -82,6 +86,11 @@ pub struct Settings {
     pub forwarding: Forwarding,
     /// The `loadBalancerClass` of Services whose address is ours to give, as are those without one.
     pub load_balancer_class: String,
+    /// Services may use external IPs only out of pools that are for them.
+    pub external_ips_from_pools: bool,
+    /// The pools among the objects ([`crate::pools::Giver`]). Where there are some, a Service has the addresses in its status
+    /// and no others.
+    pub pools: Arc<Pools>,
 }
 
 impl Default for Settings {
@@ -103,6 +112,8 @@ impl Default for Settings {
             watch_ingress_without_class: false,
             forwarding: Forwarding::default(),
             load_balancer_class: LOAD_BALANCER_CLASS.to_owned(),
+            external_ips_from_pools: false,
+            pools: Arc::default(),
         }
     }
 }
@@ -165,9 +176,9 @@ fn translate_services(
 
 /// Who is older, where two objects want the same: by creation, then by name. Objects without a time stamp, as people
 /// write them, come last.
-type Seniority = (bool, Option<String>, String, String);
+pub(crate) type Seniority = (bool, Option<String>, String, String);
 
-fn seniority(metadata: &Metadata) -> Seniority {
+pub(crate) fn seniority(metadata: &Metadata) -> Seniority {
     let created = metadata.creation_timestamp.clone();
     (created.is_none(), created, metadata.namespace.clone(), metadata.name.clone())
 }

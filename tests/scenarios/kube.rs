@@ -10,6 +10,7 @@ use weir_lab::{Cluster, ControlPlane, Flow, SOON, eventually, kubernetes_program
 
 use crate::common::{greeted_by, problems, scenario, web_service, workspace};
 
+mod addresses;
 mod beside;
 mod capabilities;
 mod chart;

@@ -2,6 +2,7 @@
 //!
 //! They need root, so plain `cargo test` lists them as ignored; `./run test` runs them.
 
+mod addresses;
 mod agent_life;
 mod agent_node;
 mod capture;

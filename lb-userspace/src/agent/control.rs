@@ -26,6 +26,7 @@ use crate::dataplane::{AddressWatch, kube_proxy};
 use crate::expiry;
 use crate::l7::supervisor::Front;
 use crate::model::Problem;
+use crate::pools;
 use crate::reconcile::Reconciler;
 use crate::sink::Sinks;
 use crate::source::Objects;
@@ -58,6 +59,9 @@ pub(super) struct Control {
     /// Writes into the cluster, if there is one.
     cluster: Option<Cluster>,
     statuses: Statuses,
+    /// Gives addresses of pools.
+    giver: pools::Giver,
+    giving: Arc<pools::Giving>,
     /// Where other sockets of the host keep the front from answering.
     taken: Taken,
     front_problems: Vec<Problem>,
@@ -90,6 +94,7 @@ impl Control {
         cluster: Option<Cluster>,
     ) -> Result<Self, AgentError> {
         let reconciler = Reconciler::new(state.dataplane().store()?)?;
+        let giver = pools::Giver::new(pools::Memory::read(state.dataplane().run_dir()));
         let mut schedule = Schedule::default();
         schedule.changed(clock::now());
         let objects = Objects::new(config.sources.len());
@@ -110,6 +115,8 @@ impl Control {
             front,
             cluster,
             statuses: Statuses::default(),
+            giver,
+            giving: Arc::default(),
             taken: Taken::default(),
             front_problems: Vec::new(),
             expiring: Vec::new(),

@@ -31,6 +31,9 @@ pub struct ManifestArgs {
     /// loadBalancerClass of the Services whose address is weir's to give; those without a class are, too
     #[arg(long, value_name = "NAME", default_value = "weir.io/load-balancer")]
     pub load_balancer_class: String,
+    /// Services may use external IPs only out of AddressPools that are for them
+    #[arg(long)]
+    pub external_ips_from_pools: bool,
     /// Service that gets the requests which no Ingress wants
     #[arg(long, value_name = "NS/NAME")]
     pub default_backend_service: Option<String>,

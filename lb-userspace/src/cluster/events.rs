@@ -60,7 +60,7 @@ fn of_objects(problems: &[Problem]) -> Vec<Problem> {
     let is_of_object = |problem: &&Problem| {
         let object = &problem.object;
         object.kind.is_some()
-            && object.namespace.is_some()
+            && (object.namespace.is_some() || is_own(object))
             && object.name.is_some()
             && problem.severity != Severity::Info
     };
@@ -134,20 +134,24 @@ impl Events {
         let Some(kind) = object.kind.as_deref().and_then(Kind::from_name) else { return Ok(None) };
         let Some(resource) = self.api.discover(kind).await? else { return Ok(None) };
         let (namespace, name) = (text(&object.namespace), text(&object.name));
-        let objects = kube::Api::<DynamicObject>::namespaced_with(self.api.client(), &namespace, &resource);
+        let objects = match kind.is_namespaced() {
+            true => kube::Api::<DynamicObject>::namespaced_with(self.api.client(), &namespace, &resource),
+            false => kube::Api::<DynamicObject>::all_with(self.api.client(), &resource),
+        };
         let named = ListParams::default().fields(&format!("metadata.name={name}"));
         let Some(found) = objects.list_metadata(&named).await?.items.into_iter().next() else { return Ok(None) };
         let now = Time(wall());
         Ok(Some(Event {
             metadata: ObjectMeta {
                 name: Some(event_name(problem)),
-                namespace: Some(namespace.clone()),
+                // Events about objects without a namespace are kept there.
+                namespace: Some(if namespace.is_empty() { "default".to_owned() } else { namespace.clone() }),
                 ..ObjectMeta::default()
             },
             involved_object: ObjectReference {
                 api_version: Some(resource.api_version),
                 kind: Some(resource.kind),
-                namespace: Some(namespace),
+                namespace: Some(namespace).filter(|namespace| !namespace.is_empty()),
                 name: Some(name),
                 uid: found.metadata.uid,
                 field_path: problem.field.clone(),
@@ -165,6 +169,11 @@ impl Events {
     }
 }
 
+/// Of our own kinds, which have no namespace.
+fn is_own(object: &crate::model::ObjectRef) -> bool {
+    object.kind.as_deref().and_then(Kind::from_name).is_some_and(Kind::is_own)
+}
+
 /// The same for the same Problem, whichever agent writes it.
 fn event_name(problem: &Problem) -> String {
     let mut hasher = DefaultHasher::new();
@@ -173,7 +182,7 @@ fn event_name(problem: &Problem) -> String {
 }
 
 /// `port-invalid` is `PortInvalid`.
-fn reason(code: &str) -> String {
+pub(super) fn reason(code: &str) -> String {
     code.split('-')
         .map(|word| {
             let (first, rest) = word.split_at(word.len().min(1));

@@ -1,6 +1,7 @@
 //! What manifests mean: checked, but without what only the running node knows (its name and addresses).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -45,6 +46,8 @@ pub struct Manifests {
     pub forwarding: Forwarding,
     /// The class of Services whose address is ours to give.
     pub load_balancer_class: String,
+    /// Services may use external IPs only out of pools that are for them.
+    pub external_ips_from_pools: bool,
 }
 
 impl Manifests {
@@ -75,6 +78,7 @@ impl Manifests {
             load_balancer_class: flags
                 .one("--load-balancer-class", &args.load_balancer_class, class)
                 .unwrap_or_default(),
+            external_ips_from_pools: args.external_ips_from_pools,
         };
         if manifests.http_port != 0 && manifests.http_port == manifests.https_port {
             flags.mistake("--https-port", &args.https_port, "another port than --http-port");
@@ -109,6 +113,8 @@ impl Manifests {
             watch_ingress_without_class: self.watch_ingress_without_class,
             forwarding: self.forwarding,
             load_balancer_class: self.load_balancer_class.clone(),
+            external_ips_from_pools: self.external_ips_from_pools,
+            pools: Arc::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Old forms of objects to those of today.
 
+use super::metallb::{self, Known, Outcome};
 use super::text_of;
 use crate::source::yaml::{Node, Value};
 
@@ -12,14 +13,19 @@ const DISCOVERY: &str = "discovery.k8s.io/v1";
 const TOPOLOGY: [(&str, &str); 2] = [("kubernetes.io/hostname", "nodeName"), ("topology.kubernetes.io/zone", "zone")];
 
 /// Rewrites a document, or the items of a list, where they are old.
-pub(super) fn document(node: &mut Node, tell: &mut Tell<'_>) {
+pub(super) fn document(node: &mut Node, known: &Known, tell: &mut Tell<'_>) {
     let text = |node: &Node, key: &str| node.get(key).and_then(text_of).unwrap_or_default().to_owned();
     let (version, kind) = (text(node, "apiVersion"), text(node, "kind"));
     if kind == "List" {
         if let Some(Value::Sequence(items)) = value_mut(node, "items") {
-            items.iter_mut().for_each(|item| document(item, tell));
+            items.iter_mut().for_each(|item| document(item, known, tell));
+            items.retain(|item| item.value != Value::Null);
         }
         return;
+    }
+    let object = object(node, &kind);
+    if version.starts_with(metallb::GROUP) {
+        return of_metallb(node, known, (object, version), tell);
     }
     let mut notes = Vec::new();
     let to = match (version.as_str(), kind.as_str()) {
@@ -37,10 +43,29 @@ pub(super) fn document(node: &mut Node, tell: &mut Tell<'_>) {
     if let Some(value) = value_mut(node, "apiVersion") {
         *value = Value::String(to.into());
     }
-    let metadata = |key| node.get("metadata").map(|metadata| text(metadata, key)).unwrap_or_default();
-    let namespace = Some(metadata("namespace")).filter(|namespace| !namespace.is_empty());
-    let object = format!("{kind} {}/{}", namespace.as_deref().unwrap_or("default"), metadata("name"));
     tell(object, version, to, notes);
+}
+
+/// `Kind namespace/name`.
+fn object(node: &Node, kind: &str) -> String {
+    let metadata = |key| node.get("metadata").and_then(|metadata| metadata.get(key)).and_then(text_of);
+    let namespace = metadata("namespace").filter(|namespace| !namespace.is_empty());
+    format!("{kind} {}/{}", namespace.unwrap_or("default"), metadata("name").unwrap_or_default())
+}
+
+/// What is part of another document now is nothing here.
+fn of_metallb(node: &mut Node, known: &Known, (object, version): (String, String), tell: &mut Tell<'_>) {
+    match known.rewrite(node) {
+        Outcome::Rewritten(ours, notes) => {
+            *node = ours;
+            tell(object, version, metallb::OURS, notes);
+        }
+        Outcome::Absorbed(notes) => {
+            node.value = Value::Null;
+            tell(object, version, "part of an Announcement", notes);
+        }
+        Outcome::Untouched => {}
+    }
 }
 
 /// v1 names `backend` `defaultBackend`, wants a `pathType`, and has Services in backends by name and port.

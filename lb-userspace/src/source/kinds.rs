@@ -69,6 +69,16 @@ pub const WEIGHT: &str = "weir.io/weight";
 /// The label of a Node with the zone that it is in.
 pub const ZONE: &str = "topology.kubernetes.io/zone";
 
+/// The label that says the name of a namespace; API servers before 1.21 and people leave it out.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// The labels of a namespace, with that of its name; a directory rarely has an object for it.
+pub fn labels_of_namespace(object: Option<&Namespace>, name: &str) -> BTreeMap<String, String> {
+    let mut labels = object.map(|object| object.metadata.labels.clone()).unwrap_or_default();
+    labels.entry(NAME_LABEL.to_owned()).or_insert_with(|| name.to_owned());
+    labels
+}
+
 /// An object of any kind that is read.
 pub trait Named {
     /// The metadata, to be completed.

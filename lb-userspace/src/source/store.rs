@@ -1,12 +1,13 @@
 //! What all sources hold, as one set of objects.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::kinds::{
-    AddressPool, Announcement, ConfigMap, EndpointSlice, HostPolicy, Ingress, IngressClass, Namespace, Node, Pair, Pod,
-    Secret, Service,
+    AddressPool, Announcement, ConfigMap, EndpointSlice, HostPolicy, Ingress, IngressClass, LoadBalancerIngress,
+    Namespace, Node, Pair, Pod, Secret, Service,
 };
 use super::{Body, Kind, Object, ObjectKey, SourceEvent};
 use crate::model::Problem;
@@ -79,6 +80,22 @@ impl Objects {
     /// What changed since this was asked the last time.
     pub fn take_changes(&mut self) -> Changes {
         std::mem::take(&mut self.changes)
+    }
+
+    /// What changed since it was taken the last time.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// Says in the status of a Service of a file which addresses it has, as an API server would have it.
+    pub fn tell_addresses(&mut self, key: &ObjectKey, addresses: &[IpAddr]) {
+        let Some(held) = self.all.get(key) else { return };
+        let held = (0..self.sources.len()).find_map(|source| Some((source, held.of(source)?.clone())));
+        let Some((source, mut object)) = held else { return };
+        let Body::Service(service) = &mut object.body else { return };
+        let row = |address: &IpAddr| LoadBalancerIngress { ip: Some(address.to_string()), ..Default::default() };
+        Arc::make_mut(service).status.load_balancer.ingress = addresses.iter().map(row).collect();
+        self.handle(source, SourceEvent::Apply(object));
     }
 
     /// Every source has delivered its first complete picture.

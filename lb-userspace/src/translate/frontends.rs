@@ -7,6 +7,7 @@ use super::service::NodePort;
 use super::{Settings, address, families, node_ports};
 use crate::model::problem::code;
 use crate::model::{Frontend, FrontendKind, IpFamily, ObjectRef, Problem, ServiceType};
+use crate::pools;
 use crate::source::kinds::{LoadBalancerIngress, Service};
 
 /// An address of a Service; every port of the Service has a frontend on it.
@@ -45,8 +46,7 @@ pub(super) fn addresses(
         return Vec::new();
     }
     let mut written = cluster_ips(object);
-    let external = object.spec.external_ips.iter().enumerate();
-    written.extend(external.map(|(i, ip)| (FrontendKind::ExternalIP, format!("spec.externalIPs[{i}]"), ip)));
+    written.extend(external_ips(object, (settings, owner), problems));
     if service_type == ServiceType::LoadBalancer {
         written.extend(load_balancer_ips(object, (settings, owner), problems));
     }
@@ -66,7 +66,7 @@ pub(super) fn addresses(
     vips
 }
 
-type Written<'a> = (FrontendKind, String, &'a String);
+type Written<'a> = (FrontendKind, String, &'a str);
 
 /// `clusterIPs` repeats `clusterIP`.
 fn cluster_ips(object: &Service) -> Vec<Written<'_>> {
@@ -74,7 +74,33 @@ fn cluster_ips(object: &Service) -> Vec<Written<'_>> {
     let several = several.map(|(i, ip)| (FrontendKind::ClusterIP, format!("spec.clusterIPs[{i}]"), ip));
     let single = object.spec.cluster_ip.iter().filter(|_| object.spec.cluster_ips.is_empty());
     let single = single.map(|ip| (FrontendKind::ClusterIP, "spec.clusterIP".to_owned(), ip));
-    several.chain(single).filter(|(_, _, ip)| !ip.is_empty()).collect()
+    let written = several.chain(single).filter(|(_, _, ip)| !ip.is_empty());
+    written.map(|(kind, field, ip)| (kind, field, ip.as_str())).collect()
+}
+
+/// Anybody who may make a Service may ask for any address there, also one that is somebody else's (CVE-2020-8554). With
+/// `--external-ips-from-pools` those count that are in a pool which is for the Service.
+fn external_ips<'a>(
+    object: &'a Service,
+    (settings, owner): (&Settings, &ObjectRef),
+    problems: &mut Vec<Problem>,
+) -> Vec<Written<'a>> {
+    let (pools, metadata) = (&settings.pools, &object.metadata);
+    let is_granted =
+        |ip: IpAddr| pools.of(ip).is_some_and(|pool| pools.admits(pool, &metadata.namespace, &metadata.labels));
+    let mut granted = Vec::new();
+    for (i, text) in object.spec.external_ips.iter().enumerate() {
+        let field = format!("spec.externalIPs[{i}]");
+        // What is no address is said later.
+        if settings.external_ips_from_pools && text.parse().is_ok_and(|ip| !is_granted(ip)) {
+            let what = "the Service may not use this address: it is in no pool that is for it";
+            let problem = Problem::error(code::EXTERNAL_IP_DENIED, owner, what).at(field, text);
+            problems.push(problem.expected("an address of an AddressPool whose selectors choose the Service"));
+        } else {
+            granted.push((FrontendKind::ExternalIP, field, text.as_str()));
+        }
+    }
+    granted
 }
 
 fn load_balancer_ips<'a>(
@@ -85,18 +111,19 @@ fn load_balancer_ips<'a>(
     let status = object.status.load_balancer.ingress.iter().enumerate();
     let given = status.filter_map(|(i, ingress)| {
         let field = format!("status.loadBalancer.ingress[{i}].ip");
-        Some((FrontendKind::LoadBalancer, field, own_address(ingress)?))
+        Some((FrontendKind::LoadBalancer, field, own_address(ingress)?.as_str()))
     });
     let given: Vec<_> = given.collect();
     if !object.status.load_balancer.ingress.is_empty() {
         return given;
     }
-    // of another class: its own controller gives it an address, and then it is ours to balance like any other
-    if !is_of_our_class(object, settings) {
+    // of another class: its own controller gives it an address, and then it is ours to balance like any other; out of a pool:
+    // whoever gives says in the status whether it has what it asks for
+    if !is_of_our_class(object, settings) || !settings.pools.is_empty() {
         return given;
     }
-    let asked = object.spec.load_balancer_ip.iter().filter(|ip| !ip.is_empty());
-    let asked: Vec<_> = asked.map(|ip| (FrontendKind::LoadBalancer, "spec.loadBalancerIP".to_owned(), ip)).collect();
+    let (field, asked) = pools::asked_addresses(object).unwrap_or_default();
+    let asked: Vec<_> = asked.into_iter().map(|ip| (FrontendKind::LoadBalancer, field.clone(), ip)).collect();
     if asked.is_empty() {
         let what = "the Service has no address yet, and there is no pool to take one from; its node ports work";
         let problem = Problem::info(code::LOAD_BALANCER_NO_POOL, owner, what);
@@ -107,7 +134,7 @@ fn load_balancer_ips<'a>(
 }
 
 /// Its address is ours to give: the class says so, or there is none.
-pub(super) fn is_of_our_class(object: &Service, settings: &Settings) -> bool {
+pub(crate) fn is_of_our_class(object: &Service, settings: &Settings) -> bool {
     object.spec.load_balancer_class.as_ref().is_none_or(|class| *class == settings.load_balancer_class)
 }
 

@@ -12,6 +12,7 @@ use crate::model::problem::code;
 use crate::model::{
     Forwarding, ForwardingBy, Frontend, IpFamily, ObjectRef, Policy, Problem, Service, ServiceKey, ServiceType, Target,
 };
+use crate::pools;
 use crate::source::kinds::{self, EndpointSlice};
 
 /// A Service whose label names another proxy is left to that.
@@ -59,7 +60,7 @@ impl Draft {
 }
 
 /// A label leaves it to another proxy.
-pub(super) fn is_of_other_proxy(object: &kinds::Service) -> bool {
+pub(crate) fn is_of_other_proxy(object: &kinds::Service) -> bool {
     object.metadata.labels.contains_key(PROXY_NAME_LABEL)
 }
 
@@ -162,7 +163,8 @@ fn service_type(object: &kinds::Service, owner: &ObjectRef, problems: &mut Vec<P
 
 /// One of our own annotations that has no effect yet.
 fn is_ignored(key: &str) -> bool {
-    key.starts_with(ANNOTATIONS) && key != forwarding::ANNOTATION && key != choice::ALGORITHM
+    let known = key == forwarding::ANNOTATION || key == choice::ALGORITHM || pools::is_annotation(key);
+    key.starts_with(ANNOTATIONS) && !known
 }
 
 /// Annotations that have no effect yet.

@@ -9,6 +9,7 @@ use super::front::selects_front;
 use super::frontends::is_of_our_class;
 use super::ingress::Classes;
 use super::service::is_of_other_proxy;
+use crate::pools;
 use crate::source::kinds::{LoadBalancerIngress, Node, Service};
 use crate::source::{Kind, ObjectKey, Objects};
 
@@ -34,39 +35,47 @@ pub enum Address {
 #[derive(Debug, Default)]
 pub struct Statuses {
     ingresses: BTreeSet<ObjectKey>,
-    /// Services, and the address that each asked for.
-    asked: BTreeMap<ObjectKey, String>,
+    /// Services, and the addresses that each asked for, where there was no pool.
+    asked: BTreeMap<ObjectKey, Vec<Address>>,
 }
+
+/// Services, and the addresses that pools gave them, the preferred family first.
+type Given = BTreeMap<ObjectKey, Vec<IpAddr>>;
 
 /// A node is not to take traffic from outside.
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
 impl Statuses {
-    /// Every status that should be another. Called with every pass.
-    pub fn wishes(&mut self, objects: &Objects, settings: &Settings) -> Vec<StatusWish> {
-        let mut wishes = self.of_services(objects, settings);
+    /// Every status that should be another, where pools have given these addresses. Called with every pass.
+    pub fn wishes(&mut self, objects: &Objects, settings: &Settings, given: &Given) -> Vec<StatusWish> {
+        let mut wishes = match settings.pools.is_empty() {
+            true => self.of_services(objects, settings),
+            false => given.iter().filter_map(|(key, given)| of_given(objects, key, given)).collect(),
+        };
         wishes.extend(self.of_ingresses(objects, settings));
         wishes
     }
 
-    /// A Service of type LoadBalancer is told the address that it asked for; an address that somebody else gave stays.
+    /// Without pools, a Service of type LoadBalancer is told the addresses that it asked for; one that somebody else gave stays.
     fn of_services(&mut self, objects: &Objects, settings: &Settings) -> Vec<StatusWish> {
         let before = std::mem::take(&mut self.asked);
         let mut wishes = Vec::new();
         for service in objects.services().filter(|service| is_ours(service, settings)) {
             let metadata = &service.metadata;
             let key = key(Kind::Service, &metadata.namespace, &metadata.name);
-            let asked = service.spec.load_balancer_ip.as_deref().filter(|ip| ip.parse::<IpAddr>().is_ok());
+            let (_, asked) = pools::asked_addresses(service).unwrap_or_default();
+            let asked = asked.into_iter().filter(|ip| ip.parse::<IpAddr>().is_ok());
+            let wanted: BTreeSet<_> = asked.map(|ip| Address::Ip(ip.to_owned())).collect();
+            let wanted: Vec<_> = wanted.into_iter().collect();
             let has = addresses(&service.status.load_balancer.ingress);
-            let wanted: Vec<_> = asked.map(|ip| Address::Ip(ip.to_owned())).into_iter().collect();
-            let was_ours = before.get(&key).is_some_and(|ip| has == [Address::Ip(ip.clone())]);
+            let was_ours = before.get(&key).is_some_and(|asked| has == *asked);
             if has != wanted && (has.is_empty() || was_ours) {
-                wishes.push(StatusWish { key: key.clone(), ingress: wanted });
+                wishes.push(StatusWish { key: key.clone(), ingress: wanted.clone() });
             }
             // Until the status has followed, what it holds is that of before.
-            let standing = before.get(&key).filter(|_| was_ours).cloned().or_else(|| asked.map(str::to_owned));
-            if let Some(ip) = standing {
-                self.asked.insert(key, ip);
+            let standing = before.get(&key).filter(|_| was_ours).cloned().unwrap_or(wanted);
+            if !standing.is_empty() {
+                self.asked.insert(key, standing);
             }
         }
         wishes
@@ -94,6 +103,14 @@ impl Statuses {
         }
         wishes
     }
+}
+
+fn of_given(objects: &Objects, key: &ObjectKey, given: &[IpAddr]) -> Option<StatusWish> {
+    let service = objects.service(&key.namespace, &key.name)?;
+    let wanted: Vec<_> = given.iter().map(|ip| Address::Ip(ip.to_string())).collect();
+    let has: BTreeSet<_> = addresses(&service.status.load_balancer.ingress).into_iter().collect();
+    let differs = has != wanted.iter().cloned().collect();
+    differs.then(|| StatusWish { key: key.clone(), ingress: wanted })
 }
 
 /// Where clients reach the front: at the addresses of the Services that select it, else at those of the nodes.
@@ -165,7 +182,7 @@ mod tests {
         let line = |wish: StatusWish| {
             format!("{} {}", wish.key.reference(), wish.ingress.iter().map(text).collect::<Vec<_>>().join(","))
         };
-        statuses.wishes(&objects(yaml), &Settings::default()).into_iter().map(line).collect()
+        statuses.wishes(&objects(yaml), &Settings::default(), &Given::new()).into_iter().map(line).collect()
     }
 
     fn ingress(class: &str, status: &str) -> String {

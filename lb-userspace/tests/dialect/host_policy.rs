@@ -154,3 +154,48 @@ fn nor_is_a_certificate_for_a_host_that_no_rule_names() {
     assert_eq!(denied.len(), 1, "{:?}", site.problems);
     assert_eq!(denied[0].object.namespace.as_deref(), Some("team-b"));
 }
+
+fn own(name: &str, hosts: &str, namespaces: &str) -> String {
+    format!(
+        "---\napiVersion: weir.io/v1alpha1\nkind: HostPolicy\nmetadata: {{name: {name}}}\nspec: {{hosts: {hosts}, {namespaces}}}\n"
+    )
+}
+
+#[test]
+fn a_host_policy_comes_before_the_setting_and_the_closest_one_counts() {
+    let (a, b) = (Pod::named("a"), Pod::named("b"));
+    let claims = team("team-a", 1, "b.example")
+        + &team("team-b", 2, "")
+        + &claim("team-a", "early", 2019, "shop.example", "/", "")
+        + &claim("team-b", "late", 2022, "shop.example", "/", "")
+        + &claim("team-a", "below", 2022, "x.shop.example", "/", "")
+        + &claim("team-b", "below", 2021, "y.shop.example", "/", "")
+        + &claim("team-a", "free", 2022, "free.example", "/", "")
+        + &claim("team-b", "catch", 2022, "*", "/", "")
+        + &claim("team-a", "other", 2022, "b.example", "/", "");
+    let policies = own("shop", "[shop.example]", "namespaces: [team-b]")
+        + &own(
+            "below",
+            "['*.shop.example']",
+            "namespaceSelectors: [{matchLabels: {kubernetes.io/metadata.name: team-a}}]",
+        );
+    let pods = [("none", &a), ("none-b", &b)];
+    let mut site = Site::configured(&[], &policy(None, &(claims.clone() + &policies)), &pods);
+    let asked = |site: &Site| {
+        ["shop.example", "x.shop.example", "y.shop.example", "free.example", "other.example", "b.example"]
+            .map(|host| who(site, host, "/"))
+    };
+    assert_eq!(
+        asked(&site),
+        ["b", "a", "b", "a", "b", "a"],
+        "what y asks for is left out, and who takes every host answers"
+    );
+    assert_eq!(site.codes().iter().filter(|code| **code == "host-denied").count(), 2, "{:?}", site.codes());
+
+    // Of the others the setting says what it said.
+    let every = own("every", "['*']", "namespaces: [team-a]");
+    site.apply(&policy(Some("granted"), &(claims.clone() + &policies)));
+    assert_eq!(asked(&site), ["b", "a", "404", "404", "404", "a"]);
+    site.apply(&policy(Some("granted"), &(claims + &policies + &every)));
+    assert_eq!(asked(&site), ["b", "a", "404", "a", "404", "a"]);
+}

@@ -34,6 +34,13 @@ const FLAGS: [&str; 6] = [
     "--tcp-services-configmap=ingress-nginx/tcp-services",
     "--udp-services-configmap=ingress-nginx/udp-services",
 ];
+/// What the Service of 06 gets its address from.
+const POOL: &str = "
+apiVersion: weir.io/v1alpha1
+kind: AddressPool
+metadata: {name: one}
+spec: {addresses: [ADDRESS]}
+";
 /// An Ingress that names the Service of 07.
 const OUTSIDE: &str = r"
 apiVersion: networking.k8s.io/v1
@@ -148,9 +155,7 @@ fn the_seeds_as_they_are_by_kubectl() -> Result<()> {
         plane.apply(OUTSIDE)?;
         run_containers(cluster, plane)?;
         eventually("every seed to behave", SOON * 3, || all_behave(cluster, plane))?;
-        // What a pool would have given; there is none.
-        let address = format!(r#"{{"spec": {{"loadBalancerIP": "{POOLED}"}}}}"#);
-        plane.kubectl(&["patch", "service", "service-lagou", "-p", &address])?;
+        plane.apply(&POOL.replace("ADDRESS", &POOLED.to_string()))?;
         eventually("the address of 06 to answer", SOON, || {
             expect_pod(cluster, (POOLED, 3000).into(), "x", "/", "lagou", "/")
         })?;

@@ -19,6 +19,21 @@ spec:
   ports: [{name: http, port: 80, targetPort: 8080}]
   selector: {app: web}
 ---
+apiVersion: weir.io/v1alpha1
+kind: AddressPool
+metadata: {name: public}
+spec: {addresses: [10.100.100.0/28]}
+---
+apiVersion: weir.io/v1alpha1
+kind: Announcement
+metadata: {name: public}
+spec: {l2: {}}
+---
+apiVersion: weir.io/v1alpha1
+kind: HostPolicy
+metadata: {name: shop}
+spec: {hosts: [shop.example], namespaces: [default]}
+---
 apiVersion: v1
 kind: Secret
 metadata: {name: cert}

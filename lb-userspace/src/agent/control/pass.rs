@@ -10,6 +10,7 @@ use crate::agent::readiness::Readiness;
 use crate::agent::state::Picture;
 use crate::agent::{problems, service_manager};
 use crate::clock;
+use crate::cluster::{Wishes, own_statuses};
 use crate::compile::Node;
 use crate::dataplane::Note;
 use crate::expiry;
@@ -48,8 +49,9 @@ impl Control {
 
     fn blocking_pass(&mut self) -> Result<(), AgentError> {
         let begun = clock::now();
+        let mut settings = self.config.manifests.settings(Some(&self.facts.name), &self.facts.node_ips);
+        self.giving = self.giver.turn(&mut self.objects, &mut settings);
         let changes = self.objects.take_changes();
-        let settings = self.config.manifests.settings(Some(&self.facts.name), &self.facts.node_ips);
         if self.schedule.takes_resync(begun) {
             self.resync();
         }
@@ -132,6 +134,7 @@ impl Control {
     fn report(&mut self, found: Vec<Problem>) {
         let mut others = self.own_problems();
         others.extend(self.objects.problems());
+        others.extend(self.giving.problems.iter().cloned());
         others.extend(found);
         if !self.translation.take_news() && self.told.as_ref() == Some(&others) {
             return;
@@ -144,7 +147,14 @@ impl Control {
     /// Tells the cluster which statuses should be others.
     fn wish(&mut self, settings: &Settings) {
         if let Some(cluster) = self.cluster.as_ref().filter(|_| self.objects.complete()) {
-            cluster.wish(self.statuses.wishes(&self.objects, settings));
+            let problems = || {
+                let mut problems = self.translation.problems(&self.objects);
+                problems.extend(self.giving.problems.iter().cloned());
+                problems
+            };
+            let own = own_statuses(&self.objects, problems, &self.giving.pools);
+            cluster
+                .wish(Wishes { statuses: self.statuses.wishes(&self.objects, settings, &self.giving.services), own });
         }
     }
 

@@ -59,6 +59,18 @@ pub const HEALTH_CHECK_UNHEARD: &str = "health-check-unheard";
 pub const FRONTEND_CONFLICT: &str = "frontend-conflict";
 /// A Service of type LoadBalancer has no address, and there is no pool to give one.
 pub const LOAD_BALANCER_NO_POOL: &str = "load-balancer-no-pool";
+/// Two pools have the same addresses; the older one has them.
+pub const POOL_OVERLAP: &str = "pool-overlap";
+/// A pool has no address left for a Service that waits for one.
+pub const POOL_EXHAUSTED: &str = "pool-exhausted";
+/// No pool is for this Service, or none has addresses of the family that it wants.
+pub const POOL_UNSUITABLE: &str = "pool-unsuitable";
+/// An address that a Service has or asks for is in no pool, or in one that is not for it.
+pub const ADDRESS_NOT_IN_POOL: &str = "address-not-in-pool";
+/// An address that a Service asks for is another Service's.
+pub const ADDRESS_TAKEN: &str = "address-taken";
+/// A Service may not use an external IP.
+pub const EXTERNAL_IP_DENIED: &str = "external-ip-denied";
 /// There is no such pool.
 pub const POOL_MISSING: &str = "pool-missing";
 /// A Service of the front leads to a port that the front does not have.
