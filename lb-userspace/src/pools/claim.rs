@@ -58,6 +58,8 @@ pub(super) struct Claim {
 /// With whom an address may be shared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sharing {
+    /// The Service, which agrees with itself; `None`: nobody knows whose it is.
+    owner: Option<(String, String)>,
     /// Without a key: with nobody.
     key: Option<String>,
     ports: BTreeSet<(String, i64)>,
@@ -73,7 +75,9 @@ impl Sharing {
             Some((port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()), port.port?))
         };
         let is_local = spec.external_traffic_policy.as_deref() == Some("Local");
+        let metadata = &service.metadata;
         Sharing {
+            owner: Some((metadata.namespace.clone(), metadata.name.clone())),
             key: annotation(&service.metadata, &SHARED).map(|(_, key)| key.to_owned()),
             ports: spec.ports.iter().filter_map(port).collect(),
             local: is_local.then(|| (service.metadata.namespace.clone(), spec.selector.clone())),
@@ -87,7 +91,9 @@ impl Sharing {
 
     /// Whether two Services may have one address.
     pub(super) fn agrees(&self, other: &Sharing) -> bool {
-        self.key.is_some() && self.key == other.key && self.local == other.local && self.ports.is_disjoint(&other.ports)
+        let is_one = self.owner.is_some() && self.owner == other.owner;
+        let by_key = self.key.is_some() && self.key == other.key && self.local == other.local;
+        is_one || (by_key && self.ports.is_disjoint(&other.ports))
     }
 }
 

@@ -295,6 +295,10 @@ fn what_others_gave_is_left_alone_and_not_given_again() {
     world.apply(&service("own", "", "externalIPs: [192.0.2.1]").replace("LoadBalancer", "ClusterIP"));
     world.apply(&service("web", "", ""));
     assert_eq!(world.of("web"), "");
+    // But not for the Service that names them itself.
+    world.delete(&service("own", "", ""));
+    world.apply(&service("web", "", "externalIPs: [192.0.2.1], loadBalancerIP: 192.0.2.1"));
+    assert_eq!((world.of("web").as_str(), world.problems()), ("192.0.2.1", vec![]));
 }
 
 #[test]
