@@ -22,6 +22,8 @@ pub(super) struct Report {
     lacks: BTreeSet<(String, String)>,
     /// Tests that say why they did not run.
     left_out: BTreeSet<String>,
+    /// The last line began to say why a test failed.
+    said_why: bool,
 }
 
 /// Which part of the script speaks.
@@ -71,7 +73,10 @@ impl Report {
         if let Some(why) = line.strip_prefix("skipped: ") {
             self.left_out.insert(why.to_owned());
         }
-        self.count(line) || line.starts_with("thread '") || line.starts_with("Error: ")
+        // a failure says why over several lines
+        let cause = line.starts_with("Caused by:") || (self.said_why && line.starts_with("    "));
+        self.said_why = line.starts_with("Error: ") || (cause && line.starts_with("Caused by:"));
+        self.count(line) || self.said_why || cause || line.starts_with("thread '")
     }
 
     fn count(&mut self, line: &str) -> bool {
