@@ -236,11 +236,14 @@ fn a_thousand_tuples_fare_as_explained() {
         let told = compare(bench.kernel.as_mut().unwrap(), &explainer, &frame, number);
         assert_eq!(told, by_tuple, "{probe:?}");
         *outcomes.entry(word_of(&told)).or_default() += 1;
+        if told.seen.contains(&lb_userspace::dataplane::explain::Seen::HandedOver) {
+            *outcomes.entry("to tc".to_owned()).or_default() += 1;
+        }
         if let Some(backend) = told.backend {
             *backends.entry(backend.id).or_default() += 1;
         }
     }
-    expect_each(&outcomes, &["Pass", "Deliver", "Transmit", "Front", "Drop", "Tunnel"], 20);
+    expect_each(&outcomes, &["Pass", "Deliver", "Transmit", "Front", "Drop", "Tunnel", "to tc"], 20);
     assert!(backends.len() >= 5, "{backends:?}");
 }
 
