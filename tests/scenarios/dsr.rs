@@ -86,3 +86,37 @@ fn a_flow_outlives_the_node_that_it_came_by() -> Result<()> {
         Ok(())
     })
 }
+
+/// How packets of the Service are sent on, and why, as the agent of the first node says it.
+fn forwards(cluster: &Cluster, how: &str, why: &str) -> Result<()> {
+    let rows = cluster.nodes[0].rows("services")?;
+    let row = rows.iter().find(|row| row["name"] == "web" && row["port"] == 7070).context("no web:7070")?;
+    let because = row["forwardingReason"].as_str().is_some_and(|reason| reason.starts_with(why));
+    ensure!(row["forwarding"] == how && because, "{row}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_flag_makes_it_the_default_and_an_annotation_an_exception() -> Result<()> {
+    scenario(|cluster| {
+        cluster.add_pod(1, "far", "web")?;
+        cluster.write_pods()?;
+        cluster.write("web.yaml", &web_service("web"))?;
+        for node in &mut cluster.nodes {
+            node.agent_options().arguments.extend(["--forwarding", "dsr"].map(str::to_owned));
+        }
+        cluster.start_agents()?;
+        let greeting = ask_tcp(&cluster.client, (EXTERNAL, 7070).into(), None)?;
+        ensure!(greeting.contains(&weir_lab::CLIENT.to_string()), "the pod sees another client: {greeting}");
+        forwards(cluster, "dsr", "--forwarding")?;
+        let exception = web_service("web")
+            .replace("namespace: default}", "namespace: default, annotations: {weir.io/forwarding: snat}}");
+        cluster.write("web.yaml", &exception)?;
+        eventually("the pod to see the first node", SOON, || {
+            let greeting = ask_tcp(&cluster.client, (EXTERNAL, 7070).into(), None)?;
+            ensure!(greeting.contains(&cluster.nodes[0].ip.to_string()), "{greeting}");
+            forwards(cluster, "snat", "annotation weir.io/forwarding")
+        })
+    })
+}
