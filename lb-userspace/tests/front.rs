@@ -128,6 +128,42 @@ async fn start(run_dir: &Path, table: RouteTable) -> Front {
     front
 }
 
+/// A line of proc(5), `status`.
+fn status_of(process: &Process, name: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.0.as_raw_nonzero())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.expect("a line").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn it_is_confined_and_holds_no_files() {
+    let cleanup = Cleanup::new();
+    let front = start(cleanup.path(), all_to(backend("one"))).await;
+    assert_eq!(ask(front.status().port).await.expect("an answer"), "one");
+    let process = Process::of(&front);
+    assert_eq!(
+        ["Seccomp", "NoNewPrivs", "CapEff"].map(|name| status_of(&process, name)),
+        ["2", "1", "0000000000000000"]
+    );
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(status_of(&process, "Uid"), "65534 65534 65534 65534");
+        let open = std::fs::read_dir(format!("/proc/{}/fd", process.0.as_raw_nonzero())).expect("it runs");
+        let open = open.flatten().map(|entry| (entry.file_name(), std::fs::read_link(entry.path())));
+        for (number, to) in open.filter(|(number, _)| number != "1" && number != "2") {
+            let to = to.map(|to| to.display().to_string()).unwrap_or_default();
+            // What whoever runs the tests has left open is not the agent's.
+            let ours = std::fs::read_link(Path::new("/proc/self/fd").join(&number));
+            if ours.is_ok_and(|ours| ours.display().to_string() == to) {
+                continue;
+            }
+            let kinds = ["socket:", "pipe:", "anon_inode:[event"];
+            assert!(kinds.iter().any(|kind| to.starts_with(kind)), "{number:?} is {to}");
+        }
+    }
+    assert_eq!(front.status().unconfined, None);
+    front.shutdown().await;
+}
+
 /// One request on a connection of its own, off the runtime's thread.
 async fn ask(port: u16) -> std::io::Result<String> {
     tokio::task::spawn_blocking(move || {

@@ -55,7 +55,11 @@ pub(super) fn front(status: &FrontStatus) -> Vec<Problem> {
         let what = format!("an ExternalName Service or an auth-url leads to {name}: {why}; requests get 503");
         Problem::warning(code::NAME_UNRESOLVED, &object, what).expected("a name with an address")
     });
-    transparent.chain(failed).chain(unresolved).collect()
+    let unconfined = status.unconfined.iter().map(|why| {
+        let what = format!("the front runs without its filter of system calls: {why}");
+        Problem::warning(code::FRONT_UNCONFINED, &object, what).expected("a kernel with CONFIG_SECCOMP_FILTER")
+    });
+    transparent.chain(failed).chain(unresolved).chain(unconfined).collect()
 }
 
 /// kube-proxy runs beside weir, or has left rules.

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::counters::FrontCounters;
 use super::delta::TableDelta;
-use super::names::NameError;
+use super::names::{Files, NameError};
 use super::table::RouteTable;
 use super::traffic::{TrafficCounts, TrafficKey};
 
@@ -53,6 +53,9 @@ pub struct Hello {
     /// Where spans go.
     #[serde(default)]
     pub collector: Option<Collector>,
+    /// By which names are found.
+    #[serde(default)]
+    pub files: Files,
     /// Count times and sizes of requests by route.
     #[serde(default)]
     pub in_detail: bool,
@@ -90,6 +93,8 @@ pub enum ToFront {
         /// The change.
         delta: TableDelta,
     },
+    /// The files have changed by which names are found.
+    Files(Files),
     /// Tell the counters now.
     Report,
     /// Finish what is in flight and end.
@@ -114,6 +119,8 @@ pub enum FromFront {
     Unresolved(BTreeMap<String, NameError>),
     /// Endpoints that are left out, each by the kind of question that it answers badly: all of them, whenever that changes.
     Unhealthy(Vec<(u64, SocketAddr)>),
+    /// The filter of system calls is not in force, and why.
+    Unconfined(String),
     /// The counters; at least once a second.
     Counters(Box<FrontCounters>),
     /// What was counted of routes since the last time, or a part of it.

@@ -3,6 +3,7 @@
 //! It goes on with what it has when the agent dies: the control socket closes, and a later agent ends it by SIGTERM when
 //! that agent's own front is ready.
 
+mod confine;
 mod descriptors;
 mod workers;
 
@@ -15,7 +16,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rustix::process::DumpableBehavior;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -59,6 +59,9 @@ pub enum FrontError {
     /// Nothing could be encrypted.
     #[error("TLS is not available")]
     Tls(#[source] tls::TlsError),
+    /// It may ask more of the kernel than it needs.
+    #[error("the filter of system calls is not in force")]
+    Unconfined(#[from] confine::ConfineError),
     /// A worker ended by itself.
     #[error("worker {worker} ended: {reason}")]
     Worker {
@@ -77,7 +80,7 @@ fn start_error(action: &'static str) -> impl FnOnce(io::Error) -> FrontError {
 pub fn front_main(unacknowledged: Unacknowledged) -> Result<(), FrontError> {
     // Fails if there is a log already, which is as good.
     let _ = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).try_init();
-    confine().map_err(start_error("give up privileges"))?;
+    confine::give_up().map_err(start_error("give up privileges"))?;
     let control = control_socket()?;
     let (hello, listeners) = control::receive_hello(&control).map_err(FrontError::Hello)?;
     let runtime =
@@ -85,12 +88,10 @@ pub fn front_main(unacknowledged: Unacknowledged) -> Result<(), FrontError> {
     runtime.block_on(run(control, &hello, listeners, unacknowledged))
 }
 
-/// Nothing that this process could execute may raise its privileges again, and no other process of the user `nobody`
-/// may look into it.
-fn confine() -> io::Result<()> {
-    rustix::thread::set_no_new_privs(true)?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    Ok(())
+/// What the front does to itself, for the test that tries what it can do then.
+pub fn confine() -> Result<(), FrontError> {
+    confine::give_up().map_err(start_error("give up privileges"))?;
+    Ok(confine::filter()?)
 }
 
 /// Where the agent says which name servers to ask: addresses with ports between commas; `local` among them allows names to
@@ -137,6 +138,9 @@ async fn run(
         unacknowledged: Some(unacknowledged),
         ..Limits::default()
     };
+    hello.files.clone().tell();
+    // The first of its threads begins below.
+    let unconfined = confine::filter().err().map(|error| crate::l7::chain(&error));
     let (workers, log_written) = Workers::start(listeners, hello, limits)?;
     let mut front = Front {
         to_agent: Some(to_agent),
@@ -148,6 +152,9 @@ async fn run(
         unresolved: BTreeMap::new(),
         unhealthy: Vec::new(),
     };
+    if let Some(why) = unconfined {
+        front.tell(&FromFront::Unconfined(why)).await;
+    }
     let result = front.serve(listen(from_agent), terminate).await;
     drop(front);
     // The last lines; but not if nobody reads them.
@@ -243,6 +250,7 @@ impl Front {
                 self.put_in_force(router.unwrap_or_else(|| Router::new(version, &self.table)), tls);
             }
             ToFront::Delta { .. } => self.tell(&FromFront::Mismatch { version: self.version }).await,
+            ToFront::Files(files) => files.tell(),
             ToFront::Report => self.report().await,
             ToFront::Drain => self.workers.drain(),
         }

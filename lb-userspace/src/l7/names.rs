@@ -5,6 +5,7 @@
 //! Nothing else of DNS is needed here, and a general one would be the largest dependency of the front.
 
 mod ask;
+mod files;
 mod message;
 mod system;
 
@@ -19,6 +20,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use ask::Asker;
+pub use files::Files;
 
 /// Most names that are kept: some come out of requests.
 const MOST: usize = 1024;

@@ -101,6 +101,8 @@ pub struct FrontStatus {
     pub unresolved: BTreeMap<String, NameError>,
     /// Endpoints that are left out, each by the kind of question that it answers badly ([`crate::l7::health::kind`]).
     pub unhealthy: Arc<BTreeSet<(u64, SocketAddr)>>,
+    /// Why the process may ask more of the kernel than it needs, if so.
+    pub unconfined: Option<String>,
     /// What went wrong last with the process.
     pub last_failure: Option<String>,
 }

@@ -4,15 +4,16 @@ use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout};
 
-use super::NameError;
 use super::message::{self, Answer, Kind};
 use super::system::{System, in_hosts};
+use super::{Files, NameError};
 
 /// The system's configuration is read again after so long.
 const READ_AGAIN: Duration = Duration::from_secs(5);
@@ -24,7 +25,7 @@ const DATAGRAM: usize = 4096;
 pub(super) struct Asker {
     /// Instead of the system's, if there are any.
     servers: Vec<SocketAddr>,
-    system: RefCell<Option<(Instant, System)>>,
+    system: RefCell<Option<(Instant, System, Arc<Files>)>>,
     random: RandomState,
     asked: Cell<u64>,
 }
@@ -36,8 +37,8 @@ impl Asker {
 
     /// All addresses of a name, or those of IPv4, and how long they hold.
     pub(super) async fn addresses(&self, name: &str, ipv4_only: bool) -> Result<(Vec<IpAddr>, Duration), NameError> {
-        let (system, hosts) = self.system().await;
-        let mut written = in_hosts(&hosts, name.trim_end_matches('.'));
+        let (system, files) = self.system();
+        let mut written = in_hosts(&files.hosts, name.trim_end_matches('.'));
         written.retain(|address| address.is_ipv4() || !ipv4_only);
         if !written.is_empty() {
             return Ok((written, READ_AGAIN));
@@ -80,23 +81,23 @@ impl Asker {
         self.random.hash_one(self.asked.get()) as u16
     }
 
-    /// The system's configuration and its hosts file; they are small files, and what is asked for is rarely new.
-    async fn system(&self) -> (System, String) {
+    /// The system's configuration, and its hosts file.
+    fn system(&self) -> (System, Arc<Files>) {
         let now = Instant::now();
-        let known = self.system.borrow().as_ref().filter(|(at, _)| now < *at + READ_AGAIN).cloned();
-        let mut system = match known {
-            Some((_, system)) => system,
+        let known = self.system.borrow().as_ref().filter(|(at, ..)| now < *at + READ_AGAIN).cloned();
+        let (mut system, files) = match known {
+            Some((_, system, files)) => (system, files),
             None => {
-                let text = tokio::fs::read_to_string("/etc/resolv.conf").await.unwrap_or_default();
-                let system = System::parse(&text);
-                self.system.replace(Some((now, system.clone())));
-                system
+                let files = Files::known();
+                let system = System::parse(&files.resolv);
+                self.system.replace(Some((now, system.clone(), Arc::clone(&files))));
+                (system, files)
             }
         };
         if !self.servers.is_empty() {
             system.servers.clone_from(&self.servers);
         }
-        (system, tokio::fs::read_to_string("/etc/hosts").await.unwrap_or_default())
+        (system, files)
     }
 }
 

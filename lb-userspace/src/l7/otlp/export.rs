@@ -1,6 +1,8 @@
 //! The thread that sends spans to the collector.
 
 use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -11,10 +13,12 @@ use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 use super::{Span, wire};
 use crate::l7::chain;
+use crate::l7::names::Names;
 
 /// Batches that may wait.
 const QUEUE: usize = 64;
@@ -31,9 +35,11 @@ pub fn start(collector: String) -> io::Result<SyncSender<Vec<Span>>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let export = move || {
-        let mut export = Export { collector, node, connection: None, failing: false };
+        let mut export =
+            Export { collector, node, names: Rc::new(Names::new(Vec::new())), connection: None, failing: false };
+        let local = LocalSet::new();
         while let Some(spans) = gather(&from) {
-            let sent = runtime.block_on(async { timeout(PATIENCE, export.send(&spans)).await });
+            let sent = local.block_on(&runtime, async { timeout(PATIENCE, export.send(&spans)).await });
             let result = sent.unwrap_or_else(|_| Err("it does not answer".to_owned()));
             export.note(result, spans.len());
         }
@@ -56,6 +62,7 @@ fn gather(from: &Receiver<Vec<Span>>) -> Option<Vec<Span>> {
 struct Export {
     collector: String,
     node: String,
+    names: Rc<Names>,
     connection: Option<SendRequest<Full<Bytes>>>,
     failing: bool,
 }
@@ -76,8 +83,17 @@ impl Export {
         Ok(())
     }
 
+    /// Where the collector is: the C library would open files to find that out.
+    async fn address(&self) -> Result<SocketAddr, String> {
+        let (host, port) = self.collector.rsplit_once(':').ok_or("it has no port")?;
+        let port = port.parse().map_err(|_| "its port is no number")?;
+        let found = self.names.find(host).await.map_err(|error| error.to_string())?;
+        found.first().map(|address| SocketAddr::new(*address, port)).ok_or_else(|| "its name has no address".to_owned())
+    }
+
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, String> {
-        let stream = TcpStream::connect(&self.collector).await.map_err(|error| error.to_string())?;
+        let to = self.address().await?;
+        let stream = TcpStream::connect(to).await.map_err(|error| error.to_string())?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| chain(&error))?;
         tokio::spawn(async move { drop(connection.await) });
         Ok(sender)

@@ -10,6 +10,7 @@ use tokio::process::Child;
 use super::{FrontConfig, SupervisorError};
 use crate::l7::control::{self, Hello, Listeners};
 use crate::l7::front::NAME_SERVERS;
+use crate::l7::names::Files;
 
 /// What the process calls itself.
 pub(super) const NAME: &str = "weir";
@@ -45,7 +46,11 @@ pub(super) fn spawn(
     }
     let child = tokio::process::Command::from(command).spawn().map_err(error)?;
     let FrontConfig { access_log, in_detail, collector, .. } = config.clone();
-    control::send_hello(&ours, Hello { access_log, in_detail, collector, ..Hello::default() }, listeners)?;
+    control::send_hello(
+        &ours,
+        Hello { access_log, in_detail, collector, files: Files::read(), ..Hello::default() },
+        listeners,
+    )?;
     ours.set_nonblocking(true).map_err(error)?;
     Ok((child, tokio::net::UnixStream::from_std(ours).map_err(error)?))
 }

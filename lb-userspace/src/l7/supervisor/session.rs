@@ -17,6 +17,7 @@ use crate::l7::control::{self, ControlError, FromFront, Listeners, ToFront};
 use crate::l7::counters::FrontCounters;
 use crate::l7::delta::delta;
 use crate::l7::front::{MAX_NAMED, MAX_UNHEALTHY};
+use crate::l7::names::Files;
 use crate::l7::table::RouteTable;
 
 /// A front that says nothing for so long (it reports every second) is replaced.
@@ -142,6 +143,7 @@ impl Supervisor {
             status.unresolved.clear();
             status.unhealthy = Arc::default();
             status.counters.unhealthy_endpoints = 0;
+            status.unconfined = None;
             status.counters.active_connections = 0;
             self.past = status.counters;
         });
@@ -152,7 +154,8 @@ impl Supervisor {
         self.status.send_modify(|status| status.pid = child.id());
         self.remember(child.id());
         let (from_front, to_front) = control.into_split();
-        let mut session = Session { to_front, sent: Published::default(), heard: Instant::now() };
+        let files = Files::read();
+        let mut session = Session { to_front, sent: Published::default(), heard: Instant::now(), files };
         let mut messages = listen(from_front);
         self.published.mark_changed();
         loop {
@@ -217,7 +220,10 @@ impl Supervisor {
                 let mut sum = self.past;
                 sum += *counters;
                 self.status.send_if_modified(|status| std::mem::replace(&mut status.counters, sum) != sum);
+                // It comes once a second.
+                return session.tell_files().await;
             }
+            FromFront::Unconfined(why) => self.status.send_modify(|status| status.unconfined = Some(why)),
             FromFront::Traffic(portion) => self.status.send_modify(|status| {
                 let (absent, in_detail) = (&mut self.absent, self.config.in_detail);
                 absent.forget(&session.sent.table, &mut status.traffic, session.heard);
@@ -249,9 +255,21 @@ struct Session {
     to_front: OwnedWriteHalf,
     sent: Published,
     heard: Instant,
+    /// What it was told of the files by which names are found.
+    files: Files,
 }
 
 impl Session {
+    /// It opens no files: it is told when they change.
+    async fn tell_files(&mut self) -> Result<(), String> {
+        let files = Files::read();
+        if files == self.files {
+            return Ok(());
+        }
+        self.files.clone_from(&files);
+        self.tell(&ToFront::Files(files)).await
+    }
+
     /// Sends a table: whole the first time, then what changed.
     async fn send(&mut self, published: Published) -> Result<(), String> {
         let Published { version, table } = &published;

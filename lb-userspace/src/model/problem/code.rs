@@ -217,6 +217,8 @@ pub const BACKENDS_UNREACHABLE: &str = "backends-unreachable";
 pub const INTERFACES_NOT_FOLLOWED: &str = "interfaces-not-followed";
 /// The front cannot answer for VIPs that are on no interface.
 pub const FRONT_NOT_TRANSPARENT: &str = "front-not-transparent";
+/// The front runs without its filter of system calls.
+pub const FRONT_UNCONFINED: &str = "front-unconfined";
 /// The name behind an ExternalName Service, or in an auth-url, has no address.
 pub const NAME_UNRESOLVED: &str = "name-unresolved";
 /// kube-proxy runs on this node as well.
