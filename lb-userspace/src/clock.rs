@@ -14,6 +14,14 @@ pub fn since(earlier: Instant) -> Duration {
     now().saturating_duration_since(earlier)
 }
 
+/// What this thread has used of a processor so far: for how much work something was, however busy the machine is and
+/// whatever was waited for.
+pub fn worked() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
 /// Time of day: for people, never for decisions.
 pub fn wall() -> SystemTime {
     SystemTime::now()

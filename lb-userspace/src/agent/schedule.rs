@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const LEAST_QUIET: Duration = Duration::from_millis(2);
 /// ... and one that takes longer should be made once and not twice.
 const QUIET: Duration = Duration::from_millis(20);
-/// So many times as long as the last pass.
+/// So many times what the last pass needed of a processor.
 const QUIET_PER_PASS: u32 = 4;
 /// No burst is waited for longer than so many times of quiet.
 const LONGEST_BURST: u32 = 10;
@@ -23,8 +23,8 @@ pub(super) struct Schedule {
     /// First and last change since the last pass.
     burst: Option<(Instant, Instant)>,
     retry: Option<Instant>,
-    /// How long the last pass took.
-    took: Duration,
+    /// What the last pass needed of a processor: waiting for the kernel would not be spared.
+    work: Duration,
     failures: u32,
     /// When the maps are read again.
     resync: Option<Instant>,
@@ -37,10 +37,10 @@ impl Schedule {
         self.burst = Some((first, now));
     }
 
-    /// A pass was made and took so long.
-    pub(super) fn passed(&mut self, now: Instant, took: Duration, needs_retry: bool) {
+    /// A pass was made, which was so much work.
+    pub(super) fn passed(&mut self, now: Instant, work: Duration, needs_retry: bool) {
         self.burst = None;
-        self.took = took;
+        self.work = work;
         self.failures = if needs_retry { self.failures.saturating_add(1) } else { 0 };
         self.retry = needs_retry.then(|| now + back_off(self.failures));
         self.resync.get_or_insert(now + RESYNC);
@@ -57,7 +57,7 @@ impl Schedule {
 
     /// When to make the next pass; `None`: when something changes. Never before the first one.
     pub(super) fn due(&self) -> Option<Instant> {
-        let quiet = self.took.saturating_mul(QUIET_PER_PASS).clamp(LEAST_QUIET, QUIET);
+        let quiet = self.work.saturating_mul(QUIET_PER_PASS).clamp(LEAST_QUIET, QUIET);
         let quiet = self.burst.map(|(first, last)| (last + quiet).min(first + quiet * LONGEST_BURST));
         quiet.into_iter().chain(self.retry).chain(self.resync).min()
     }
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn a_single_change_is_due_when_it_stays_quiet() {
         let start = clock::now();
-        let mut schedule = Schedule { took: SLOW, ..Schedule::default() };
+        let mut schedule = Schedule { work: SLOW, ..Schedule::default() };
         assert_eq!(schedule.due(), None);
         schedule.changed(start);
         assert_eq!(schedule.due(), Some(start + QUIET));
@@ -95,10 +95,10 @@ mod tests {
     fn after_a_short_pass_a_change_hardly_waits() {
         let start = clock::now();
         let mut schedule = Schedule::default();
-        for (took, wait) in [(MS / 10, 2 * MS), (3 * MS, 12 * MS), (50 * MS, 20 * MS)] {
-            schedule.passed(start, took, false);
+        for (work, wait) in [(MS / 10, 2 * MS), (3 * MS, 12 * MS), (50 * MS, 20 * MS)] {
+            schedule.passed(start, work, false);
             schedule.changed(start);
-            assert_eq!(schedule.due(), Some(start + wait), "{took:?}");
+            assert_eq!(schedule.due(), Some(start + wait), "{work:?}");
         }
         schedule.passed(start, MS, false);
         (0..100).for_each(|step| schedule.changed(start + step * MS));
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn endless_changes_do_not_put_it_off_for_ever() {
         let start = clock::now();
-        let mut schedule = Schedule { took: SLOW, ..Schedule::default() };
+        let mut schedule = Schedule { work: SLOW, ..Schedule::default() };
         for step in 0..100 {
             schedule.changed(start + step * 10 * MS);
         }

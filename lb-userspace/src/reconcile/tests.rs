@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 mod history;
+mod scale;
 
 use super::*;
 use crate::compile::tests::fixture::{any_desired, any_node, backend, desired, external, node, node_port, service};

@@ -10,7 +10,7 @@ use super::service::{self, Draft};
 use super::translation::Targets;
 use super::{Settings, forwarding};
 use crate::model::{DesiredState, NodeAddresses, Problem, Target};
-use crate::source::kinds::EndpointSlice;
+use crate::source::kinds::{EndpointSlice, Ingress};
 use crate::source::{Body, Changes, Kind, Object, ObjectKey, Objects};
 
 /// What a step does not change.
@@ -33,7 +33,7 @@ pub(super) struct Amended {
 /// Namespace and name of a Service.
 type Name<'a> = (&'a str, &'a str);
 
-/// Lets Services follow changes of their slices; `None` if a change may reach more than their backends.
+/// Lets Services follow changes of their slices, and nothing the statuses of Ingresses; `None` if a change may reach more than their backends.
 pub(super) fn services(desired: &mut Arc<DesiredState>, fixed: &Fixed<'_>) -> Option<Amended> {
     let touched = touched(fixed)?;
     let former = former_slices(fixed.changes);
@@ -70,10 +70,12 @@ fn touched<'a>(fixed: &Fixed<'a>) -> Option<BTreeSet<Name<'a>>> {
     }
     let mut touched = BTreeSet::new();
     for (key, before) in fixed.changes.iter() {
-        if key.kind != Kind::EndpointSlice {
-            return None;
+        let now = fixed.objects.get(key);
+        match key.kind {
+            Kind::EndpointSlice => touched.extend([before, now].into_iter().flatten().filter_map(service_of)),
+            Kind::Ingress if asks_the_same(before?, now?) => {}
+            _ => return None,
         }
-        touched.extend([before, fixed.objects.get(key)].into_iter().flatten().filter_map(service_of));
     }
     Some(touched)
 }
@@ -82,6 +84,17 @@ fn slice(object: &Object) -> Option<&Arc<EndpointSlice>> {
     match &object.body {
         Body::EndpointSlice(slice) => Some(slice),
         _ => None,
+    }
+}
+
+/// An Ingress differs in its status alone, which is what we write there: nothing is made of that.
+fn asks_the_same(before: &Object, now: &Object) -> bool {
+    match (&before.body, &now.body) {
+        (Body::Ingress(before), Body::Ingress(now)) => {
+            let Ingress { metadata, spec, beta, status: _ } = &**before;
+            (metadata, spec, beta) == (&now.metadata, &now.spec, &now.beta)
+        }
+        _ => false,
     }
 }
 

@@ -3,4 +3,4 @@
 mod golden;
 mod kubernetes;
 pub(crate) mod properties;
-mod scale;
+pub(crate) mod scale;

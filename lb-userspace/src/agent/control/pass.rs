@@ -17,9 +17,32 @@ use crate::expiry;
 use crate::l7::control::Listeners;
 use crate::model::{DesiredState, ObjectRef, Problem};
 use crate::reconcile::{Followed, Outcome, Prune};
-use crate::source::Changes;
+use crate::source::{Changes, Kind};
 use crate::tables::Tables;
 use crate::translate::{Settings, Targets, moved_node_ports};
+
+/// The beginning of a pass.
+#[derive(Clone, Copy)]
+struct Begun {
+    at: Instant,
+    worked: Duration,
+}
+
+impl Begun {
+    fn now() -> Self {
+        Begun { at: clock::now(), worked: clock::worked() }
+    }
+
+    /// How long it takes until now.
+    fn took(self) -> Duration {
+        clock::since(self.at)
+    }
+
+    /// What it needed of a processor until now.
+    fn work(self) -> Duration {
+        clock::worked().saturating_sub(self.worked)
+    }
+}
 
 /// How far the last pass could be brought to where this one should be.
 enum Step {
@@ -48,17 +71,25 @@ impl Control {
     }
 
     fn blocking_pass(&mut self) -> Result<(), AgentError> {
-        let begun = clock::now();
+        let begun = Begun::now();
         let mut settings = self.config.manifests.settings(Some(&self.facts.name), &self.facts.node_ips);
         self.giving = self.giver.turn(&mut self.objects, &mut settings);
         let changes = self.objects.take_changes();
-        if self.schedule.takes_resync(begun) {
+        if self.schedule.takes_resync(begun.at) {
             self.resync();
         }
         let mut node = self.facts.node(&self.config, &self.taken);
         node.denied = self.deny_list.networks();
         match self.follow(&changes, &settings, &node) {
-            Step::Followed(targets, followed) => self.conclude(begun, &targets, &followed),
+            Step::Followed(targets, followed) => {
+                self.conclude(&targets, &followed);
+                if changes.iter().any(|(key, _)| key.kind == Kind::Ingress) {
+                    self.wish(&settings);
+                }
+                self.schedule.passed(clock::now(), begun.work(), false);
+                self.state.metrics.reconciled(begun.took(), followed.writes, false);
+                tracing::debug!(writes = followed.writes, took = ?begun.took(), "followed");
+            }
             Step::Translated => self.run_all(begun, self.state.picture().desired, &settings, &node)?,
             Step::Lost => {
                 let desired = Arc::new(self.translation.renew(&self.objects, &settings));
@@ -89,15 +120,15 @@ impl Control {
     /// Compiles and writes everything, and tells it.
     fn run_all(
         &mut self,
-        begun: Instant,
+        begun: Begun,
         desired: Arc<DesiredState>,
         settings: &Settings,
         node: &Node,
     ) -> Result<(), AgentError> {
         let outcome = self.reconciler.run_once(&desired, node, self.prune());
         self.forget_affinities(outcome.writes, &outcome.compiled.tables);
-        self.schedule.passed(clock::now(), clock::since(begun), outcome.needs_retry);
-        self.state.metrics.reconciled(clock::since(begun), outcome.writes, outcome.needs_retry);
+        self.schedule.passed(clock::now(), begun.work(), outcome.needs_retry);
+        self.state.metrics.reconciled(begun.took(), outcome.writes, outcome.needs_retry);
         self.open_once(&outcome)?;
         self.front.publish(Arc::clone(&outcome.compiled.routes));
         let mut problems = outcome.problems;
@@ -106,14 +137,12 @@ impl Control {
         self.follow_health_checks();
         self.report(problems);
         self.wish(settings);
-        tracing::debug!(writes = outcome.writes, took = ?clock::since(begun), "pass");
+        tracing::debug!(writes = outcome.writes, took = ?begun.took(), "pass");
         Ok(())
     }
 
     /// What is left to do when a few changes were followed.
-    fn conclude(&mut self, begun: Instant, targets: &Targets, followed: &Followed) {
-        self.schedule.passed(clock::now(), clock::since(begun), false);
-        self.state.metrics.reconciled(clock::since(begun), followed.writes, false);
+    fn conclude(&mut self, targets: &Targets, followed: &Followed) {
         let Picture { desired, compiled } = self.state.picture();
         let policies = || targets.keys().filter_map(|key| Some(desired.services.get(key)?.policy));
         if policies().any(|policy| policy.affinity.is_some()) {
@@ -127,7 +156,6 @@ impl Control {
             self.follow_health_checks();
         }
         self.report(compiled.problems);
-        tracing::debug!(writes = followed.writes, took = ?clock::since(begun), "followed");
     }
 
     /// Tells all Problems, if there are others than before. `found` are those of the maps.

@@ -63,6 +63,16 @@ fn slice() -> impl Strategy<Value = String> {
     })
 }
 
+/// An Ingress of the same words mostly, with a status.
+fn ingress() -> impl Strategy<Value = String> {
+    (select(vec!["a", "a", "a", "b"]), select(vec!["", "{ip: 192.0.2.1}"])).prop_map(|(name, status)| {
+        format!(
+            "{{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {{name: i}}, spec: {{defaultBackend: \
+             {{service: {{name: {name}, port: {{number: 80}}}}}}}}, status: {{loadBalancer: {{ingress: [{status}]}}}}}}"
+        )
+    })
+}
+
 /// What everything may depend on.
 fn other() -> impl Strategy<Value = String> {
     let cidr = select(vec!["10.244.0.0/24", "10.244.1.0/24", "nonsense"]);
@@ -98,7 +108,8 @@ fn edit() -> impl Strategy<Value = Edit> {
         3 => service(),
         1 => properties::service(),
         1 => properties::slice(),
-        2 => properties::ingress(),
+        1 => properties::ingress(),
+        1 => ingress(),
         1 => other(),
     ];
     (document, 0..5_u8)
@@ -222,6 +233,19 @@ fn web(pods: &[&str]) -> Edit {
          {{kubernetes.io/service-name: a}}}}, addressType: IPv4, endpoints: [{}], ports: [{{port: 80}}]}}",
         endpoints.join(", ")
     ))
+}
+
+#[test]
+fn the_status_of_an_ingress_is_followed_and_what_it_asks_for_is_not() {
+    let ingress = |service: &str, status: &str| {
+        Edit::Apply(format!(
+            "{{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {{name: i}}, spec: {{defaultBackend: \
+             {{service: {{name: {service}, port: {{number: 80}}}}}}}}, status: {{loadBalancer: {{ingress: [{status}]}}}}}}"
+        ))
+    };
+    let history =
+        vec![vec![ingress("a", "")], vec![ingress("a", "{ip: 192.0.2.1}")], vec![ingress("b", "{ip: 192.0.2.1}")]];
+    assert_eq!(live(history, &MemoryStore::default(), 0, 1).unwrap(), 1);
 }
 
 #[test]

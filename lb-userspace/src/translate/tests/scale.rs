@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-
+use crate::clock;
 use crate::source::kinds::{
     Endpoint, EndpointPort, EndpointSlice, Metadata, SERVICE_NAME_LABEL, Service, ServicePort, ServiceSpec,
 };
@@ -15,7 +14,7 @@ use crate::translate::{Settings, translate};
 const SERVICES: u32 = 10_000;
 const ENDPOINTS: u32 = 10;
 
-fn service(number: u32) -> Service {
+pub(crate) fn service(number: u32) -> Service {
     let ports = vec![ServicePort { port: Some(80), ..ServicePort::default() }];
     Service {
         metadata: Metadata { name: format!("s{number}"), namespace: "n".to_owned(), ..Metadata::default() },
@@ -24,7 +23,8 @@ fn service(number: u32) -> Service {
     }
 }
 
-fn slice(number: u32) -> EndpointSlice {
+/// The slice of a Service with its first endpoints.
+pub(crate) fn slice(number: u32, endpoints: u32) -> EndpointSlice {
     let endpoint = |index| Endpoint { addresses: vec![address(10, number * ENDPOINTS + index)], ..Endpoint::default() };
     EndpointSlice {
         metadata: Metadata {
@@ -33,7 +33,7 @@ fn slice(number: u32) -> EndpointSlice {
             labels: BTreeMap::from([(SERVICE_NAME_LABEL.to_owned(), format!("s{number}"))]),
             ..Metadata::default()
         },
-        endpoints: (0..ENDPOINTS).map(endpoint).collect(),
+        endpoints: (0..endpoints).map(endpoint).collect(),
         ports: vec![EndpointPort { port: Some(8080), ..EndpointPort::default() }],
         ..EndpointSlice::default()
     }
@@ -47,22 +47,16 @@ fn address(first: u8, number: u32) -> String {
 #[test]
 fn ten_thousand_services_are_translated_in_no_time() {
     let mut objects = Objects::new(1);
-    let bodies =
-        (0..SERVICES).flat_map(|n| [Body::Service(Arc::new(service(n))), Body::EndpointSlice(Arc::new(slice(n)))]);
+    let bodies = (0..SERVICES)
+        .flat_map(|n| [Body::Service(Arc::new(service(n))), Body::EndpointSlice(Arc::new(slice(n, ENDPOINTS)))]);
     bodies.for_each(|body| objects.handle(0, SourceEvent::Apply(Object { body, origin: None })));
-    let begin = processor_time();
+    let begin = clock::worked();
     let (desired, problems) = translate(&objects, &Settings::default());
-    let took = processor_time() - begin;
+    let took = clock::worked() - begin;
     assert!(problems.is_empty(), "{:?}", problems.first());
     assert_eq!(desired.services.len(), SERVICES as usize);
     // Well under a second when optimized. This is for the build without, in time of this thread alone, since the machine
     // may be busy; it still fails if a step looks at every Service for every Service.
     assert!(took < Duration::from_secs(5), "took {took:?}");
     println!("took {took:?}");
-}
-
-/// What this thread has used of a processor.
-fn processor_time() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec.cast_unsigned(), now.tv_nsec.cast_unsigned() as u32)
 }
