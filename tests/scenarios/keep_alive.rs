@@ -133,13 +133,23 @@ impl Drop for Deaf<'_> {
     }
 }
 
+/// The connection of a POST that was not its first. The front sends POSTs on no other before it has seen the pod leave one
+/// open for a while.
+fn used_again(cluster: &Cluster, server: &mut Server, session: &mut Session, post: &Request) -> Result<u16> {
+    let mut used = 0;
+    eventually("a connection to be used again", SOON, || {
+        cluster.client.run(|| session.send(post))?;
+        let (port, before) = server.last()?;
+        used = port;
+        ensure!(before, "port {port} is new");
+        Ok(())
+    })?;
+    Ok(used)
+}
+
 /// A POST on a connection of the pod that closes before anything of it arrives; false: the front took another connection.
 fn posted_into_the_end(cluster: &Cluster, server: &mut Server, session: &mut Session, post: &Request) -> Result<bool> {
-    cluster.client.run(|| session.send(post))?;
-    let (port, before) = server.last()?;
-    if !before {
-        return Ok(false);
-    }
+    let port = used_again(cluster, server, session, post)?;
     let deaf = Deaf::begin(cluster, port)?;
     let (answer, missed) = thread::scope(|scope| {
         let posting = scope.spawn(|| cluster.client.run(|| session.send(post)));
