@@ -80,12 +80,14 @@ impl Arrival {
 pub(crate) fn note<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>, frontend: FrontendEntry) {
     let Some(mut note) = lookup.note() else { return };
     let hash = flow_hash(&parsed.key);
+    // what comes out of a tunnel has no ports yet where it is a later fragment
+    let flow = if parsed.ip.later { parsed.ip.id } else { hash };
     // field by field, into the map: there is no room for another one on the stack
-    if note.flow != hash {
+    if note.flow != flow {
         note.arrival = 0;
     }
     note.key = parsed.key;
-    note.flow = hash;
+    note.flow = flow;
     note.hash = hash;
     note.service = frontend.service;
     note.flags = frontend.flags;
@@ -96,7 +98,8 @@ pub(crate) fn note<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>, fr
     note.later = u32::from(parsed.ip.later);
 }
 
-/// Notes that another node sent this node a packet in a tunnel, whose flow has this hash.
+/// Notes that another node sent this node a packet in a tunnel, whose flow has this hash; for a later fragment, what it has in
+/// common with its first ([`IpInfo::id`]).
 #[inline(always)]
 pub fn note_arrival<F: Ip, L: Lookup<F>>(lookup: &L, flow: u32, arrival: Arrival) {
     if let Some(mut note) = lookup.note() {

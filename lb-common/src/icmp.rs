@@ -25,6 +25,7 @@ mod reset;
 
 pub(crate) use partial::{Left, left};
 use quote::Quote;
+pub(crate) use refuse::may_send;
 pub use refuse::refuse;
 pub use reset::{reset, tell};
 

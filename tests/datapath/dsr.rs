@@ -195,6 +195,17 @@ fn tunnels_of_others_pass() {
 }
 
 #[test]
+fn a_tunnel_to_another_station_is_left_as_it_is() {
+    for hook in [Hook::Ingress, Hook::Companion] {
+        let mut bench = Bench::new();
+        let mut packet = came(&tcp((CLIENT, 40_000), (VIP, 91), SYN));
+        packet[..6].copy_from_slice(&ROUTER);
+        expect(&mut bench, hook, &packet, Verdict::Pass, &packet);
+        assert_eq!(count(&bench, Stat::Untunnelled), 0);
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_answered() {
     for hook in [Hook::Ingress, Hook::Companion] {
         let mut bench = Bench::new();
@@ -364,6 +375,25 @@ fn nodes_that_disagree_send_on_once_and_then_keep() {
     let elsewhere = tcp((CLIENT, 40_000), (VIP, 90), ACK);
     bench.dropped(&tunnel(&elsewhere, NODE_3, NODE, 1, 0, 64), DropReason::TunnelledTwice);
     bench.assert_equal_state();
+}
+
+#[test]
+fn later_fragments_are_sent_on_once_too() {
+    for hook in [Hook::Ingress, Hook::Companion] {
+        let mut bench = Bench::new();
+        let device = bench.devices.first;
+        for field in [0x2000, 0x2010, 0x0020] {
+            let part = udp((CLIENT, 40_000), (VIP, 5300)).payload(&[7; 120]).fragment(field);
+            let on = match hook {
+                Hook::Ingress => part.clone().macs(NEXT_NODE, UPLINK).ttl(63),
+                _ => part.clone().ttl(63),
+            };
+            let on = tunnel(&on, NODE, NODE_2, 1, 0, 64);
+            expect(&mut bench, hook, &tunnel(&part, NODE_3, NODE, 0, 0, 64), Verdict::Transmit(device), &on);
+            bench.dropped(&tunnel(&part, NODE_3, NODE, 1, 0, 64), DropReason::TunnelledTwice);
+        }
+        bench.assert_equal_state();
+    }
 }
 
 #[test]

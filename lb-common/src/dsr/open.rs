@@ -2,7 +2,7 @@
 
 use crate::abi::{FrontendEntry, Stat, Task, frontend_flag, node_flag};
 use crate::drop_reason::DropReason;
-use crate::ethernet::Ethernet;
+use crate::ethernet::{Addresses, Ethernet};
 use crate::hash::flow_hash;
 use crate::parse::{Kind, parse};
 use crate::pipeline;
@@ -33,6 +33,10 @@ fn opened<F: Tunnel, P: Room, L: Nodes<F>>(
     // a header of ours has no options
     let bare = outer.header_length == F::HEADER && !outer.fragment;
     if outer.protocol != F::TUNNEL || !bare || lookup.node(outer.destination) & node_flag::OWN == 0 {
+        return Err(Verdict::Pass);
+    }
+    // what another station is sent, as a promiscuous device hears it, the kernel drops as it came
+    if !Addresses::of(packet).is_some_and(|frame| lookup.is_for_us(frame.destination())) {
         return Err(Verdict::Pass);
     }
     let inside = frame.network + F::HEADER;
@@ -68,7 +72,7 @@ fn opened<F: Tunnel, P: Room, L: Nodes<F>>(
 
 /// What is inside.
 enum Inside {
-    /// A packet of a flow with this hash; 0 for a later fragment.
+    /// A packet of a flow with this hash, or a later fragment with this identification.
     Flow(u32),
     /// ICMP.
     Icmp,
@@ -80,7 +84,8 @@ fn is_ours<F: Tunnel, P: Room, L: Nodes<F>>(packet: &P, inside: usize, lookup: &
     let malformed = |reason| Verdict::Drop(reason);
     let (key, frontend) = match parse::<F, P>(packet, inside).map_err(malformed)? {
         Kind::Flow(parsed) if parsed.ip.later => {
-            return if lookup.is_vip(parsed.key.destination) { Ok(Inside::Flow(0)) } else { Err(Verdict::Pass) };
+            let to_vip = lookup.is_vip(parsed.key.destination);
+            return if to_vip { Ok(Inside::Flow(parsed.ip.id)) } else { Err(Verdict::Pass) };
         }
         Kind::Flow(parsed) => {
             let key = parsed.key;

@@ -3,9 +3,10 @@
 
 use core::hint::black_box;
 
+use crate::abi::Stat;
 use crate::drop_reason::DropReason;
 use crate::ethernet::{Addresses, HEADER};
-use crate::icmp::{Left, left};
+use crate::icmp::{Left, left, may_send};
 use crate::packet::Packet;
 use crate::parse::Parsed;
 use crate::verdict::Verdict;
@@ -18,7 +19,7 @@ pub(super) const ICMP_HEADER: usize = 8;
 pub(super) const QUOTE: usize = 128;
 
 /// Turns the packet into an error to its sender, which comes from the VIP: the client knows no other address. Where it
-/// cannot be (a later fragment, RFC 1122 section 3.2.2; tags in the frame) it is dropped alone. A packet that may be
+/// cannot be (a later fragment, RFC 1122 section 3.2.2; tags in the frame; too many errors lately) it is dropped alone. A packet that may be
 /// fragmented gets its answer too: its sender can do it, and we cannot.
 #[inline(always)]
 pub(super) fn too_big<F: Tunnel, P: Room, L: Nodes<F>>(
@@ -38,12 +39,15 @@ pub(super) fn too_big<F: Tunnel, P: Room, L: Nodes<F>>(
         }
         false => Left::AsIs, // XDP sees what came over a wire
     };
-    if left == Left::Unforeseen {
+    if left == Left::Unforeseen || !may_send(lookup) {
         return Verdict::Drop(DropReason::TooBig);
     }
     lookup.count_drop(DropReason::TooBig, packet.len());
     match answer::<F, P>(packet, parsed, left, mtu) {
-        Some(()) => Verdict::Answer,
+        Some(()) => {
+            lookup.count(Stat::ErrorsSent);
+            Verdict::Answer
+        }
         None => Verdict::Drop(DropReason::KernelRefused),
     }
 }

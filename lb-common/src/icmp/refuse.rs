@@ -86,7 +86,6 @@ fn error<F: Ip, P: Packet, L: Lookup<F>>(
         return None;
     }
     if !may_send(lookup) {
-        lookup.count(Stat::ErrorsLimited);
         return None;
     }
     make_error::<F, P>(packet, frame, &ip.with((), ()), left, (own, ip.source), addresses, (kind, word))
@@ -117,13 +116,14 @@ pub(super) fn told_to<F: Ip, P: Packet, L: Lookup<F>>(
 }
 
 /// Takes an error from what this CPU may send: a token bucket, kept as the time at which it is full again (the generic cell
-/// rate algorithm of ITU-T I.371).
+/// rate algorithm of ITU-T I.371). One that must not be sent is counted.
 #[inline(always)]
-fn may_send<F: Ip, L: Lookup<F>>(lookup: &L) -> bool {
+pub(crate) fn may_send<F: Ip, L: Lookup<F>>(lookup: &L) -> bool {
     let Some(mut refusals) = lookup.refusals() else { return false };
     let now = lookup.clock();
     let from = if refusals.paid_until > now { refusals.paid_until } else { now };
     if from - now >= BURST * INTERVAL {
+        lookup.count(Stat::ErrorsLimited);
         return false;
     }
     refusals.paid_until = from + INTERVAL;

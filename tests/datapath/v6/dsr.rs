@@ -39,6 +39,18 @@ fn the_second_node_takes_the_header_off_and_goes_on() {
 }
 
 #[test]
+fn a_tunnel_to_another_station_is_left_as_it_is() {
+    let mut bench = Bench6::new();
+    let mut frame = tunnel(&packet6(Carries::Tcp(SYN), (CLIENT, 40_000), (VIP, 91)), NODE_3, NODE, 0, 64);
+    frame[..6].copy_from_slice(&ROUTER);
+    for hook in [Hook::Ingress, Hook::Companion] {
+        assert_eq!(bench.run(hook, &frame), (Verdict::Pass, frame.clone()));
+    }
+    assert_eq!(bench.host.stats.borrow()[Stat::Untunnelled as usize], 0);
+    bench.assert_equal_state();
+}
+
+#[test]
 fn only_nodes_may_send_in_a_tunnel_and_only_to_frontends() {
     let mut bench = Bench6::new();
     let packet = packet6(Carries::Tcp(SYN), (CLIENT, 40_000), (VIP, 91));
