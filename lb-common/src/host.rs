@@ -382,6 +382,12 @@ impl<F: Ip> Lookup<F> for Maps<F> {
         }
     }
 
+    fn count_exhausted(&self, service: u32, backend: u32) {
+        for (stats, id) in [(&self.service_stats, service), (&self.backend_stats, backend)] {
+            stats.borrow_mut().entry(id).or_default().snat_exhausted += 1;
+        }
+    }
+
     fn count(&self, stat: Stat) {
         self.stats.borrow_mut()[stat as usize] += 1;
     }

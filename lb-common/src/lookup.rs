@@ -158,6 +158,9 @@ pub trait Lookup<F: Ip> {
     /// Counts a new flow.
     fn count_flow(&self, service: u32, backend: u32);
 
+    /// Counts a flow that did not begin because no port was free for source NAT.
+    fn count_exhausted(&self, service: u32, backend: u32);
+
     /// Counts something else.
     fn count(&self, stat: Stat);
 

@@ -222,8 +222,11 @@ fn turn_back<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, frame: &Ethernet, l
 #[inline(always)]
 fn reply_of_pod<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, parsed: &Parsed<F::Addr>, lookup: &L) -> Verdict {
     let Some((reply, _)) = find_reply(lookup, parsed) else {
-        let caught = inside::frontend_of(lookup, parsed).is_some();
-        return if caught { Verdict::HandOver(Task::Forward) } else { Verdict::Pass };
+        if inside::frontend_of(lookup, parsed).is_some() {
+            return Verdict::HandOver(Task::Forward);
+        }
+        snat::note_host(lookup, &parsed.key);
+        return Verdict::Pass;
     };
     if reply.flags & flow_flag::LOCAL == 0 {
         return Verdict::Pass;

@@ -1,11 +1,10 @@
 //! Leases of the tuple that a backend sees, so that its replies find their way back.
 
 use crate::abi::{BackendEntry, FlowEntry, FlowKey, ReplyEntry, flow_flag, protocol, setting};
-use crate::addr::Address as _;
 use crate::be::Be16;
-use crate::conntrack::{FlowState, idle_ticks, timeout_ticks};
+use crate::conntrack::{FlowState, TCP_ESTABLISHED, idle_ticks, timeout_ticks};
 use crate::drop_reason::DropReason;
-use crate::flow::{forward_key, is_expired, is_same_flow, replies_of, reply_entry};
+use crate::flow::{forward_key, is_same_flow, replies_of, reply_entry};
 use crate::hash::{rehash, scale};
 use crate::ip::Ip;
 use crate::lookup::{Lookup, Table};
@@ -14,8 +13,6 @@ use crate::pipeline::in_range;
 /// How many ports are tried for one flow: with nine in ten ports to one backend taken, 16 tries miss less than once in
 /// five flows; with half of them taken, once in 65,000.
 const PROBES: u32 = 16;
-/// The same for IPv6, of which each costs the verifier more: with half of the ports taken, they miss once in 256 flows.
-const PROBES_OF_IPV6: u32 = 8;
 /// If none of them was free, so many are tried again, and half-open flows that have been silent for [`HURRIED`] give way, as
 /// do proven ones that are over: a flood of first packets may have leased most ports, for over a minute.
 const HURRIED_PROBES: u32 = 2;
@@ -46,7 +43,8 @@ pub fn lease<F: Ip, L: Lookup<F>>(
         }
         entry.flags |= flow_flag::SNAT;
     }
-    let ports = Ports::from_setting(lookup.setting(setting::SNAT_PORTS), hash).ok_or(DropReason::SnatExhausted)?;
+    let ports = Ports::from_setting(lookup.setting(setting::SNAT_PORTS), hash, key.source_port.host());
+    let ports = ports.ok_or(DropReason::SnatExhausted)?;
     if lease_free(lookup, key, backend, entry, now, &ports) {
         return Ok(());
     }
@@ -58,33 +56,75 @@ pub fn lease<F: Ip, L: Lookup<F>>(
         }
         attempt += 1;
     }
+    lookup.count_exhausted(entry.service, entry.backend);
     Err(DropReason::SnatExhausted)
 }
 
-/// A packet to this port may be the reply to a flow with SNAT: the port is one of the range, or that of an SCTP client.
+/// The node itself, or a client that it masquerades, sends from a port of ours: the tuple of the replies is marked as taken, so
+/// that no flow of ours gets it, nor its replies. What has it already keeps it.
+#[inline(always)]
+pub(crate) fn note_host<F: Ip, L: Lookup<F>>(lookup: &L, key: &FlowKey<F::Addr>) {
+    if !in_range(lookup.setting(setting::SNAT_PORTS), key.source_port.host())
+        || lookup.uplink_address(lookup.ingress()) != Some(key.source)
+    {
+        return;
+    }
+    let now = lookup.now();
+    let replies = FlowKey {
+        source: key.destination,
+        destination: key.source,
+        source_port: key.destination_port,
+        destination_port: key.source_port,
+        protocol: key.protocol,
+    };
+    if let Some(mut held) = lookup.reply(Table::HalfOpen, &replies) {
+        if held.flags & flow_flag::HOST != 0 && held.last_seen != now {
+            held.last_seen = now; // once a tick, so that the cache line stays shared
+        }
+        return;
+    }
+    if lookup.reply(Table::Proven, &replies).is_none() {
+        let mark = ReplyEntry { flags: flow_flag::HOST | flow_flag::LOCAL, last_seen: now, ..ReplyEntry::default() };
+        lookup.add_reply(Table::HalfOpen, &replies, &mark);
+    }
+}
+
+/// A packet to this port may be the reply to a flow with SNAT: the port is one of the range, or was when the flow began, or
+/// is that of an SCTP client.
 #[inline(always)]
 pub(crate) fn may_be_reply<F: Ip, L: Lookup<F>>(lookup: &L, ip_protocol: u8, port: Be16) -> bool {
     // no branch: it would change where the compiler joins the verdicts
-    (ip_protocol == protocol::SCTP) | in_range(lookup.setting(setting::SNAT_PORTS), port.host())
+    (ip_protocol == protocol::SCTP) | in_range(lookup.setting(setting::SNAT_PORTS) >> 32, port.host())
 }
 
-/// The ports of SNAT, and where a flow begins to look for one.
+/// The ports of SNAT, and where a flow looks for one.
 struct Ports {
     first: u16,
     count: u32,
+    /// How far the one that is tried first is from the first one: the client's own if that is in the range. Others are as good as
+    /// any; a branch would double what the verifier walks.
+    kept: u32,
+    /// The same of the one before those that are tried then, by the flow's hash: clients with the same port part there.
     start: u32,
 }
 
 impl Ports {
     /// `None` if there are none.
     #[inline(always)]
-    const fn from_setting(word: u64, hash: u32) -> Option<Self> {
+    const fn from_setting(word: u64, hash: u32, client: u16) -> Option<Self> {
         let (first, last) = ((word >> 16) as u16, word as u16);
         if first == 0 || last < first {
             return None;
         }
         let count = (last - first) as u32 + 1;
-        Some(Self { first, count, start: scale(rehash(hash), count) })
+        let kept = client.wrapping_sub(first) as u32 % count;
+        Some(Self { first, count, kept, start: scale(rehash(hash), count) })
+    }
+
+    /// The port that is tried at first.
+    #[inline(always)]
+    const fn kept(&self) -> Be16 {
+        Be16::new(self.first.wrapping_add(self.kept as u16))
     }
 
     /// The port that many steps behind the start, round the end of the range. A bound by `count` in the loops instead of
@@ -107,15 +147,15 @@ fn lease_free<F: Ip, L: Lookup<F>>(
     ports: &Ports,
 ) -> bool {
     let mut probe = 0;
-    let probes = if F::Addr::WORDS > 1 { PROBES_OF_IPV6 } else { PROBES };
-    while probe < probes {
-        entry.snat_port = ports.at(probe);
+    entry.snat_port = ports.kept();
+    while probe < PROBES {
         let replies = replies_of(key, entry, backend);
         let wanted = reply_entry(key, entry, now);
         if lookup.reply(Table::Proven, &replies).is_none() && lookup.add_reply(Table::HalfOpen, &replies, &wanted) {
             return true;
         }
         probe += 1;
+        entry.snat_port = ports.at(probe);
     }
     false
 }
@@ -140,8 +180,13 @@ pub fn claim<F: Ip, L: Lookup<F>>(
         return true;
     }
     let Some(mut held) = lookup.reply(Table::HalfOpen, &replies) else { return false };
-    let over = is_expired(FlowState::HALF_OPEN.number(), key.protocol, held.last_seen, now)
-        || (hurried && idle_ticks(now, held.last_seen) > HURRIED);
+    // a connection of the node may be silent for as long as an established flow
+    let patience = match hurried {
+        _ if held.flags & flow_flag::HOST != 0 => TCP_ESTABLISHED,
+        true => HURRIED,
+        false => timeout_ticks(FlowState::HALF_OPEN.number(), key.protocol as u8),
+    };
+    let over = idle_ticks(now, held.last_seen) > patience;
     if over || is_same_flow(&held, &wanted) {
         *held = wanted;
         return true;

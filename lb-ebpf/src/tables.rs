@@ -357,6 +357,16 @@ impl<F: Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES> {
     }
 
     #[inline(always)]
+    fn count_exhausted(&self, service: u32, backend: u32) {
+        for (map, id) in [(&SERVICE_STATS, service), (&BACKEND_STATS, backend)] {
+            if let Some(counters) = map.get_ptr_mut(id) {
+                // SAFETY: the element is this CPU's own.
+                unsafe { (*counters).snat_exhausted += 1 };
+            }
+        }
+    }
+
+    #[inline(always)]
     fn count(&self, stat: Stat) {
         if let Some(counter) = EVENT_STATS.get_ptr_mut(stat as u32) {
             // SAFETY: the element is this CPU's own.

@@ -8,6 +8,7 @@ mod control;
 mod deny_list;
 mod dry_run;
 mod error;
+mod exhaustion;
 mod facts;
 mod hand_over;
 mod health_checks;

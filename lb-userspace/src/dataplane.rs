@@ -75,6 +75,7 @@ use aya::Ebpf;
 use aya::programs::TcAttachType;
 use lb_common::abi::program;
 use lb_common::conntrack;
+use lb_common::drop_reason::DropReason;
 use lb_common::sample::Capture;
 
 use bpf_store::BpfStore;
@@ -332,6 +333,11 @@ impl Dataplane {
     /// The counters.
     pub fn counters(&self) -> Result<CounterSnapshot, DataplaneError> {
         self.counters.read(&self.view)
+    }
+
+    /// How many packets were dropped for a reason: one system call.
+    pub fn dropped(&self, reason: DropReason) -> Result<u64, DataplaneError> {
+        self.counters.dropped(reason)
     }
 
     /// The reading end of the samples. There should be one.

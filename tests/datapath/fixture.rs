@@ -138,6 +138,26 @@ impl Bench {
         self.host.drops.borrow()[reason as usize].packets
     }
 
+    /// Lets so many ticks go by without a packet.
+    pub(crate) fn wait(&mut self, ticks: u32) {
+        let before = |seen: &mut u32| *seen = seen.wrapping_sub(ticks);
+        for table in [Table::Proven, Table::HalfOpen] {
+            self.host.flows[table as usize].borrow_mut().values_mut().for_each(|flow| before(&mut flow.last_seen));
+            self.host.replies[table as usize].borrow_mut().values_mut().for_each(|reply| before(&mut reply.last_seen));
+        }
+        let Some(kernel) = &mut self.kernel else { return };
+        for (flows, replies) in [(map::FLOWS4, map::REPLIES4), (map::HALF_FLOWS4, map::HALF_REPLIES4)] {
+            kernel.change::<FlowKey4, FlowEntry4>(flows, |flow| before(&mut flow.last_seen));
+            kernel.change::<FlowKey4, ReplyEntry4>(replies, |reply| before(&mut reply.last_seen));
+        }
+    }
+
+    /// Sets a word of the settings on both sides.
+    pub(crate) fn set(&mut self, index: u32, word: u64) {
+        self.host.settings[index as usize] = word;
+        self.kernel.iter_mut().for_each(|kernel| kernel.set(index, word));
+    }
+
     /// The flow tables of both sides are equal but for the times.
     pub(crate) fn assert_equal_state(&self) {
         let Some(kernel) = &self.kernel else { return };

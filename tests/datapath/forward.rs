@@ -371,7 +371,8 @@ fn a_full_table_keeps_the_flow_half_open() {
 fn snat_ports_run_out_and_say_so() {
     let tables = |devices| {
         let mut maps = crate::world::host(devices);
-        maps.settings[lb_common::abi::setting::SNAT_PORTS as usize] = (15_000 << 16) | 15_002;
+        maps.settings[lb_common::abi::setting::SNAT_PORTS as usize] =
+            lb_common::abi::setting::snat_ports((15_000, 15_002), (15_000, 15_002));
         maps
     };
     let mut bench = Bench::with(tables);

@@ -380,6 +380,16 @@ impl Kernel {
         map.iter().map(Result::unwrap).collect()
     }
 
+    /// Changes all values of a hash.
+    pub(crate) fn change<K: aya::Pod + Ord, V: aya::Pod>(&mut self, name: &str, change: impl Fn(&mut V)) {
+        let entries = self.entries::<K, V>(name);
+        let mut map: HashMap<_, K, V> = self.hash(name);
+        for (key, mut value) in entries {
+            change(&mut value);
+            map.insert(key, value, 0).unwrap();
+        }
+    }
+
     /// Packets dropped, by reason.
     pub(crate) fn drops(&self) -> BTreeMap<DropReason, u64> {
         let map: PerCpuArray<_, DropCounters> = self.ebpf.map(map::DROP_STATS).unwrap().try_into().unwrap();
@@ -388,13 +398,14 @@ impl Kernel {
         DropReason::ALL.iter().map(|&reason| (reason, packets(reason))).filter(|(_, n)| *n > 0).collect()
     }
 
-    /// Counters of a service: packets, bytes, new flows.
+    /// Counters of a service.
     pub(crate) fn service_counters(&self, id: u32) -> abi::Counters {
         let map: PerCpuArray<_, abi::Counters> = self.ebpf.map(map::SERVICE_STATS).unwrap().try_into().unwrap();
         map.get(&id, 0).unwrap().iter().fold(abi::Counters::default(), |sum, c| abi::Counters {
             packets: sum.packets + c.packets,
             bytes: sum.bytes + c.bytes,
             new_flows: sum.new_flows + c.new_flows,
+            snat_exhausted: sum.snat_exhausted + c.snat_exhausted,
         })
     }
 

@@ -13,6 +13,7 @@ mod fragments;
 mod icmp;
 mod inside;
 mod kernel;
+mod leases;
 mod malformed;
 mod packet;
 mod packet6;

@@ -142,7 +142,7 @@ pub(crate) fn host(devices: Devices) -> Maps<V4> {
     maps.mac = Some(mac(UPLINK));
     maps.listening = frontend_flag::FRONT_HTTP;
     maps.settings[setting::NODE_PORTS as usize] = (30_088 << 16) | 31_188;
-    maps.settings[setting::SNAT_PORTS as usize] = (u64::from(SNAT_FIRST) << 16) | u64::from(SNAT_LAST);
+    maps.settings[setting::SNAT_PORTS as usize] = setting::snat_ports((SNAT_FIRST, SNAT_LAST), (SNAT_FIRST, SNAT_LAST));
     maps.settings[setting::FRONT_MARK as usize] = u64::from(FRONT_MARK);
     maps.settings[setting::LISTENER_COUNTS as usize] = 1;
     maps.routing = Box::new(move |destination| route(destination.bytes(), devices));

@@ -96,7 +96,7 @@ pub(crate) fn host(devices: Devices) -> Maps<V6> {
     maps.vips.extend([VIP, FRONT].map(address));
     maps.mac = Some(mac(UPLINK));
     maps.settings[setting::NODE_PORTS as usize] = (30_088 << 16) | 30_088;
-    maps.settings[setting::SNAT_PORTS as usize] = (15_000 << 16) | 29_999;
+    maps.settings[setting::SNAT_PORTS as usize] = setting::snat_ports((15_000, 29_999), (15_000, 29_999));
     maps.settings[setting::FRONT_MARK as usize] = u64::from(FRONT_MARK);
     maps.routing = Box::new(move |destination| route(destination, devices));
     maps.uplink_addresses.insert(devices.first, address(NODE));

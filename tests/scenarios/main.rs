@@ -16,6 +16,7 @@ mod drops;
 mod dsr;
 mod endpoints;
 mod errors;
+mod exhaustion;
 mod explain;
 mod flows;
 mod fragments;

@@ -10,6 +10,8 @@ pub struct Counters {
     pub bytes: u64,
     /// Flows begun.
     pub new_flows: u64,
+    /// Flows that did not begin, because no port was free for source NAT.
+    pub snat_exhausted: u64,
 }
 
 /// Counters of a drop reason.
@@ -71,5 +73,5 @@ pub const STATS: u32 = 32;
 
 /// Sizes without padding: the sum of the fields.
 const _: () = {
-    assert!(size_of::<Counters>() == 24 && size_of::<DropCounters>() == 16);
+    assert!(size_of::<Counters>() == 32 && size_of::<DropCounters>() == 16);
 };

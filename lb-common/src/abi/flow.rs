@@ -54,6 +54,9 @@ pub mod flow_flag {
     pub const INSIDE: u32 = 8;
     /// Packets of the flow may come in a tunnel, so its segments must leave room for an outer header.
     pub const DSR: u32 = 16;
+    /// In a reply entry: no flow of ours, but the node itself, or what it masquerades, uses the tuple. Always with [`LOCAL`],
+    /// so that replies are left to the stack.
+    pub const HOST: u32 = 32;
 }
 
 /// A flow seen from the backend: how to turn its replies back.

@@ -2,7 +2,8 @@
 
 /// Lowest NodePort in use in bits 16–31, highest in bits 0–15, host order; 0 if there is none.
 pub const NODE_PORTS: u32 = 0;
-/// First port for SNAT in bits 16–31, last in bits 0–15, host order.
+/// First port that SNAT leases in bits 16–31, last in bits 0–15, host order; in bits 48–63 and 32–47 first and last of those
+/// that replies come to, of which some may have been leased while the range was another ([`snat_ports`]).
 pub const SNAT_PORTS: u32 = 1;
 /// Mark set on packets for the front.
 pub const FRONT_MARK: u32 = 2;
@@ -33,3 +34,9 @@ pub const NODE_ADDRESS6_LOW: u32 = 12;
 pub const TUNNEL_MTU: u32 = 13;
 /// How many words there are.
 pub const COUNT: u32 = 16;
+
+/// The word of [`SNAT_PORTS`] for first and last port that are leased, and that replies come to.
+pub const fn snat_ports(leased: (u16, u16), replies: (u16, u16)) -> u64 {
+    let ([first, last], [from, to]) = ([leased.0 as u64, leased.1 as u64], [replies.0 as u64, replies.1 as u64]);
+    from << 48 | to << 32 | first << 16 | last
+}

@@ -35,7 +35,7 @@ fn world() -> Maps<V4> {
         maps.services.insert(id, ring);
     }
     maps.vips.push(VIP);
-    maps.settings[setting::SNAT_PORTS as usize] = (15_000 << 16) | 29_999;
+    maps.settings[setting::SNAT_PORTS as usize] = setting::snat_ports((15_000, 29_999), (15_000, 29_999));
     maps.routing =
         std::boxed::Box::new(|_| Route::Direct { device: 7, addresses: Addresses::new([1; 3], [2; 3]), mtu: 1_500 });
     maps.uplink_addresses.insert(7, NODE);

@@ -38,7 +38,7 @@ fn world() -> Maps<V4> {
         let ring = maps.add_ring(&[id; 3]);
         maps.services.insert(id, ring);
     }
-    maps.settings[setting::SNAT_PORTS as usize] = (15_000 << 16) | 29_999;
+    maps.settings[setting::SNAT_PORTS as usize] = setting::snat_ports((15_000, 29_999), (15_000, 29_999));
     maps.routing =
         std::boxed::Box::new(|_| Route::Direct { device: 7, addresses: Addresses::new([1; 3], [2; 3]), mtu: 1_500 });
     maps.uplink_addresses.insert(7, NODE);
@@ -206,7 +206,7 @@ fn forwarded(maps: &Maps<V4>, client: u32) -> Result<(u16, u16), Verdict> {
 #[test]
 fn leases_of_silent_half_open_flows_are_given_away_when_ports_run_out() {
     let mut maps = world();
-    maps.settings[setting::SNAT_PORTS as usize] = (15_000 << 16) | 15_015;
+    maps.settings[setting::SNAT_PORTS as usize] = setting::snat_ports((15_000, 15_015), (15_000, 15_015));
     for client in 0..16 {
         assert!(forwarded(&maps, client).is_ok(), "there are 16 ports");
     }

@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use super::deny_list::DenyList;
 use super::error::AgentError;
+use super::exhaustion::Exhaustion;
 use super::facts::Facts;
 use super::health_checks::{self, HealthChecks};
 use super::node::Taken;
@@ -69,6 +70,8 @@ pub(super) struct Control {
     expiring: Vec<Problem>,
     /// Networks from which everything is dropped.
     deny_list: DenyList,
+    /// Services without a port for source NAT, and how many packets were dropped for that.
+    exhaustion: (Exhaustion, Option<u64>),
     /// NodePorts that moved.
     moved: Vec<Problem>,
     /// Why interfaces or addresses could not be followed the last time.
@@ -121,6 +124,7 @@ impl Control {
             front_problems: Vec::new(),
             expiring: Vec::new(),
             deny_list,
+            exhaustion: Default::default(),
             moved: Vec::new(),
             follow_failed: None,
             maps_changed: None,
@@ -157,6 +161,7 @@ impl Control {
                     self.look_for_others();
                     self.follow_health_checks();
                     self.look_at_certificates();
+                    self.look_for_exhaustion();
                 }
                 _ = kube_proxy.tick() => self.look_for_kube_proxy(),
                 _ = beat.tick() => {
@@ -250,6 +255,21 @@ impl Control {
         let found = expiry::problems(&self.state.picture().desired.tls, clock::wall());
         if found != self.expiring {
             self.expiring = found;
+            self.schedule.changed(clock::now());
+        }
+    }
+
+    /// Whether clients were dropped because no port was free for source NAT.
+    fn look_for_exhaustion(&mut self) {
+        let before = self.exhaustion.0.problems();
+        match tokio::task::block_in_place(|| self.state.exhausted(self.exhaustion.1)) {
+            Some((dropped, counted)) => {
+                self.exhaustion.1 = Some(dropped);
+                self.exhaustion.0.look(counted, clock::now());
+            }
+            None => self.exhaustion.0.pass(clock::now()),
+        }
+        if before != self.exhaustion.0.problems() {
             self.schedule.changed(clock::now());
         }
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use lb_common::drop_reason::DropReason;
 use tokio::sync::watch;
 
 use super::facts::Facts;
@@ -20,7 +21,7 @@ use crate::dataplane::kube_proxy::KubeProxy;
 use crate::dataplane::{self, CounterSnapshot, Dataplane, Endpoint};
 use crate::l7::supervisor::FrontStatus;
 use crate::metrics::{Metrics, Scrape};
-use crate::model::{Algorithm, DesiredState, Target};
+use crate::model::{Algorithm, DesiredState, ServiceKey, Target};
 use crate::sink::StatusSink;
 use crate::status::View;
 use crate::status::capture::{CaptureListing, CaptureQuery};
@@ -175,6 +176,22 @@ impl State {
     /// What the last look found of kube-proxy.
     pub(super) fn kube_proxy(&self) -> Option<KubeProxy> {
         lock(&self.kube_proxy).clone()
+    }
+
+    /// How many flows of each service have got no port for source NAT, if any has since `before` were dropped for that; and how
+    /// many were dropped by now.
+    pub(super) fn exhausted(&self, before: Option<u64>) -> Option<(u64, BTreeMap<ServiceKey, u64>)> {
+        let dropped = self.dataplane().dropped(DropReason::SnatExhausted).ok()?;
+        if before == Some(dropped) {
+            return None;
+        }
+        let counters = self.dataplane().counters().ok()?;
+        let mut counted = BTreeMap::<_, u64>::new();
+        for ((key, ..), id) in self.picture().compiled.services.iter() {
+            let exhausted = counters.services.get(id).map_or(0, |counters| counters.snat_exhausted);
+            *counted.entry(key.clone()).or_default() += exhausted;
+        }
+        Some((dropped, counted))
     }
 
     /// How the front is.

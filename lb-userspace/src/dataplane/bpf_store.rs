@@ -123,6 +123,14 @@ impl BpfStore {
         self.settings.set(index, word, 0).map_err(|error| failed(map::SETTINGS, "update", error))
     }
 
+    /// The word for this range. Replies come to the ports of former ranges, too, as long as the maps are there: flows that were
+    /// begun under those go on.
+    fn snat_ports(&self, leased: (u16, u16)) -> Result<u64, StoreError> {
+        let (first, last) = unpack(self.setting(setting::SNAT_PORTS)? >> 32);
+        let replies = if last == 0 { leased } else { (leased.0.min(first), leased.1.max(last)) };
+        Ok(setting::snat_ports(leased, replies))
+    }
+
     fn read_settings(&self) -> Result<Settings, StoreError> {
         let (node_ports, address4) = (self.setting(setting::NODE_PORTS)?, self.setting(setting::SNAT_ADDRESS4)?);
         let address4 = Ipv4Addr::from((address4 as u32).to_ne_bytes());
@@ -310,7 +318,7 @@ impl MapStore for BpfStore {
         let address4 = settings.snat_address4.and_then(|address| V4::address(address.into()));
         let denies = if settings.denies4 { V4::DENY } else { 0 } | if settings.denies6 { V6::DENY } else { 0 };
         let words = [
-            (setting::SNAT_PORTS, pack(settings.snat_ports)),
+            (setting::SNAT_PORTS, self.snat_ports(settings.snat_ports)?),
             (setting::NODE_PORTS, settings.node_ports.map_or(0, pack)),
             (setting::SNAT_ADDRESS4, address4.map_or(0, |address| u64::from(address.raw()))),
             (setting::FRONT_MARK, u64::from(settings.front_mark)),

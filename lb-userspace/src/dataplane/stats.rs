@@ -75,6 +75,11 @@ impl CounterReader {
         })
     }
 
+    /// How many packets were dropped for a reason.
+    pub(crate) fn dropped(&self, reason: DropReason) -> Result<u64, DataplaneError> {
+        sum(&self.drops, map::DROP_STATS, reason as u32, add_drops).map(|counters| counters.packets)
+    }
+
     /// Reads what is in use: one system call per service, backend, reason and event.
     pub(crate) fn read(&self, store: &BpfStore) -> Result<CounterSnapshot, DataplaneError> {
         let mut snapshot = CounterSnapshot::default();
@@ -187,6 +192,7 @@ fn add(total: &mut Counters, one: &Counters) {
     total.packets += one.packets;
     total.bytes += one.bytes;
     total.new_flows += one.new_flows;
+    total.snat_exhausted += one.snat_exhausted;
 }
 
 fn add_drops(total: &mut DropCounters, one: &DropCounters) {

@@ -92,21 +92,23 @@ impl Scrape {
         let rows = self.view.service_ids.iter().map(|((key, ..), id): (_, &ServiceId)| {
             (ServiceLabels::of(key), counts.services.get(id).copied().unwrap_or_default())
         });
-        traffic(registry, ["service_packets", "service_bytes", "service_flows"], "a service", rows);
+        let names = ["service_packets", "service_bytes", "service_flows", "service_snat_exhausted"];
+        traffic(registry, names, "a service", rows);
     }
 
     fn backends(&self, registry: &mut Registry, counts: &CounterSnapshot) {
         let rows = self.view.backend_ids.iter().map(|((family, key), id): (&(IpFamily, _), _)| {
             (BackendLabels::of(key), counts.backends.get(&(*family, *id)).copied().unwrap_or_default())
         });
-        traffic(registry, ["backend_packets", "backend_bytes", "backend_flows"], "a backend", rows);
+        let names = ["backend_packets", "backend_bytes", "backend_flows", "backend_snat_exhausted"];
+        traffic(registry, names, "a backend", rows);
     }
 }
 
 /// Packets, bytes and flows of services or backends.
 fn traffic<L>(
     registry: &mut Registry,
-    names: [&'static str; 3],
+    names: [&'static str; 4],
     of: &str,
     rows: impl Iterator<Item = (L, abi::Counters)>,
 ) where
@@ -114,14 +116,17 @@ fn traffic<L>(
     L: prometheus_client::encoding::EncodeLabelSet,
 {
     let (packets, bytes, flows) = (Counters::<L>::default(), Counters::<L>::default(), Counters::<L>::default());
+    let exhausted = Counters::<L>::default();
     for (labels, counters) in rows {
         packets.get_or_create(&labels).inc_by(counters.packets);
         bytes.get_or_create(&labels).inc_by(counters.bytes);
         flows.get_or_create(&labels).inc_by(counters.new_flows);
+        exhausted.get_or_create(&labels).inc_by(counters.snat_exhausted);
     }
     registry.register(names[0], format!("Packets from clients to {of}"), packets);
     registry.register(names[1], format!("Bytes from clients to {of}"), bytes);
     registry.register(names[2], format!("Flows that clients began to {of}"), flows);
+    registry.register(names[3], format!("Flows to {of} for which no port was free for source NAT"), exhausted);
 }
 
 fn drops(registry: &mut Registry, counts: &CounterSnapshot) {

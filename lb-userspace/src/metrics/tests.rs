@@ -20,7 +20,7 @@ fn lines(scrape: &Scrape) -> Vec<String> {
 
 fn scrape() -> Scrape {
     let key = ServiceKey { namespace: "default".into(), name: "web".into(), port: 80, protocol: Protocol::Tcp };
-    let counted = abi::Counters { packets: 3, bytes: 300, new_flows: 1 };
+    let counted = abi::Counters { packets: 3, bytes: 300, new_flows: 1, snat_exhausted: 0 };
     let counts = CounterSnapshot {
         services: [(ServiceId(3), counted), (ServiceId(4), counted)].into(),
         drops: [(DropReason::NoBackend, abi::DropCounters { packets: 7, bytes: 70 })].into(),

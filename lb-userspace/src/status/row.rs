@@ -19,6 +19,9 @@ pub struct Counters {
     pub bytes: u64,
     /// Flows begun.
     pub new_flows: u64,
+    /// Flows that did not begin, because no port was free for source NAT.
+    #[serde(default)]
+    pub snat_exhausted: u64,
 }
 
 impl std::ops::Add for Counters {
@@ -29,13 +32,15 @@ impl std::ops::Add for Counters {
             packets: self.packets + other.packets,
             bytes: self.bytes + other.bytes,
             new_flows: self.new_flows + other.new_flows,
+            snat_exhausted: self.snat_exhausted + other.snat_exhausted,
         }
     }
 }
 
 impl From<&abi::Counters> for Counters {
     fn from(counters: &abi::Counters) -> Self {
-        Self { packets: counters.packets, bytes: counters.bytes, new_flows: counters.new_flows }
+        let abi::Counters { packets, bytes, new_flows, snat_exhausted } = *counters;
+        Self { packets, bytes, new_flows, snat_exhausted }
     }
 }
 

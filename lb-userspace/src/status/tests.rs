@@ -79,7 +79,7 @@ fn tables() -> Tables {
 }
 
 fn counts() -> CounterSnapshot {
-    let counted = abi::Counters { packets: 12_345, bytes: 6_789_000, new_flows: 17 };
+    let counted = abi::Counters { packets: 12_345, bytes: 6_789_000, new_flows: 17, snat_exhausted: 0 };
     CounterSnapshot {
         services: [(ServiceId(3), counted)].into(),
         backends: [((IpFamily::V4, BackendId(5)), counted)].into(),
@@ -191,12 +191,12 @@ fn a_dual_stack_service_tells_of_each_family_and_counts_both() {
     view.service_ids = Arc::new(ids.into());
     view.desired = Some(Arc::new(desired));
     let mut counts = counts();
-    let counted = abi::Counters { packets: 5, bytes: 1_000, new_flows: 3 };
+    let counted = abi::Counters { packets: 5, bytes: 1_000, new_flows: 3, snat_exhausted: 0 };
     counts.services.insert(ServiceId(4), counted);
     view.counts = Some(Arc::new(counts));
     let services = json(Name::Services, &view);
     let row = &services["services"][0];
-    assert_eq!(row["counters"], json!({"packets": 12_350, "bytes": 6_790_000, "newFlows": 20}));
+    assert_eq!(row["counters"], json!({"packets": 12_350, "bytes": 6_790_000, "newFlows": 20, "snatExhausted": 0}));
     let families: Vec<_> = row["families"].as_array().unwrap().iter().map(|row| (&row["family"], &row["id"])).collect();
     assert_eq!(families, [(&json!("IPv6"), &json!(4)), (&json!("IPv4"), &json!(3))]);
     assert_eq!(row["id"], 4, "that of the preferred family");
@@ -204,7 +204,7 @@ fn a_dual_stack_service_tells_of_each_family_and_counts_both() {
 
 #[test]
 fn services_as_json() {
-    let counters = json!({"packets": 12_345, "bytes": 6_789_000, "newFlows": 17});
+    let counters = json!({"packets": 12_345, "bytes": 6_789_000, "newFlows": 17, "snatExhausted": 0});
     let expected = json!({"services": [
         {
             "namespace": "default", "name": "web", "portName": "http", "port": 80, "protocol": "TCP",
@@ -239,7 +239,7 @@ fn backends_as_json() {
     let expected = json!({
         "id": 5, "generation": 2, "address": "10.1.1.2", "port": 8080, "protocol": "TCP", "node": "node-1",
         "local": true, "state": "active", "weight": 1, "pod": "default/web-10.1.1.2", "services": ["default/web:80"],
-        "counters": {"packets": 12_345, "bytes": 6_789_000, "newFlows": 17},
+        "counters": {"packets": 12_345, "bytes": 6_789_000, "newFlows": 17, "snatExhausted": 0},
     });
     assert_eq!(listing["backends"][0], expected);
     let states: Vec<_> = listing["backends"].as_array().unwrap().iter().map(|row| row["state"].clone()).collect();

@@ -134,7 +134,7 @@ impl Rig {
             rings.set(line, RingLine { slots: [id; 16] }, 0).unwrap();
         }
         let mut settings = array::<u64>(&mut self.weir, map::SETTINGS);
-        settings.set(setting::SNAT_PORTS, (15_000 << 16) | 29_999, 0).unwrap();
+        settings.set(setting::SNAT_PORTS, setting::snat_ports((15_000, 29_999), (15_000, 29_999)), 0).unwrap();
         settings.set(setting::NODE_PORTS, (30_000 << 16) | 32_767, 0).unwrap();
         let device = DeviceEntry {
             address4: Be32::from_bytes(NODE),

@@ -37,7 +37,7 @@ fn flows(maps: &Maps<V4>, table: Table) -> usize {
 }
 
 fn one_port(maps: &mut Maps<V4>) {
-    maps.settings[setting::SNAT_PORTS as usize] = (15_000 << 16) | 15_000;
+    maps.settings[setting::SNAT_PORTS as usize] = setting::snat_ports((15_000, 15_000), (15_000, 15_000));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_flow_whose_evicted_tuple_another_one_took_gets_another_tuple() {
         maps.replies[Table::HalfOpen as usize].borrow_mut().clear();
         assert_eq!(send(&maps, OTHER, UDP_REMOTE).1, seen, "the only port");
         assert_eq!(send(&maps, CLIENT, UDP_REMOTE).0, Verdict::Drop(DropReason::SnatExhausted));
-        maps.settings[setting::SNAT_PORTS as usize] = (15_000 << 16) | 15_001;
+        maps.settings[setting::SNAT_PORTS as usize] = setting::snat_ports((15_000, 15_001), (15_000, 15_001));
         let (_, new) = send(&maps, CLIENT, UDP_REMOTE);
         assert_ne!(new, seen);
         assert_eq!(answer(&maps, UDP_REMOTE, new).1, CLIENT);

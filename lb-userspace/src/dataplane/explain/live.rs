@@ -380,6 +380,8 @@ impl<F: LiveFamily> Lookup<F> for Live<F> {
 
     fn count_flow(&self, _service: u32, _backend: u32) {}
 
+    fn count_exhausted(&self, _service: u32, _backend: u32) {}
+
     fn count(&self, stat: Stat) {
         self.saw(Seen::Event(stat));
     }

@@ -220,7 +220,7 @@ fn counters_of_a_reused_id_start_at_zero() {
         write(&dataplane, &tables());
         let mut stats = dataplane.maps.per_cpu::<Counters>(map::SERVICE_STATS).unwrap();
         let cpus = aya::util::nr_cpus().unwrap();
-        let counted = vec![Counters { packets: 3, bytes: 300, new_flows: 1 }; cpus];
+        let counted = vec![Counters { packets: 3, bytes: 300, new_flows: 1, snat_exhausted: 0 }; cpus];
         stats.set(2, PerCpuValues::try_from(counted).unwrap(), 0).unwrap();
         let total = dataplane.counters().unwrap().services[&ServiceId(2)];
         assert_eq!((total.packets, total.bytes, total.new_flows), (3 * cpus as u64, 300 * cpus as u64, cpus as u64));

@@ -85,6 +85,8 @@ pub const ALGORITHM_INVALID: &str = "algorithm-invalid";
 pub const ALGORITHM_UNSUITABLE: &str = "algorithm-unsuitable";
 /// Nearer backends are asked for where every node has to choose alike.
 pub const TOPOLOGY_UNSUITABLE: &str = "topology-unsuitable";
+/// Clients of a Service are dropped, because no port is free for source NAT.
+pub const SNAT_EXHAUSTED: &str = "snat-exhausted";
 /// A weight is not one.
 pub const WEIGHT_INVALID: &str = "weight-invalid";
 /// A line of the list of denied networks is not a network.

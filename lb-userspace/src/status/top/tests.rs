@@ -9,7 +9,7 @@ use crate::status::print_top;
 use crate::status::query::Arguments;
 use crate::tables::{BackendId, BackendKey, ServiceId, Tables};
 
-const COUNTED: abi::Counters = abi::Counters { packets: 1_000, bytes: 60_000, new_flows: 10 };
+const COUNTED: abi::Counters = abi::Counters { packets: 1_000, bytes: 60_000, new_flows: 10, snat_exhausted: 0 };
 
 /// What the agent knows of two services and two backends; `counts` by service and by backend.
 fn reading(at: Instant, services: &[(u32, u64)], backends: &[(u32, u32, u64)], drops: u64) -> TopReading {
@@ -17,6 +17,7 @@ fn reading(at: Instant, services: &[(u32, u64)], backends: &[(u32, u32, u64)], d
         packets: COUNTED.packets * times,
         bytes: COUNTED.bytes * times,
         new_flows: COUNTED.new_flows * times,
+        snat_exhausted: 0,
     };
     let mut tables = Tables::default();
     for &(id, ..) in backends {
