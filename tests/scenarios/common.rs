@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use weir_lab::{Binaries, Cluster, ClusterOptions, Gateways6, Node, Port, Request, Service, ask_tcp};
+use weir_lab::{Binaries, Cluster, ClusterOptions, Family, Gateways6, Node, Port, Request, Service, ask_tcp, ask_udp};
+
+use crate::ipv6::EXTERNAL6;
 
 /// Start of every name that these tests use.
 const PREFIX: &str = "wlab";
@@ -19,6 +21,20 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// The VIP of seed 01.
 pub(crate) const EXTERNAL: Ipv4Addr = Ipv4Addr::new(10, 100, 100, 100);
+
+/// The VIP of a family.
+pub(crate) fn vip(family: Family) -> IpAddr {
+    family.of(EXTERNAL.into(), EXTERNAL6.into())
+}
+
+/// TCP and UDP to the VIP reach both pods.
+pub(crate) fn through_the_vip(cluster: &Cluster, family: Family) -> Result<()> {
+    ensure!(greeted_by(cluster, (vip(family), 7070).into(), 24)?.len() == 2, "one of the pods never answered");
+    for _ in 0..8 {
+        ask_udp(&cluster.client, (vip(family), 5353).into(), None, "odd")?;
+    }
+    Ok(())
+}
 
 /// Runs a scenario on a fresh cluster of two nodes; a failure carries the agents' logs.
 pub(crate) fn scenario(run: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {

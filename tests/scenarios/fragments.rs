@@ -3,18 +3,21 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
-use weir_lab::{SOON, Segment, ask_udp, eventually, send_raw};
+use weir_lab::{Family, SOON, Segment, ask_udp, eventually, send_raw};
 
-use crate::common::{EXTERNAL, metric, scenario, web};
+use crate::common::{EXTERNAL, metric, scenario, vip, web};
+use crate::ipv6::dual;
 
 #[test]
 #[ignore = "needs root"]
 fn large_datagrams_to_pods_on_both_nodes_and_back() -> Result<()> {
     scenario(|cluster| {
-        web(cluster)?;
+        dual(cluster)?;
         cluster.start_agents()?;
         let text = "0123456789abcdef".repeat(250);
-        for to in [cluster.nodes[0].port(30053), cluster.nodes[1].port(30053), (EXTERNAL, 5353).into()] {
+        let [first, second] = &cluster.nodes[..] else { anyhow::bail!("two nodes") };
+        let places = |family| [first.port_of(family, 30053), second.port_of(family, 30053), (vip(family), 5353).into()];
+        for to in Family::BOTH.into_iter().flat_map(places) {
             let mut pods = BTreeSet::new();
             for _ in 0..24 {
                 let answer = ask_udp(&cluster.client, to, None, &text)?;

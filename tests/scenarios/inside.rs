@@ -36,6 +36,16 @@ fn pod<'a>(cluster: &'a Cluster, name: &str) -> Result<&'a Netns> {
     cluster.pods.iter().find(|pod| pod.name == name).map(|pod| &pod.netns).context("no such pod")
 }
 
+/// What else may be on the nodes of a cluster.
+fn rules_and_strict_filters(cluster: &Cluster) -> Result<()> {
+    for node in &cluster.nodes {
+        node.add_invalid_rule()?;
+        node.add_masquerade_rule()?;
+        node.netns.set_sysctl("net/ipv4/conf/all/rp_filter", "1")?;
+    }
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs root"]
 fn clients_that_no_hook_sees_are_caught_on_their_way_out() -> Result<()> {
@@ -50,9 +60,7 @@ fn clients_that_no_hook_sees_are_caught_on_their_way_out() -> Result<()> {
         let both: BTreeSet<String> = ["near", "far"].map(str::to_owned).into();
         for rules in [false, true] {
             if rules {
-                cluster.nodes.iter().try_for_each(|node| node.add_invalid_rule())?;
-                cluster.nodes.iter().try_for_each(|node| node.add_masquerade_rule())?;
-                cluster.nodes[0].netns.set_sysctl("net/ipv4/conf/all/rp_filter", "1")?;
+                rules_and_strict_filters(cluster)?;
             }
             for (name, netns) in
                 [("a virtual machine", pod(cluster, "machine")?), ("the host", &cluster.nodes[0].netns)]
@@ -125,16 +133,20 @@ fn a_pod_reaches_itself_through_its_own_service() -> Result<()> {
             ensure!(process.receive("u")?.starts_with("near "), "{vip}: at its socket, UDP");
         }
         // no hook sees these threads: by the cluster IP on the way out, and by the node port of the other node
-        let netns = pod(cluster, "near")?;
-        let other = &cluster.nodes[1];
-        for (address, tcp, udp) in [
-            (IpAddr::V4(CLUSTER_IP), 7070, 5353),
-            (IpAddr::V4(other.ip), 30070, 30053),
-            (IpAddr::V6(CLUSTER_IP6), 7070, 5353),
-            (IpAddr::V6(other.ip6), 30070, 30053),
-        ] {
-            let seen = seen_from(netns, address, tcp, udp).with_context(|| address.to_string())?;
-            ensure!(seen == only, "{address}: {seen:?}");
+        for rules in [false, true] {
+            if rules {
+                rules_and_strict_filters(cluster)?;
+            }
+            let (netns, other) = (pod(cluster, "near")?, &cluster.nodes[1]);
+            for (address, tcp, udp) in [
+                (IpAddr::V4(CLUSTER_IP), 7070, 5353),
+                (IpAddr::V4(other.ip), 30070, 30053),
+                (IpAddr::V6(CLUSTER_IP6), 7070, 5353),
+                (IpAddr::V6(other.ip6), 30070, 30053),
+            ] {
+                let seen = seen_from(netns, address, tcp, udp).with_context(|| format!("{address}, rules: {rules}"))?;
+                ensure!(seen == only, "{address}, rules: {rules}: {seen:?}");
+            }
         }
         Ok(())
     })
@@ -168,9 +180,7 @@ fn clients_that_no_hook_sees_are_refused_where_nobody_is() -> Result<()> {
         cluster.start_agents()?;
         for rules in [false, true] {
             if rules {
-                cluster.nodes[0].add_invalid_rule()?;
-                cluster.nodes[0].add_masquerade_rule()?;
-                cluster.nodes[0].netns.set_sysctl("net/ipv4/conf/all/rp_filter", "1")?;
+                rules_and_strict_filters(cluster)?;
             }
             for netns in [pod(cluster, "machine")?, &cluster.nodes[0].netns] {
                 for address in [IpAddr::V4(CLUSTER_IP), IpAddr::V4(EXTERNAL), CLUSTER_IP6.into(), EXTERNAL6.into()] {

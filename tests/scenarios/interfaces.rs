@@ -2,10 +2,11 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use weir_lab::{Capture, Cluster, ClusterOptions, Node, SOON, ask_tcp, ask_udp, eventually};
+use weir_lab::{Capture, Cluster, ClusterOptions, Family, Node, Packet, SOON, ask_tcp, ask_udp, eventually};
 
-use crate::common::{EXTERNAL, greeted_by, metric, options, problems, scenario, scenario_with, web};
-use crate::neighbours::everything_works;
+use crate::common::{metric, options, problems, scenario, scenario_with, through_the_vip, web};
+use crate::ipv6::dual;
+use crate::neighbours::{everything_works, everything_works_in};
 
 /// The row of an interface in the status of a node's agent.
 fn interface(node: &Node, name: &str) -> Result<Value> {
@@ -56,7 +57,7 @@ fn another_xdp_program_stays_and_tc_takes_the_packets() -> Result<()> {
 /// nobody ever does, as on a node that is a container.
 fn tc_alone(complete: bool) -> Result<()> {
     scenario_with(&ClusterOptions { pod_offload: true, ..options()? }, |cluster| {
-        web(cluster)?;
+        dual(cluster)?;
         cluster.offload_client()?;
         for node in &mut cluster.nodes {
             // what a user of a cluster in containers gets
@@ -75,28 +76,33 @@ fn tc_alone(complete: bool) -> Result<()> {
             let link = node.netns.ip("-d link show dev eth0")?;
             ensure!(!link.contains("prog/xdp"), "{link}");
         }
-        let captures = cluster.nodes.iter().map(|node| Capture::start(&cluster.wire, &node.name, "ip"));
-        let captures = captures.collect::<Result<Vec<_>>>()?;
-        everything_works(cluster)?;
-        through_the_vip(cluster)?;
-        for (node, capture) in cluster.nodes.iter().zip(captures) {
-            let packets = capture.stop()?;
-            ensure!(packets.len() > 500, "{}: only {} packets", node.name, packets.len());
-            let wrong: Vec<_> = packets.iter().filter(|p| !p.checksum_ok || !p.header_checksum_ok).take(3).collect();
-            ensure!(!complete || wrong.is_empty(), "wrong checksums from {}: {wrong:?}", node.name);
-            let replies = metric(node, "weir_packet_events_total{event=\"replies\"}")?;
-            ensure!(replies > 0.0, "{}: no replies turned back", node.name);
-        }
-        Ok(())
+        Family::BOTH.iter().try_for_each(|family| tc_alone_in(cluster, *family, complete))
     })
 }
 
-fn through_the_vip(cluster: &Cluster) -> Result<()> {
-    ensure!(greeted_by(cluster, (EXTERNAL, 7070).into(), 16)?.len() == 2, "one of the pods never answered");
-    for _ in 0..8 {
-        ask_udp(&cluster.client, (EXTERNAL, 5353).into(), None, "odd")?;
+fn tc_alone_in(cluster: &Cluster, family: Family, complete: bool) -> Result<()> {
+    let replies = |node: &Node| metric(node, "weir_packet_events_total{event=\"replies\"}");
+    let before = cluster.nodes.iter().map(replies).collect::<Result<Vec<_>>>()?;
+    let captures = cluster.nodes.iter().map(|node| Capture::start(&cluster.wire, &node.name, family.ip()));
+    let captures = captures.collect::<Result<Vec<_>>>()?;
+    everything_works_in(cluster, family)?;
+    through_the_vip(cluster, family)?;
+    for ((node, capture), before) in cluster.nodes.iter().zip(captures).zip(before) {
+        let packets = capture.stop()?;
+        ensure!(packets.len() > 500, "{}, {family:?}: only {} packets", node.name, packets.len());
+        ensure!(!complete || wrong(&packets).is_empty(), "from {}: {:?}", node.name, wrong(&packets));
+        eventually("replies turned back to be counted", SOON, || {
+            let now = replies(node)?;
+            ensure!(now > before, "{}, {family:?}: {now} as before", node.name);
+            Ok(())
+        })?;
     }
     Ok(())
+}
+
+/// Some packets whose checksums are wrong.
+fn wrong(packets: &[Packet]) -> Vec<&Packet> {
+    packets.iter().filter(|packet| !packet.checksum_ok || !packet.header_checksum_ok).take(3).collect()
 }
 
 #[test]
@@ -114,7 +120,7 @@ fn tc_alone_with_offloads_everywhere() -> Result<()> {
 /// Requests come by `eth0`; replies, and packets to the other node's pods, leave by `eth1`.
 fn two_uplinks(xdp: &str) -> Result<()> {
     scenario(|cluster| {
-        web(cluster)?;
+        dual(cluster)?;
         cluster.add_second_uplink(0)?;
         let options = cluster.nodes[0].agent_options();
         options.xdp = xdp.to_owned();
@@ -125,16 +131,18 @@ fn two_uplinks(xdp: &str) -> Result<()> {
         for name in ["eth0", "eth1"] {
             expect_mode(node, name, mode)?;
         }
-        let captures = ["node-1", "node-1-b"].map(|port| Capture::start(&cluster.wire, port, "tcp"));
-        let [first, second] = captures;
-        let (first, second) = (first?, second?);
-        everything_works(cluster)?;
-        through_the_vip(cluster)?;
-        let to_client =
-            |packets: &[weir_lab::Packet]| packets.iter().filter(|p| p.destination == weir_lab::CLIENT).count();
-        let (first, second) = (to_client(&first.stop()?), to_client(&second.stop()?));
-        ensure!(second > 200, "only {second} packets for the client left by the second uplink");
-        ensure!(first == 0, "{first} packets for the client left by the first uplink");
+        for family in Family::BOTH {
+            let captures = ["node-1", "node-1-b"].map(|port| Capture::start(&cluster.wire, port, "tcp"));
+            let [first, second] = captures;
+            let (first, second) = (first?, second?);
+            everything_works_in(cluster, family)?;
+            through_the_vip(cluster, family)?;
+            let to_client =
+                |packets: &[Packet]| packets.iter().filter(|packet| packet.destination == family.client()).count();
+            let (first, second) = (to_client(&first.stop()?), to_client(&second.stop()?));
+            ensure!(second > 200, "{family:?}: only {second} packets for the client left by the second uplink");
+            ensure!(first == 0, "{family:?}: {first} packets for the client left by the first uplink");
+        }
         Ok(())
     })
 }
@@ -180,33 +188,35 @@ fn an_uplink_that_is_made_anew_gets_the_programs_again() -> Result<()> {
 #[ignore = "needs root"]
 fn jumbo_frames_go_through_native_xdp() -> Result<()> {
     scenario(|cluster| {
-        web(cluster)?;
+        dual(cluster)?;
         cluster.set_mtu(9_000)?;
         cluster.start_agents()?;
-        let captures = cluster.nodes.iter().map(|node| Capture::start(&cluster.wire, &node.name, "ip"));
-        let captures = captures.collect::<Result<Vec<_>>>()?;
-        everything_works(cluster)?;
-        through_the_vip(cluster)?;
-        for node in &cluster.nodes {
-            expect_mode(node, "eth0", "native")?;
-            for _ in 0..8 {
-                let text = "j".repeat(8_000);
-                let answer = ask_udp(&cluster.client, node.port(30053), None, &text)?;
-                ensure!(answer.ends_with(&text), "{} bytes came back", answer.len());
-            }
-        }
-        for (node, capture) in cluster.nodes.iter().zip(captures) {
-            let packets = capture.stop()?;
-            // Requests that were sent on to the other node, and replies to the client.
-            for to_client in [true, false] {
-                let there =
-                    |p: &&weir_lab::Packet| (p.destination == weir_lab::CLIENT) == to_client && p.length > 8_000;
-                let large = packets.iter().filter(there).count();
-                ensure!(large > 20, "{}: {large} large packets (to the client: {to_client})", node.name);
-            }
-            let wrong: Vec<_> = packets.iter().filter(|p| !p.checksum_ok || !p.header_checksum_ok).take(3).collect();
-            ensure!(wrong.is_empty(), "wrong checksums from {}: {wrong:?}", node.name);
-        }
-        Ok(())
+        Family::BOTH.iter().try_for_each(|family| jumbo_frames(cluster, *family))
     })
+}
+
+fn jumbo_frames(cluster: &Cluster, family: Family) -> Result<()> {
+    let captures = cluster.nodes.iter().map(|node| Capture::start(&cluster.wire, &node.name, family.ip()));
+    let captures = captures.collect::<Result<Vec<_>>>()?;
+    everything_works_in(cluster, family)?;
+    through_the_vip(cluster, family)?;
+    for node in &cluster.nodes {
+        expect_mode(node, "eth0", "native")?;
+        for _ in 0..8 {
+            let text = "j".repeat(8_000);
+            let answer = ask_udp(&cluster.client, node.port_of(family, 30053), None, &text)?;
+            ensure!(answer.ends_with(&text), "{} bytes came back", answer.len());
+        }
+    }
+    for (node, capture) in cluster.nodes.iter().zip(captures) {
+        let packets = capture.stop()?;
+        // Requests that were sent on to the other node, and replies to the client.
+        for to_client in [true, false] {
+            let there = |p: &&Packet| (p.destination == family.client()) == to_client && p.length > 8_000;
+            let large = packets.iter().filter(there).count();
+            ensure!(large > 20, "{}, {family:?}: {large} large packets (to the client: {to_client})", node.name);
+        }
+        ensure!(wrong(&packets).is_empty(), "from {}: {:?}", node.name, wrong(&packets));
+    }
+    Ok(())
 }

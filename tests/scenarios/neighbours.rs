@@ -1,28 +1,33 @@
 //! What else lives on a node: other programs' rules, strict filters, an empty neighbour table.
 
 use anyhow::{Context, Result, ensure};
-use weir_lab::{Cluster, Flow, ask_tcp, ask_udp};
+use weir_lab::{Cluster, Family, Flow, ask_tcp, ask_udp};
 
 use crate::common::{EXTERNAL, greeted_by, scenario, web, web_service};
 
 /// TCP and UDP by every way, and a flow with bulk in both directions.
 pub(crate) fn everything_works(cluster: &Cluster) -> Result<()> {
+    everything_works_in(cluster, Family::V4)
+}
+
+/// The same in a family.
+pub(crate) fn everything_works_in(cluster: &Cluster, family: Family) -> Result<()> {
     for node in &cluster.nodes {
-        let pods = greeted_by(cluster, node.port(30070), 24)?;
+        let pods = greeted_by(cluster, node.port_of(family, 30070), 24)?;
         ensure!(pods.len() == 2, "{}: {pods:?}", node.name);
         for _ in 0..8 {
-            ask_udp(&cluster.client, node.port(30053), None, "hello")?;
+            ask_udp(&cluster.client, node.port_of(family, 30053), None, "hello")?;
         }
         let length = 2_000_000;
         for _ in 0..4 {
             let request = weir_lab::Request::get("x", &format!("/bytes/{length}"));
-            let response = request.send(&cluster.client, node.port(30080))?;
+            let response = request.send(&cluster.client, node.port_of(family, 30080))?;
             ensure!(response.body.len() == length, "{} of {length} bytes came down", response.body.len());
             let upload = weir_lab::Request::post("x", "/", vec![b'u'; length]);
-            let response = upload.send(&cluster.client, node.port(30080))?;
+            let response = upload.send(&cluster.client, node.port_of(family, 30080))?;
             ensure!(response.json()?["bodyBytes"] == length, "upload: {}", response.text());
         }
-        let flow = Flow::start(&cluster.client, node.port(30070))?;
+        let flow = Flow::start(&cluster.client, node.port_of(family, 30070))?;
         flow.goes_on(20)?;
         ensure!(flow.stop()?.error.is_none(), "a flow broke");
     }

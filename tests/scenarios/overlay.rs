@@ -1,17 +1,30 @@
 //! Backends behind the tunnels of an overlay network: pods of other nodes are reached by vxlan only, every reverse path
 //! filter is strict, and kube-proxy's and a CNI's rules are in place.
 
+use std::net::IpAddr;
+
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
-use weir_lab::{Capture, Cluster, ClusterOptions, Flow, Node, SOON, ask_udp, eventually};
+use weir_lab::{Capture, Cluster, ClusterOptions, Family, Flow, Node, SOON, eventually};
 
-use crate::common::{EXTERNAL, greeted_by, options, scenario_with, web};
-use crate::neighbours::everything_works;
+use crate::common::{greeted_by, options, scenario_with, through_the_vip};
+use crate::ipv6::dual;
+use crate::neighbours::everything_works_in;
+use crate::tunnels;
 
 fn overlay(xdp: &str, run: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+    overlay_with(dual, xdp, run)
+}
+
+/// The same with Services of one's own.
+fn overlay_with(
+    services: impl FnOnce(&mut Cluster) -> Result<()>,
+    xdp: &str,
+    run: impl FnOnce(&mut Cluster) -> Result<()>,
+) -> Result<()> {
     scenario_with(&ClusterOptions { pod_offload: true, ..options()? }, |cluster| {
-        web(cluster)?;
+        services(cluster)?;
         cluster.make_overlay()?;
         for node in &mut cluster.nodes {
             node.add_invalid_rule()?;
@@ -24,11 +37,12 @@ fn overlay(xdp: &str, run: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()
 }
 
 /// The way of the backends on the other node is the tunnel.
-fn expect_tunnel(node: &Node) -> Result<()> {
+fn expect_tunnel(node: &Node, family: Family) -> Result<()> {
     eventually("the way by the tunnel", SOON, || {
         let status = node.api("status")?;
         let ways = status["status"]["ways"].as_array().cloned().unwrap_or_default();
-        let is_tunnel = |way: &Value| way["way"] == "tunnel" && way["device"] == "flannel.1" && way["kind"] == "vxlan";
+        let device = family.tunnel();
+        let is_tunnel = |way: &Value| way["way"] == "tunnel" && way["device"] == device && way["kind"] == "vxlan";
         let way = ways.iter().find(|way| is_tunnel(way)).with_context(|| format!("{ways:?}"))?;
         let reason = way["reason"].as_str().unwrap_or_default();
         ensure!(way["backends"] == 1 && reason.contains("no external interface"), "{way}");
@@ -37,21 +51,22 @@ fn expect_tunnel(node: &Node) -> Result<()> {
 }
 
 fn bulk_and_datagrams(cluster: &Cluster) -> Result<()> {
+    Family::BOTH.iter().try_for_each(|family| bulk_and_datagrams_in(cluster, *family))
+}
+
+fn bulk_and_datagrams_in(cluster: &Cluster, family: Family) -> Result<()> {
     for node in &cluster.nodes {
-        expect_tunnel(node)?;
+        expect_tunnel(node, family)?;
         let text = node.weir(&["status"])?;
-        ensure!(text.contains("tunnel  flannel.1"), "{text}");
+        ensure!(text.contains(&format!("tunnel  {}", family.tunnel())), "{text}");
     }
-    let captures = cluster.nodes.iter().map(|node| Capture::start(&cluster.wire, &node.name, "ip"));
+    let captures = cluster.nodes.iter().map(|node| Capture::start(&cluster.wire, &node.name, family.ip()));
     let captures = captures.collect::<Result<Vec<_>>>()?;
-    everything_works(cluster)?;
-    ensure!(greeted_by(cluster, (EXTERNAL, 7070).into(), 16)?.len() == 2, "one of the pods never answered");
-    for _ in 0..8 {
-        ask_udp(&cluster.client, (EXTERNAL, 5353).into(), None, "odd")?;
-    }
+    everything_works_in(cluster, family)?;
+    through_the_vip(cluster, family)?;
     for (node, capture) in cluster.nodes.iter().zip(captures) {
         let packets = capture.stop()?;
-        let is_pod = |address: std::net::IpAddr| address.to_string().starts_with("10.244.");
+        let is_pod = |address: IpAddr| address.to_string().starts_with(family.of("10.244.", "fd00:244:"));
         let outside = packets.iter().filter(|p| is_pod(p.source) || is_pod(p.destination)).count();
         ensure!(outside == 0, "{outside} packets of {} went past the tunnel", node.name);
         let inside = packets.iter().filter(|p| p.protocol == 17 && p.ports.1 == 8472).count();
@@ -80,17 +95,24 @@ fn the_same_by_tc_alone_with_the_clients_offloads() -> Result<()> {
 fn a_restart_of_the_agent_breaks_no_flow_through_the_tunnel() -> Result<()> {
     overlay("native", |cluster| {
         // Enough of them that some are with the pod on the other node.
-        let flows: Vec<Flow> =
-            (0..24).map(|_| Flow::start(&cluster.client, cluster.nodes[0].port(30070))).collect::<Result<_>>()?;
-        ensure!(flows.iter().any(|flow| flow.pod() == "far"), "no flow goes through the tunnel");
+        let mut flows = Vec::new();
+        for family in Family::BOTH {
+            let to = cluster.nodes[0].port_of(family, 30070);
+            let more = (0..16).map(|_| Flow::start(&cluster.client, to)).collect::<Result<Vec<_>>>()?;
+            ensure!(more.iter().any(|flow| flow.pod() == "far"), "no flow goes through the tunnel of {family:?}");
+            flows.extend(more);
+        }
         for signal in [Signal::TERM, Signal::KILL] {
             cluster.nodes[0].end_agent(signal)?;
             // Neither known flows nor new ones need the agent.
             flows.iter().try_for_each(|flow| flow.goes_on(5))?;
-            ensure!(greeted_by(cluster, cluster.nodes[0].port(30070), 16)?.len() == 2, "new flows without an agent");
+            for family in Family::BOTH {
+                let pods = greeted_by(cluster, cluster.nodes[0].port_of(family, 30070), 24)?;
+                ensure!(pods.len() == 2, "new flows without an agent: {pods:?}");
+            }
             cluster.nodes[0].start_agent()?;
             flows.iter().try_for_each(|flow| flow.goes_on(5))?;
-            expect_tunnel(&cluster.nodes[0])?;
+            Family::BOTH.iter().try_for_each(|family| expect_tunnel(&cluster.nodes[0], *family))?;
         }
         for flow in flows {
             let report = flow.stop()?;
@@ -104,14 +126,35 @@ fn a_restart_of_the_agent_breaks_no_flow_through_the_tunnel() -> Result<()> {
 #[ignore = "needs root"]
 fn a_tunnel_that_is_made_anew_gets_the_program_again() -> Result<()> {
     overlay("native", |cluster| {
-        everything_works(cluster)?;
-        cluster.remake_tunnel(&cluster.nodes[0])?;
-        eventually("both pods to answer", SOON, || {
-            let pods = greeted_by(cluster, cluster.nodes[0].port(30070), 24)?;
-            ensure!(pods.len() == 2, "{pods:?}");
-            Ok(())
-        })?;
-        expect_tunnel(&cluster.nodes[0])?;
-        everything_works(cluster)
+        for family in Family::BOTH {
+            everything_works_in(cluster, family)?;
+            cluster.remake_tunnel(&cluster.nodes[0], family)?;
+            eventually("both pods to answer", SOON, || {
+                let pods = greeted_by(cluster, cluster.nodes[0].port_of(family, 30070), 24)?;
+                ensure!(pods.len() == 2, "{pods:?}");
+                Ok(())
+            })?;
+            expect_tunnel(&cluster.nodes[0], family)?;
+            everything_works_in(cluster, family)?;
+        }
+        Ok(())
     })
+}
+
+/// DSR needs no tunnel of the CNI: packets go from node to node in its own, and to the pod there.
+#[test]
+#[ignore = "needs root"]
+fn dsr_goes_past_an_overlay() -> Result<()> {
+    for xdp in ["native", "off"] {
+        overlay_with(tunnels::far_pod, xdp, |cluster| {
+            let overlay = Capture::start(&cluster.wire, "node-1", "udp dst port 8472")?;
+            tunnels::works(cluster)?;
+            let seen = overlay.stop()?;
+            // the nodes look for each other's tunnels, which says nothing of pods
+            ensure!(seen.iter().all(|packet| packet.length < 200), "through the overlay: {seen:?}");
+            Ok(())
+        })
+        .with_context(|| format!("--xdp {xdp}"))?;
+    }
+    Ok(())
 }

@@ -1,12 +1,12 @@
 //! Socket-level balancing: processes and pods of a node reach services without a packet that names one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
-use weir_lab::{Cluster, ControlGroup, Node, Process, SOON, eventually};
+use weir_lab::{Cluster, ControlGroup, Family, Node, Process, SOON, eventually};
 
 use crate::common::{EXTERNAL, metric, scenario};
 use crate::ipv6::EXTERNAL6;
@@ -39,10 +39,19 @@ pub(crate) fn dual_service(app: &str) -> String {
 
 /// A pod on each node and the Service; agents run.
 pub(crate) fn inside(cluster: &mut Cluster) -> Result<()> {
+    inside_with(cluster, &service("web"))
+}
+
+/// The same with [`dual_service`].
+fn dual_inside(cluster: &mut Cluster) -> Result<()> {
+    inside_with(cluster, &dual_service("web"))
+}
+
+fn inside_with(cluster: &mut Cluster, manifest: &str) -> Result<()> {
     cluster.add_pod(0, "near", "web")?;
     cluster.add_pod(1, "far", "web")?;
     cluster.write_pods()?;
-    cluster.write("inside.yaml", &service("web"))?;
+    cluster.write("inside.yaml", manifest)?;
     cluster.start_agents()
 }
 
@@ -228,12 +237,23 @@ fn sockets_are_balanced_without_an_agent_until_unload() -> Result<()> {
 #[test]
 #[ignore = "needs root"]
 fn sockets_are_moved_or_told_when_their_backend_goes() -> Result<()> {
+    moved_or_told(Family::V4)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn sockets_of_ipv6_are_moved_or_told_when_their_backend_goes() -> Result<()> {
+    moved_or_told(Family::V6)
+}
+
+fn moved_or_told(family: Family) -> Result<()> {
     scenario(|cluster| {
-        inside(cluster)?;
+        dual_inside(cluster)?;
         let status = &cluster.nodes[0].api("status")?["status"]["socketLevel"];
         ensure!(status["closesSockets"] == true, "{status}");
         let mut pod = in_pod(cluster, "near")?;
-        let (tcp, udp) = ((CLUSTER_IP, 7070).into(), (CLUSTER_IP, 5353).into());
+        let cluster_ip: IpAddr = family.of(CLUSTER_IP.into(), CLUSTER_IP6.into());
+        let (tcp, udp) = ((cluster_ip, 7070).into(), (cluster_ip, 5353).into());
         // Each is led by chance: enough of each kind that none is left without one at `far`.
         let names = |kind: &str| (0..32).map(|number| format!("{kind}{number}")).collect::<Vec<_>>();
         let mut leads = BTreeMap::new();
@@ -247,7 +267,7 @@ fn sockets_are_moved_or_told_when_their_backend_goes() -> Result<()> {
             leads.insert(name.clone(), pod.receive(&name)?);
         }
         for name in names("free") {
-            pod.bind(&name, "0.0.0.0:0".parse()?)?;
+            pod.bind(&name, family.of("0.0.0.0:0", "[::]:0").parse()?)?;
             leads.insert(name.clone(), pod.exchange(&name, udp, "hello")?.1);
         }
         let to_far = leads.iter().filter(|(_, answer)| answer.starts_with("far ")).map(|(name, _)| name.clone());
@@ -282,11 +302,7 @@ fn sockets_are_moved_or_told_when_their_backend_goes() -> Result<()> {
 #[ignore = "needs root"]
 fn ipv6_is_balanced_at_sockets_too() -> Result<()> {
     scenario(|cluster| {
-        cluster.add_pod(0, "near", "web")?;
-        cluster.add_pod(1, "far", "web")?;
-        cluster.write_pods()?;
-        cluster.write("inside.yaml", &dual_service("web"))?;
-        cluster.start_agents()?;
+        dual_inside(cluster)?;
         let node = &cluster.nodes[0];
         for (name, mut process) in [("host", on_host(cluster)?), ("pod", in_pod(cluster, "near")?)] {
             let mut places = vec![(CLUSTER_IP6, 7070, 5353), (EXTERNAL6, 7070, 5353), (node.ip6, 30070, 30053)];

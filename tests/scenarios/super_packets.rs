@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
-use weir_lab::{Capture, Cluster, SOON, eventually};
+use weir_lab::{Capture, Cluster, Family, SOON, eventually};
 
-use crate::common::{EXTERNAL, scenario, web_service};
+use crate::common::{scenario, vip};
+use crate::tunnels::far_pod;
 
 /// Sends datagrams of the third argument's length, nine and a half at once, and tells what comes back within the fourth
 /// argument's seconds.
@@ -13,7 +14,8 @@ const CLIENT: &str = "
 import socket, sys
 UDP, SEGMENT = 17, 103
 at, port, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+family = socket.AF_INET6 if ':' in at else socket.AF_INET
+client = socket.socket(family, socket.SOCK_DGRAM)
 client.settimeout(float(sys.argv[4]))
 client.setsockopt(UDP, SEGMENT, size)
 client.connect((at, port))
@@ -35,13 +37,8 @@ fn lengths(capture: &Capture) -> Result<Vec<usize>> {
 /// The only pod is on the second node, and the client comes by the first, on tc. With `whole` the large packet leaves the
 /// first node as it is; else that one's kernel takes it apart, in its tunnel.
 fn through_a_tunnel(whole: bool) -> Result<()> {
-    const SIZE: usize = 1000;
     scenario(|cluster| {
-        cluster.add_pod(1, "far", "web")?;
-        cluster.write_pods()?;
-        let yaml = web_service("web")
-            .replace("namespace: default}", "namespace: default, annotations: {weir.io/forwarding: dsr}}");
-        cluster.write("web.yaml", &yaml)?;
+        far_pod(cluster)?;
         cluster.client.shell("ethtool -K eth0 tx on tso on gso on tx-udp-segmentation on")?;
         if whole {
             cluster.whole_packets(0)?;
@@ -52,25 +49,33 @@ fn through_a_tunnel(whole: bool) -> Result<()> {
             node.netns.shell("ethtool -K eth0 tx on gso on")?;
         }
         cluster.start_agents()?;
-        let to = SocketAddr::from((EXTERNAL, 5353));
-        let first = Capture::start(&cluster.nodes[0].netns, "eth0", "udp")?;
-        let second = Capture::start(&cluster.nodes[1].netns, "eth0", "ip proto 4")?;
-        let came = send_at_once(cluster, to, SIZE, 10)?;
-        let expected: Vec<_> = std::iter::once(SIZE / 2).chain([SIZE; 9]).map(|length| length.to_string()).collect();
-        ensure!(came == expected.join(" "), "the pod's answers: {came}");
-        eventually("the packets to be recorded", SOON, || {
-            let (first, second) = (lengths(&first)?, lengths(&second)?);
-            ensure!(first == [9 * SIZE + SIZE / 2 + 28], "to the first node: {first:?}");
-            let of_tunnels = if whole { second == [first[0] + 20] } else { second.len() == 10 };
-            ensure!(of_tunnels, "in tunnels: {second:?}");
-            Ok(())
-        })?;
-        // with two headers more these are larger than the link's 1,500 bytes: the client is told, and its kernel refuses them
-        eventually("the client to learn of what goes", SOON, || {
-            let told = send_at_once(cluster, to, 1460, 1).map_or_else(|error| error.to_string(), |came| came);
-            ensure!(told.contains("Message too long") || told.contains("Invalid argument"), "{told}");
-            Ok(())
-        })
+        Family::BOTH.iter().try_for_each(|family| in_one_of(cluster, *family, whole))
+    })
+}
+
+fn in_one_of(cluster: &Cluster, family: Family, whole: bool) -> Result<()> {
+    const SIZE: usize = 1000;
+    const LINK: usize = 1500;
+    let to = SocketAddr::from((vip(family), 5353));
+    let headers = family.header() + 8;
+    let first = Capture::start(&cluster.nodes[0].netns, "eth0", &format!("udp and dst host {}", to.ip()))?;
+    let second = Capture::start(&cluster.nodes[1].netns, "eth0", family.of("ip proto 4", "ip6 proto 41"))?;
+    let came = send_at_once(cluster, to, SIZE, 10)?;
+    let expected: Vec<_> = std::iter::once(SIZE / 2).chain([SIZE; 9]).map(|length| length.to_string()).collect();
+    ensure!(came == expected.join(" "), "the pod's answers: {came}");
+    eventually("the packets to be recorded", SOON, || {
+        let (first, second) = (lengths(&first)?, lengths(&second)?);
+        ensure!(first == [9 * SIZE + SIZE / 2 + headers], "to the first node: {first:?}");
+        let of_tunnels = if whole { second == [first[0] + family.header()] } else { second.len() == 10 };
+        ensure!(of_tunnels, "in tunnels: {second:?}");
+        Ok(())
+    })?;
+    // with another header these are larger than the link takes: the client is told, and its kernel refuses them
+    let large = LINK - headers - family.header() / 2;
+    eventually("the client to learn of what goes", SOON, || {
+        let told = send_at_once(cluster, to, large, 1).unwrap_or_else(|error| error.to_string());
+        ensure!(told.contains("Message too long") || told.contains("Invalid argument"), "{family:?}: {told}");
+        Ok(())
     })
 }
 

@@ -7,6 +7,7 @@ use weir_lab::{CLIENT, Capture, Cluster, Flow, Netns, Port, Request, SOON, Segme
 use weir_lab::{eventually, send_raw};
 
 use crate::common::{EXTERNAL, greeted_by, metric, scenario};
+use crate::dsr::far_service;
 use crate::ipv6::EXTERNAL6;
 
 /// The addresses of the Service.
@@ -17,7 +18,7 @@ fn event(cluster: &Cluster, node: usize, name: &str) -> Result<f64> {
 }
 
 /// A Service of both families that forwards by DSR.
-fn dual_dsr(cluster: &Cluster) -> Result<()> {
+pub(crate) fn dual_dsr(cluster: &Cluster) -> Result<()> {
     let [four, six] = VIPS.map(|vip| vip.to_string());
     let ports = [Port::tcp(7070, 7070).at(30070), Port::tcp(80, 8080), Port::udp(5353, 5353)];
     let (families, external_ips) = (["IPv4", "IPv6"], [&*four, &*six]);
@@ -36,14 +37,14 @@ fn dual_dsr(cluster: &Cluster) -> Result<()> {
 }
 
 /// Its only pod is on the second node; clients come by the first.
-fn far_pod(cluster: &mut Cluster) -> Result<()> {
+pub(crate) fn far_pod(cluster: &mut Cluster) -> Result<()> {
     cluster.add_pod(1, "far", "web")?;
     cluster.write_pods()?;
     dual_dsr(cluster)
 }
 
 /// TCP, UDP and bulk both ways; the pod sees the client.
-fn works(cluster: &Cluster) -> Result<()> {
+pub(crate) fn works(cluster: &Cluster) -> Result<()> {
     const BULK: usize = 1_000_000;
     for vip in VIPS {
         let client = if vip.is_ipv4() { CLIENT.to_string() } else { format!("[{}]", weir_lab::CLIENT6) };
@@ -85,7 +86,7 @@ fn both_families_go_through_tunnels_with_and_without_xdp() -> Result<()> {
 #[ignore = "needs root"]
 fn a_flow_of_either_family_outlives_the_node_that_it_came_by() -> Result<()> {
     scenario(|cluster| {
-        far_pod(cluster)?;
+        far_service(cluster)?;
         cluster.start_agents()?;
         let flows = VIPS.map(|vip| Flow::start(&cluster.client, (vip, 7070).into()));
         let flows = flows.into_iter().collect::<Result<Vec<_>>>()?;

@@ -35,6 +35,8 @@ pub struct Packet {
     pub checksum_ok: bool,
     /// Bytes of the whole IP packet.
     pub length: usize,
+    /// The largest segment that the first segment of one side of a TCP connection asks for.
+    pub mss: Option<u16>,
 }
 
 impl Capture {
@@ -130,6 +132,7 @@ fn parse_v4(ip: &[u8]) -> Option<Packet> {
         header_checksum_ok: checksum(sum(ip.get(..header)?)) == 0,
         checksum_ok: checksum(pseudo + sum(payload)) == 0 || none || !matches!(protocol, 1 | 6 | 17),
         length,
+        mss: mss(protocol, payload),
     })
 }
 
@@ -148,7 +151,14 @@ fn parse_v6(ip: &[u8]) -> Option<Packet> {
         header_checksum_ok: true,
         checksum_ok: checksum(pseudo + sum(payload)) == 0 || !matches!(protocol, 6 | 17 | 58),
         length,
+        mss: mss(protocol, payload),
     })
+}
+
+/// The option (RFC 9293, section 3.2) of a segment with SYN, where it is the first one: Linux puts it there.
+fn mss(protocol: u8, payload: &[u8]) -> Option<u16> {
+    let is_first = protocol == 6 && payload.get(13)? & 2 != 0 && payload.get(20..22)? == [2, 4];
+    is_first.then(|| port(payload, 22))
 }
 
 fn port(payload: &[u8], at: usize) -> u16 {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::agent::{self, Agent, AgentOptions};
 use crate::cluster::{CLUSTER_CIDR, CLUSTER_CIDR6};
 use crate::control_group::ControlGroup;
+use crate::family::Family;
 use crate::netns::Netns;
 use crate::rules;
 
@@ -55,6 +56,11 @@ impl Node {
     /// The same of IPv6.
     pub fn port6(&self, port: u16) -> SocketAddr {
         SocketAddr::from((self.ip6, port))
+    }
+
+    /// The same of either family.
+    pub fn port_of(&self, family: Family, port: u16) -> SocketAddr {
+        SocketAddr::from((family.node(self), port))
     }
 
     /// Starts an agent and waits until it is ready.

@@ -2,28 +2,35 @@
 
 use anyhow::{Context, Result};
 
-use crate::cluster::{CLIENT, Cluster};
+use crate::cluster::{CLIENT, CLIENT6, Cluster};
 use crate::netns::Netns;
 
 /// The wire's address on its second network.
 const ROUTER2: &str = "192.168.79.1";
+/// The same of IPv6.
+const ROUTER2_6: &str = "fd00:79::1";
 
 impl Cluster {
-    /// Gives a node a second external interface, `eth1`, on a network of its own (192.168.79.0/24) behind the same router:
+    /// Gives a node a second external interface, `eth1`, on a network of its own (192.168.79.0/24, fd00:79::/64) behind the same router:
     /// what the node sends to the client and to other nodes' pods goes there, what they send to it comes by `eth0`.
     pub fn add_second_uplink(&mut self, node: usize) -> Result<()> {
         let host = self.nodes.get(node).with_context(|| format!("there is no node {node}"))?;
         let port = format!("{}-b", host.name);
         self.wire.ip(&format!("link add {port} type veth peer name eth1 netns {}", host.netns.name()))?;
         self.wire.ip(&format!("addr add {ROUTER2}/24 dev {port}"))?;
+        self.wire.ip(&format!("addr add {ROUTER2_6}/64 dev {port}"))?;
         self.wire.ip(&format!("link set {port} up"))?;
         host.netns.shell("ethtool -K eth1 tx off tso off gso off")?;
         host.netns.ip(&format!("addr add 192.168.79.{}/24 dev eth1", 10 + host.number))?;
+        host.netns.ip(&format!("addr add fd00:79::{}/64 dev eth1", 10 + host.number))?;
         host.netns.ip("link set eth1 up")?;
         host.netns.ip(&format!("route add {CLIENT}/32 via {ROUTER2}"))?;
+        host.netns.ip(&format!("route add {CLIENT6}/128 via {ROUTER2_6}"))?;
         for other in self.nodes.iter().filter(|other| other.number != host.number) {
             host.netns.ip(&format!("route replace {} via {ROUTER2}", other.pod_cidr()))?;
+            host.netns.ip(&format!("route replace {} via {ROUTER2_6}", other.pod_cidr6()))?;
             self.wire.ip(&format!("route add {} via {}", other.pod_cidr(), other.ip))?;
+            self.wire.ip(&format!("route add {} via {}", other.pod_cidr6(), other.ip6))?;
         }
         // Packets that take one way there and another one back are no spoofed ones.
         for interface in ["all", "eth0", "eth1"] {
@@ -55,11 +62,7 @@ impl Cluster {
     fn plug_again(&self, node: usize) -> Result<()> {
         let host = self.nodes.get(node).with_context(|| format!("there is no node {node}"))?;
         crate::cluster::plug(&self.wire, &host.name, &host.netns, (host.ip, host.ip6))?;
-        host.netns.ip("route add default via 192.168.77.1")?;
-        for other in self.nodes.iter().filter(|other| other.number != host.number) {
-            host.netns.ip(&format!("route add {} via {}", other.pod_cidr(), other.ip))?;
-        }
-        Ok(())
+        self.reconnect(node)
     }
 
     /// Puts the client and a node behind two VLANs on the switch, one within the other: their packets have two tags on the
