@@ -318,11 +318,14 @@ impl<'a> Exchange<'a> {
             match self.send(lease, record).await {
                 Ok(result) => return result,
                 Err(Broken::Unsent) => counters.upstream_retries.increment(),
-                Err(Broken::Sent) if self.repeatable => {
+                Err(Broken::Sent) => {
+                    peer.broke();
+                    if !self.repeatable {
+                        return self.broken(peer);
+                    }
                     counters.upstream_retries.increment();
                     break;
                 }
-                Err(Broken::Sent) => return self.broken(peer),
             }
         }
         match self.worker.pool.connect(peer, &self.transport, self.limits.connect).await {

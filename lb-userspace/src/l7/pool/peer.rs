@@ -18,6 +18,9 @@ use crate::model::settings::UpstreamSettings;
 const FRESH: Duration = Duration::from_secs(1);
 /// An endpoint that left a connection open for so long after an answer keeps connections.
 const KEPT: Duration = Duration::from_millis(20);
+/// An endpoint under which a connection broke that was used again gets requests that must not be sent twice on connections
+/// of their own for so long.
+const DISTRUST: Duration = Duration::from_secs(60);
 
 /// Which idle connection will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub struct Peer {
     used: Cell<Instant>,
     /// It has been seen to keep connections after an answer.
     keeps: Cell<bool>,
+    /// Until then it is not trusted to keep them.
+    distrusted: Cell<Option<Instant>>,
     /// How connections are kept.
     kept: Rc<Cell<UpstreamSettings>>,
 }
@@ -71,6 +76,7 @@ impl Peer {
             in_flight: Cell::new(0),
             used: Cell::new(now),
             keeps: Cell::new(false),
+            distrusted: Cell::new(None),
             kept,
         }
     }
@@ -96,16 +102,17 @@ impl Peer {
         }
         let now = Instant::now();
         let mut idle = self.idle.borrow_mut();
-        if reuse == Reuse::Proven && !self.proves_to_keep(&idle, now) {
+        let kept = self.kept.get();
+        let fresh = kept.idle_time_once.map_or(FRESH, Duration::from_millis);
+        if reuse == Reuse::Proven && (fresh.is_zero() || !self.proves_to_keep(&idle, now)) {
             return None;
         }
-        let kept = self.kept.get();
         while let Some(at) = idle.iter().rposition(|one| one.transport == *transport) {
             let Idle { sender, transport, since, life } = idle.remove(at);
             let age = now.duration_since(since);
             if !sender.is_ready() {
                 self.keeps.set(self.keeps.get() && age > FRESH);
-            } else if reuse == Reuse::Proven && age > FRESH {
+            } else if reuse == Reuse::Proven && age > fresh {
                 // The ones below are older still.
                 idle.insert(at, Idle { sender, transport, since, life });
                 return None;
@@ -116,7 +123,15 @@ impl Peer {
         None
     }
 
+    /// A connection that was used again broke under a request, and nobody can tell whether that has been seen.
+    pub fn broke(&self) {
+        self.distrusted.set(Some(Instant::now() + DISTRUST));
+    }
+
     fn proves_to_keep(&self, idle: &[Idle], now: Instant) -> bool {
+        if self.distrusted.get().is_some_and(|until| now < until) {
+            return false;
+        }
         let kept = |one: &Idle| one.sender.is_ready() && now.duration_since(one.since) > KEPT;
         // The first is the oldest.
         if !self.keeps.get() && idle.first().is_some_and(kept) {

@@ -1,9 +1,16 @@
 //! What can be known of a request that got no answer: whether the other side closed before it arrived there.
 //!
-//! A backend that closes an idle connection may do so in the moment in which a request is on its way to it. Its FIN then
-//! acknowledges nothing of the request, so no process can have read any of it, and it may be sent again, whatever its method
-//! (RFC 9112 section 9.3.1). A reset proves nothing: it also ends connections of backends that have read the request, and
-//! says in no way that is kept what had arrived before.
+//! A backend that closes an idle connection may do so in the moment in which a request is on its way to it. Two things prove
+//! that no process can have read any of it, so that it may be sent again, whatever its method (RFC 9112 section 9.3.1):
+//!
+//! - the connection broke before a byte of the request was written, be it by FIN or by a reset that had come before;
+//! - a FIN that acknowledges nothing of the request. The reset that follows it, where the backend's socket is gone when the
+//!   request gets there, takes nothing away from that: the kernel keeps both the end of what was received and the count of
+//!   what was acknowledged (tcp_recvmsg_locked(), tcp_ioctl(), Linux 6.12).
+//!
+//! A reset alone, after bytes were written, proves nothing. It also ends connections of backends that have read the request
+//! and then leave a rest of it unread, or abort (SO_LINGER of 0), acknowledgements are delayed, and the kernel throws away what
+//! the reset itself acknowledges (tcp_validate_incoming() comes before tcp_ack()).
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -33,9 +40,9 @@ impl Wire {
         self.unseen.store(false, Ordering::Relaxed);
     }
 
-    /// The other side has closed, and not a byte of the request had arrived before.
+    /// Of a connection that broke: not a byte of the request was sent, or the other side had closed before one arrived.
     pub(super) fn is_unseen(&self) -> bool {
-        self.unseen.load(Ordering::Relaxed)
+        self.written.load(Ordering::Relaxed) == 0 || self.unseen.load(Ordering::Relaxed)
     }
 
     fn wrote(&self, bytes: usize) {
@@ -45,7 +52,7 @@ impl Wire {
     /// The other side has closed. Bytes are acknowledged in their order: as many as the request has means all of it.
     fn ended(&self, unacknowledged: usize) {
         let written = self.written.load(Ordering::Relaxed);
-        self.unseen.store(written > 0 && unacknowledged >= written, Ordering::Relaxed);
+        self.unseen.store(unacknowledged >= written, Ordering::Relaxed);
     }
 }
 
@@ -121,7 +128,61 @@ impl AsyncWrite for Watched {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream as Blocking};
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use hyper::Request;
+    use socket2::SockRef;
+    use tokio::task::LocalSet;
+
     use super::*;
+    use crate::l7::body::{Progress, RequestBody};
+    use crate::l7::pool::Pool;
+    use crate::l7::secure::Transport;
+
+    fn reset(far: Blocking) {
+        SockRef::from(&far).set_linger(Some(Duration::ZERO)).expect("allowed");
+        drop(far);
+    }
+
+    /// Whether a request is known to be unseen that is sent on a connection whose other end does this with it.
+    async fn is_unseen(then: impl FnOnce(Blocking) -> Option<std::thread::JoinHandle<()>>) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let pool = Pool::new(None, 1);
+        let peer = pool.peer(listener.local_addr().expect("bound"));
+        let lease = pool.connect(&peer, &Transport::PLAIN, Duration::from_secs(60)).await;
+        let mut lease = lease.unwrap_or_else(|error| panic!("{error}"));
+        // hyper's end is ready then, and waits for the first request.
+        tokio::task::yield_now().await;
+        let far = then(listener.accept().expect("a connection").0);
+        // The runtime has not looked at its sockets since.
+        let body = RequestBody::new(None, Rc::new(Progress::new(u64::MAX)));
+        let sent = lease.sender.send(Request::post("/").body(body).expect("a request")).await;
+        far.into_iter().for_each(|far| far.join().expect("no panic"));
+        let mut error = sent.expect_err("nobody answers");
+        error.take_message().is_some() || lease.sender.was_unseen()
+    }
+
+    #[tokio::test]
+    async fn a_reset_before_a_request_is_told_from_one_behind_it() {
+        let all = async {
+            let before = |far| {
+                reset(far);
+                None
+            };
+            assert!(is_unseen(before).await, "nothing of it was sent");
+            let behind = |mut far: Blocking| {
+                Some(std::thread::spawn(move || {
+                    far.read_exact(&mut [0; 10]).expect("a request");
+                    reset(far);
+                }))
+            };
+            assert!(!is_unseen(behind).await, "a part of it was read");
+        };
+        LocalSet::new().run_until(all).await;
+    }
 
     #[test]
     fn a_request_is_unseen_if_nothing_of_it_had_arrived() {
@@ -134,10 +195,11 @@ mod tests {
         };
         assert!(!seen(&[100, 20], 120) && !seen(&[5], 6), "nothing had arrived");
         assert!(seen(&[100, 20], 119) && seen(&[100], 0), "a part had");
-        assert!(seen(&[], 0), "nothing was sent");
+        assert!(!seen(&[], 0), "nothing was sent");
         wire.wrote(1);
         wire.ended(1);
         wire.begin();
+        wire.wrote(1);
         assert!(!wire.is_unseen(), "that was another request");
     }
 }

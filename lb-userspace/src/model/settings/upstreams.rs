@@ -10,6 +10,8 @@ pub struct UpstreamSettings {
     pub idle: Option<u32>,
     /// How long one may be idle, in milliseconds.
     pub idle_time: Option<u64>,
+    /// How long one may have been idle for a request that must not be sent twice, in milliseconds; 0: it gets one of its own.
+    pub idle_time_once: Option<u64>,
     /// How old one may be when it is used again, in milliseconds.
     pub age: Option<u64>,
     /// Requests on one.

@@ -21,6 +21,7 @@ fn every_key_stands_in_the_table_once() {
         "zstd-types",
         "generate-traceparent",
         "add-forwarded-header",
+        "upstream-keepalive-timeout-non-idempotent",
     ];
     assert!(others.iter().all(|other| unique.contains(other)));
     assert_eq!(unique.len() - others.len(), 192, "ingress-nginx 1.15 has 192");

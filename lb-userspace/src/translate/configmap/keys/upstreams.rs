@@ -21,6 +21,15 @@ pub(super) const KEYS: &[Key] = &[
         |settings, text| value::duration(text).map(|time| settings.upstreams.idle_time = Some(time)),
     ),
     applied(
+        "upstream-keepalive-timeout-non-idempotent",
+        "time",
+        "1s",
+        "How long a connection may have been idle for a request that must not be sent twice (POST, or a body); 0: each gets a \
+         connection of its own, so that no endpoint can close one under it.",
+        "ingress-nginx does not have it.",
+        |settings, text| value::duration(text).map(|time| settings.upstreams.idle_time_once = Some(time)),
+    ),
+    applied(
         "upstream-keepalive-time",
         "time",
         "1h",
