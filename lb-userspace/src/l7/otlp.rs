@@ -95,7 +95,7 @@ impl Spans {
     }
 
     /// A request is over; how many spans were lost.
-    pub fn end(&self, mut span: Box<Span>, time: Duration, status: u16, sent: u64) -> u64 {
+    pub fn end(&self, mut span: Span, time: Duration, status: u16, sent: u64) -> u64 {
         span.end_time_unix_nano = span.start_time_unix_nano + time;
         span.attributes.push(attribute("http.response.status_code", i64::from(status)));
         span.attributes.push(attribute("http.response.body.size", i64::try_from(sent).unwrap_or(i64::MAX)));
@@ -106,7 +106,7 @@ impl Spans {
             return 1;
         }
         self.bytes.set(bytes);
-        waiting.push(*span);
+        waiting.push(span);
         0
     }
 
@@ -239,7 +239,7 @@ mod tests {
         let spans = Spans::new(Some(Exporter { to, per_million: 1_000_000 }));
         let one = || {
             let span = begun(&spans, None, 0).0.expect("sampled");
-            spans.end(span, Duration::from_millis(1), 200, 5)
+            spans.end(*span, Duration::from_millis(1), 200, 5)
         };
         assert_eq!((one(), spans.flush(), one(), spans.flush()), (0, 0, 0, 1), "nobody takes the second");
         assert_eq!(from.recv().expect("a batch").len(), 1);
@@ -250,7 +250,7 @@ mod tests {
         let long = || {
             let mut span = begun(&spans, None, 0).0.expect("sampled");
             span.attributes.push(attribute("user_agent.original", "x".repeat(60_000)));
-            spans.end(span, Duration::from_millis(1), 200, 5)
+            spans.end(*span, Duration::from_millis(1), 200, 5)
         };
         assert!((0..20).map(|_| long()).sum::<u64>() >= 3, "twenty long ones take more than a megabyte");
     }

@@ -231,7 +231,7 @@ impl Drop for Record {
         self.worker.tally.count(&self.view, self.rule, &done);
         #[cfg(feature = "otlp")]
         if let Some(span) = self.span.take() {
-            let lost = self.worker.spans.end(span, time, done.status, self.bytes);
+            let lost = self.worker.spans.end(*span, time, done.status, self.bytes);
             self.worker.counters.spans_lost.add(lost);
         }
         let Some(mut line) = self.line.take() else { return };
