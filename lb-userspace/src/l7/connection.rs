@@ -61,6 +61,7 @@ async fn serve(worker: &Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, sch
     }
     // Who does not begin as a proxy that is believed gets no answer: it would be one to somebody else.
     let Some((peer, front)) = told(worker, &mut stream, peer, front).await else { return };
+    let Some(_counted) = worker.connected(peer.ip()) else { return };
     match scheme {
         Scheme::Http => http(worker, stream, Ends::new(peer, front)).await,
         // What only TLS needs takes no memory of other connections.
@@ -84,7 +85,7 @@ async fn http(worker: &Rc<Worker>, stream: TcpStream, ends: Ends) {
 
 async fn https(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, front: SocketAddr) {
     worker.counters.tls_handshakes.increment();
-    let secured = match Box::pin(timeout(worker.limits.handshake, accept(worker, stream))).await {
+    let secured = match Box::pin(timeout(worker.handshake_limit(), accept(worker, stream))).await {
         Ok(Ok(tls::Accepted::Secured(secured))) => secured,
         Ok(Ok(tls::Accepted::Passed { stream, read, upstream })) => {
             return passthrough::run(worker, stream, read, &upstream).await;

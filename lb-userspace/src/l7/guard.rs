@@ -23,7 +23,7 @@ use tokio::time::{Instant, Sleep};
 use crate::l7::hits::Hit;
 use crate::l7::rate::{Debt, Floor};
 pub use framer::{Body, Framer, MAX_HEAD, Step};
-pub use head::{MAX_HEADERS, passes_for_another};
+pub use head::{MAX_HEADERS, TOO_MANY, passes_for_another};
 
 /// Why a request is refused before anyone looks at what it asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,10 @@ pub struct Limits {
     pub head_size: usize,
     /// Longest line of it.
     pub line_size: usize,
+    /// Longest target of a request, in bytes.
+    pub target_size: usize,
+    /// Most headers; at most [`MAX_HEADERS`].
+    pub header_count: usize,
     /// Bytes per second of a body or an answer, after a grace of `stall`; 0: any speed will do.
     pub rate: u64,
 }
@@ -82,6 +86,8 @@ impl Default for Limits {
             linger: seconds(2),
             head_size: MAX_HEAD,
             line_size: MAX_HEAD,
+            target_size: MAX_HEAD,
+            header_count: MAX_HEADERS,
             rate: 100,
         }
     }
@@ -186,7 +192,7 @@ impl<I> Guard<I> {
             io,
             handle: handle.clone(),
             limits,
-            framer: Framer::new(limits.head_size, limits.line_size),
+            framer: Framer::new(&limits),
             buffer: BytesMut::new(),
             released: 0,
             refused: false,

@@ -33,11 +33,19 @@ pub enum Hit {
     ProxyHeader,
     /// Sockets for connections to backends.
     Upstreams,
+    /// Streams that the client of a connection of HTTP/3 gave up.
+    Http3Resets,
+    /// Frames on a connection of HTTP/3 that bring nothing, and their bytes.
+    Http3Frames,
+    /// Connections of one client.
+    ClientConnections,
+    /// Connections of all clients; counted is how often they came to be as many.
+    Connections,
 }
 
 impl Hit {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Hit; 15] = [
+    pub const ALL: [Hit; 19] = [
         Hit::HeaderCount,
         Hit::HeaderSize,
         Hit::UriLength,
@@ -53,6 +61,10 @@ impl Hit {
         Hit::Handshake,
         Hit::ProxyHeader,
         Hit::Upstreams,
+        Hit::Http3Resets,
+        Hit::Http3Frames,
+        Hit::ClientConnections,
+        Hit::Connections,
     ];
 
     /// What the metric calls it.
@@ -73,6 +85,10 @@ impl Hit {
             Hit::Handshake => "tls_handshake",
             Hit::ProxyHeader => "proxy_header",
             Hit::Upstreams => "upstream_connections",
+            Hit::Http3Resets => "http3_resets",
+            Hit::Http3Frames => "http3_frames",
+            Hit::ClientConnections => "client_connections",
+            Hit::Connections => "connections",
         }
     }
 

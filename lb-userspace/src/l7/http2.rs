@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use super::forward::Ends;
 use super::guard::Limits;
 use super::proxy::{self, Client};
 use super::worker::Worker;
+use crate::model::settings::FrontSettings;
 
 pub(super) mod activity;
 pub(super) mod extended;
@@ -37,8 +39,6 @@ use activity::{Activity, Watched};
 use frames::{Budget, Counted};
 pub(super) use opening::Opening;
 
-/// Streams that the client has reset and nobody has looked at: the count of frames comes first.
-const PENDING_RESETS: usize = RESETS as usize;
 /// Streams that we had to reset for mistakes of the client; with more the connection ends (CVE-2025-8671).
 const OWN_RESETS: usize = 1024;
 /// Bytes of a body that may be on their way on one stream, and on all.
@@ -46,10 +46,6 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes of an answer that wait for the client.
 const SEND_BUFFER: usize = 16 * 1024;
-/// Streams that a client may give up in ten seconds.
-const RESETS: u32 = 200;
-/// Frames in ten seconds that bring nothing.
-const CONTROL_FRAMES: u32 = 2000;
 /// A client that says nothing for so long is asked whether it is still there, and has as long to answer.
 const PING: Duration = Duration::from_secs(30);
 /// For the client to take note that the connection ends.
@@ -79,10 +75,10 @@ where
         }
     });
     // Requests of one connection at a time.
-    let streams = worker.view().router.settings.asked.tls.http2_streams;
-    let budget = Budget { resets: RESETS, control: CONTROL_FRAMES, head_size: limits.head_size };
+    let asked = Arc::clone(&worker.view().router.settings.asked);
+    let budget = Budget::new(&asked.clients, limits.head_size);
     let (io, cut) = Counted::new(io, first, budget, limits.head);
-    let builder = builder(Driver(Rc::clone(&activity)), streams, &limits);
+    let builder = builder(Driver(Rc::clone(&activity)), &asked, &limits);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     tokio::select! {
         // An error here concerns this connection only, and who caused it knows.
@@ -100,13 +96,14 @@ where
     }
 }
 
-fn builder(driver: Driver, streams: u32, limits: &Limits) -> http2::Builder<Driver> {
+fn builder(driver: Driver, asked: &FrontSettings, limits: &Limits) -> http2::Builder<Driver> {
     let mut builder = http2::Builder::new(driver);
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(streams)
+        .max_concurrent_streams(asked.tls.http2_streams)
         .enable_connect_protocol()
-        .max_pending_accept_reset_streams(PENDING_RESETS)
+        // Those that the client has reset and nobody has looked at: the count of frames comes first.
+        .max_pending_accept_reset_streams(asked.clients.resets as usize)
         .max_local_error_reset_streams(OWN_RESETS)
         .max_header_list_size(limits.head_size as u32)
         .initial_stream_window_size(STREAM_WINDOW)

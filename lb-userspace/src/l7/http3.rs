@@ -20,17 +20,21 @@ use tokio::time::timeout;
 
 use super::connection::{closing, to_be_closed};
 use super::forward::Ends;
+use super::hits::Hit;
 use super::http2::activity::Activity;
+use super::http2::frames::Budget;
 use super::proxy::Client;
 use super::tls::Session;
 use super::worker::Worker;
 
 mod body;
+mod counted;
+mod frames;
 mod request;
 
 pub use body::Received;
 
-type Connection = h3::server::Connection<h3_quinn::Connection, Bytes>;
+type Connection = h3::server::Connection<counted::Connection, Bytes>;
 
 /// With so many handshakes under way clients have to show first that they get what is sent to them (RFC 9000 section 8.1.2).
 const UNPROVEN: usize = 64;
@@ -123,14 +127,22 @@ fn take(worker: &Rc<Worker>, incoming: Incoming, handshakes: &Rc<()>) {
 }
 
 async fn serve(worker: &Rc<Worker>, connecting: Connecting, handshake: Rc<()>) {
-    let Ok(Ok(connection)) = timeout(worker.limits.handshake, connecting).await else {
+    let shaken = timeout(worker.handshake_limit(), connecting).await;
+    drop(handshake);
+    let Ok(Ok(connection)) = shaken else {
+        worker.counters.hit(shaken.is_err().then_some(Hit::Handshake));
         return worker.counters.tls_failures.increment();
     };
-    drop(handshake);
+    let Some(_counted) = worker.connected(connection.remote_address().ip()) else {
+        return connection.close(quinn::VarInt::from_u32(Code::H3_EXCESSIVE_LOAD.value() as u32), b"");
+    };
     let mut builder = h3::server::builder();
     builder.max_field_section_size(worker.client_limits().head_size as u64).send_grease(false);
     // a client that lets no stream be opened would be waited for as long as it lives
-    let built = timeout(worker.limits.handshake, builder.build(h3_quinn::Connection::new(connection.clone()))).await;
+    let asked = Arc::clone(&worker.view().router.settings.asked);
+    let budget = Budget::new(&asked.clients, worker.client_limits().head_size);
+    let counted = counted::Connection::new(&connection, budget, worker.counters.clone());
+    let built = timeout(worker.handshake_limit(), builder.build(counted)).await;
     let Ok(Ok(mut streams)) = built else {
         return connection.close(quinn::VarInt::from_u32(Code::H3_NO_ERROR.value() as u32), b"");
     };
@@ -191,7 +203,7 @@ async fn requests(
     }
 }
 
-type Stream = h3::server::RequestResolver<h3_quinn::Connection, Bytes>;
+type Stream = h3::server::RequestResolver<counted::Connection, Bytes>;
 
 /// The next request; an error concerns this connection only, and who caused it knows.
 fn next(stream: Result<Option<Stream>, ConnectionError>) -> Option<Stream> {

@@ -31,6 +31,8 @@ pub enum Limit {
     InFlight,
     /// Requests of a window, by a key of one's own.
     Window,
+    /// Connections, which no Ingress has for itself.
+    Connections,
 }
 
 /// Who a client is to a limit: an address of IPv4, or a network of 64 bits, in which whoever has one address has all

@@ -97,6 +97,8 @@ impl Settings {
             linger: usual.linger,
             head_size: clients.head_size.map_or(usual.head_size, |size| size as usize),
             line_size: clients.line_size.map_or(usual.line_size, |size| size as usize),
+            target_size: clients.target_size.map_or(usual.target_size, |size| size as usize),
+            header_count: clients.header_count.map_or(usual.header_count, |count| count as usize),
             rate: clients.rate.unwrap_or(usual.rate),
         }
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +28,8 @@ use super::counters::Counters;
 use super::gather::Room;
 use super::guard;
 use super::health::Unhealthy;
-use super::limiter::Limiter;
+use super::hits::Hit;
+use super::limiter::{self, Flight, Limit, Limiter};
 use super::names::{NameError, Names};
 use super::pool::Pool;
 use super::retry::Budget;
@@ -230,6 +231,34 @@ impl Worker {
         self.view.borrow().router.settings.client_limits(self.limits.client)
     }
 
+    /// For a handshake of TLS.
+    pub fn handshake_limit(&self) -> Duration {
+        let asked = self.view.borrow().router.settings.asked.clients.handshake;
+        asked.map_or(self.limits.handshake, Duration::from_millis)
+    }
+
+    /// Connections of clients that there may be.
+    fn most_clients(&self) -> usize {
+        let asked = self.view.borrow().router.settings.asked.clients.per_core;
+        asked.map_or(self.limits.clients, |most| self.limits.clients.min(most as usize))
+    }
+
+    /// A client's connection, which counts until it is dropped; `None`: it has as many as it may have.
+    pub fn connected(&self, client: IpAddr) -> Option<Option<Flight>> {
+        let view = self.view.borrow();
+        let settings = &view.router.settings.asked;
+        let (most, proxies) = (settings.clients.per_client, &settings.forwarded);
+        if most == 0 || (!proxies.proxies.is_empty() && proxies.trusts(client)) {
+            return Some(None);
+        }
+        let key = self.limiter.key(Limit::Connections, "", limiter::who(client));
+        let counted = self.limiter.take_off(key, most, Instant::now()).map(Some);
+        if counted.is_none() {
+            self.counters.hit(Some(Hit::ClientConnections));
+        }
+        counted
+    }
+
     /// Connections are to end.
     pub fn is_draining(&self) -> bool {
         *self.stage.borrow() > Stage::Serving
@@ -238,7 +267,9 @@ impl Worker {
     /// It takes no further connection.
     #[cfg(feature = "http3")]
     pub fn is_full(&self) -> bool {
-        *self.open.borrow() >= self.limits.clients
+        let full = *self.open.borrow() >= self.most_clients();
+        self.counters.hit(full.then_some(Hit::Connections));
+        full
     }
 
     /// A name that an upstream stands for has an address or not; the agent hears of a change.
@@ -448,8 +479,10 @@ impl Listeners {
 async fn accept(worker: &Rc<Worker>, listeners: &Listeners) {
     let mut open = worker.open.subscribe();
     loop {
+        let full = *open.borrow() >= worker.most_clients();
+        worker.counters.hit(full.then_some(Hit::Connections));
         // The worker holds the sender, so this ends only when there is room.
-        let _ = open.wait_for(|open| *open < worker.limits.clients).await;
+        let _ = open.wait_for(|open| *open < worker.most_clients()).await;
         match poll_fn(|cx| listeners.poll_accept(cx)).await {
             Ok((scheme, stream, peer)) => connection::spawn(worker, stream, peer, scheme),
             // Out of descriptors or memory: the connections wait in the kernel.

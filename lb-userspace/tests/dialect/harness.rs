@@ -96,6 +96,15 @@ impl Site {
         (Self::full(cores, Settings::default(), manifests, pods, &[], change), output)
     }
 
+    /// The same with the front's ConfigMap.
+    #[cfg(feature = "http3")]
+    pub(crate) fn configured_over_quic(data: &[(&str, &str)], manifests: &str, pods: &[(&str, &Pod)]) -> Self {
+        let named = Some(("default".to_owned(), "settings".to_owned()));
+        let settings = Settings { configmap: named, ..Settings::default() };
+        let change = |config: FrontConfig| FrontConfig { quic: Some(0), ..config };
+        Self::full(1, settings, &(config_map(data) + manifests), pods, &[], change)
+    }
+
     /// One that tells a collector of so many of a million requests.
     #[cfg(feature = "otlp")]
     pub(crate) fn traced(manifests: &str, pods: &[(&str, &Pod)], collector: &Pod, per_million: u32) -> Self {

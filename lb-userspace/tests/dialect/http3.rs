@@ -9,6 +9,8 @@ use crate::certificates::{Authority, Kind, secret, values};
 use crate::harness::{Site, ingress_over_tls};
 use crate::pod::{Pod, answer};
 
+mod clients;
+
 /// Reads requests from standard input, asks them one after the other over as few connections as possible, or all at once, and
 /// tells what came.
 const CLIENT: &str = r#"

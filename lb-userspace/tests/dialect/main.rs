@@ -9,6 +9,7 @@ mod asset_fallback;
 mod backends;
 mod balancing;
 mod basic;
+mod bounds;
 mod breaker;
 mod browser;
 mod buffering;

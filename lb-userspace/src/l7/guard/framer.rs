@@ -1,7 +1,7 @@
 //! Where the messages of a connection begin and end, as a pure state machine over its bytes.
 
 use super::chunked::Chunked;
-use super::{Refusal, beyond, head, refuse};
+use super::{Limits, Refusal, beyond, head, refuse};
 use crate::l7::hits::Hit;
 
 /// Longest head of a request.
@@ -37,20 +37,23 @@ pub struct Framer {
     scanned: usize,
     /// Where in it the line begins that was looked at last.
     line: usize,
+    limits: head::Limits,
     head_size: usize,
     line_size: usize,
 }
 
 impl Default for Framer {
     fn default() -> Self {
-        Self::new(MAX_HEAD, MAX_HEAD)
+        Self::new(&Limits::default())
     }
 }
 
 impl Framer {
-    /// Of a connection whose heads, and lines in them, may be so long, in bytes.
-    pub fn new(head_size: usize, line_size: usize) -> Self {
-        Framer { body: None, blank: false, scanned: 0, line: 0, head_size: head_size.min(MAX_HEAD), line_size }
+    /// Of a connection whose heads may be so long, and have so many headers.
+    pub fn new(asked: &Limits) -> Self {
+        let (head_size, line_size) = (asked.head_size.min(MAX_HEAD), asked.line_size);
+        let limits = head::Limits { headers: asked.header_count, target: asked.target_size };
+        Framer { body: None, blank: false, scanned: 0, line: 0, limits, head_size, line_size }
     }
 
     /// Between two messages, as far as was shown.
@@ -94,7 +97,7 @@ impl Framer {
         }
         let Some(end) = self.find_end(bytes)? else { return Ok(Step::More) };
         (self.scanned, self.line, self.blank) = (0, 0, false);
-        self.body = match head::check(&bytes[..end])? {
+        self.body = match head::check(&bytes[..end], self.limits)? {
             Body::Length(0) => None,
             body => Some(body),
         };

@@ -11,14 +11,32 @@ use crate::l7::hits::Hit;
 /// Most headers in a request.
 pub const MAX_HEADERS: usize = 100;
 
+/// It has more headers than it may have.
+pub const TOO_MANY: Refusal = beyond(Hit::HeaderCount, 431, "the request has too many headers");
+
+/// How much a head may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Headers.
+    pub(super) headers: usize,
+    /// Bytes of its target.
+    pub(super) target: usize,
+}
+
 /// Checks a complete head and tells what body follows.
-pub(super) fn check(head: &[u8]) -> Result<Body, Refusal> {
+pub(super) fn check(head: &[u8], limits: Limits) -> Result<Body, Refusal> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut request = Request::new(&mut headers);
     match request.parse(head) {
         Ok(httparse::Status::Complete(length)) if length == head.len() => {}
         Ok(_) => return Err(refuse(400, "the request head is malformed")),
         Err(error) => return Err(malformed(error)),
+    }
+    if request.headers.len() > limits.headers {
+        return Err(TOO_MANY);
+    }
+    if request.path.is_some_and(|target| target.len() > limits.target) {
+        return Err(beyond(Hit::UriLength, 414, "what is asked for is too long"));
     }
     let http10 = request.version == Some(0);
     check_method(request.method.unwrap_or(""))?;
@@ -29,7 +47,7 @@ pub(super) fn check(head: &[u8]) -> Result<Body, Refusal> {
 
 fn malformed(error: Error) -> Refusal {
     match error {
-        Error::TooManyHeaders => beyond(Hit::HeaderCount, 431, "the request has more than 100 headers"),
+        Error::TooManyHeaders => TOO_MANY,
         Error::Version => refuse(400, "the HTTP version is neither 1.0 nor 1.1"),
         Error::HeaderName => refuse(400, "a header name is malformed"),
         Error::HeaderValue => refuse(400, "a header value is malformed"),
@@ -126,7 +144,8 @@ mod tests {
     use super::*;
 
     fn check_lines(lines: &str) -> Result<Body, Refusal> {
-        check(lines.replace('|', "\r\n").as_bytes())
+        let limits = Limits { headers: MAX_HEADERS, target: 1 << 16 };
+        check(lines.replace('|', "\r\n").as_bytes(), limits)
     }
 
     #[test]
@@ -192,7 +211,7 @@ mod tests {
             ("PRI * HTTP/2.0||", 400, "version"),
             ("CONNECT a:80 HTTP/1.1|Host: a||", 405, "method"),
             ("TRACE / HTTP/1.1|Host: a||", 405, "method"),
-            (&many, 431, "100 headers"),
+            (&many, 431, "too many headers"),
         ] {
             let refusal = check_lines(head).expect_err(head);
             assert_eq!(refusal.status, status, "{head}: {refusal:?}");

@@ -4,7 +4,7 @@ use hyper::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Uri};
 
 use super::extended;
-use crate::l7::guard::{Limits, MAX_HEADERS, Refusal, beyond, passes_for_another, refuse};
+use crate::l7::guard::{Limits, Refusal, TOO_MANY, beyond, passes_for_another, refuse};
 use crate::l7::hits::Hit;
 use crate::l7::host;
 
@@ -56,10 +56,10 @@ fn check<B>(request: &Request<B>, limits: &Limits) -> Result<(), Refusal> {
         return Err(refuse(400, "the request target is malformed"));
     }
     let headers = request.headers();
-    if headers.len() > MAX_HEADERS {
-        return Err(beyond(Hit::HeaderCount, 431, "the request has more than 100 headers"));
+    if headers.len() > limits.header_count {
+        return Err(TOO_MANY);
     }
-    if target.len() > limits.line_size {
+    if target.len() > limits.line_size.min(limits.target_size) {
         return Err(beyond(Hit::UriLength, 414, "what is asked for is too long"));
     }
     if headers.iter().any(|(name, value)| name.as_str().len() + value.len() > limits.line_size) {
@@ -136,7 +136,7 @@ mod tests {
             ("https://a/", "GET", &[("content_length", "1")], 400, "passes for"),
             ("https://a/", "POST", &[("content-length", "1"), ("content-length", "1")], 400, "plain number"),
             ("https://a/", "POST", &[("content-length", "")], 400, "plain number"),
-            ("https://a/", "GET", &many, 431, "100 headers"),
+            ("https://a/", "GET", &many, 431, "too many headers"),
             ("https://a/", "GET", &[("x", &long)], 431, "too long"),
             (&format!("https://a/{long}"), "GET", &[], 414, "too long"),
         ] {

@@ -11,9 +11,10 @@ use hyper::Method;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONTENT_LENGTH, HeaderMap};
 
+use super::counted;
 use crate::l7::body::BodyError;
 
-type Stream = RequestStream<h3_quinn::RecvStream, Bytes>;
+type Stream = RequestStream<counted::Stream<h3_quinn::RecvStream>, Bytes>;
 
 /// A body on its way from a client.
 pub struct Received {

@@ -20,6 +20,20 @@ pub struct ClientSettings {
     pub head_size: Option<u32>,
     /// Longest line of a head, in bytes.
     pub line_size: Option<u32>,
+    /// Most headers of a request.
+    pub header_count: Option<u32>,
+    /// Longest target of a request, in bytes.
+    pub target_size: Option<u32>,
+    /// Connections of one client; 0: any number.
+    pub per_client: u32,
+    /// Connections of clients on each core.
+    pub per_core: Option<u32>,
+    /// Streams that a client may give up on one connection in ten seconds.
+    pub resets: u32,
+    /// Frames in that time that bring nothing.
+    pub control_frames: u32,
+    /// For the handshake of TLS, in milliseconds.
+    pub handshake: Option<u64>,
     /// How long requests may take when the front ends, in milliseconds.
     pub shutdown: Option<u64>,
     /// Headers with an underscore in their name count; else they are dropped like other odd ones.
@@ -38,6 +52,13 @@ impl Default for ClientSettings {
             rate: None,
             head_size: None,
             line_size: None,
+            header_count: None,
+            target_size: None,
+            per_client: 0,
+            per_core: None,
+            resets: 200,
+            control_frames: 2000,
+            handshake: None,
             shutdown: None,
             underscores: false,
             drop_odd_names: true,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::l7::hits::Hit;
+use crate::model::settings::ClientSettings;
 
 /// What a client says before its first frame: `PRI * HTTP/2.0` and so on (RFC 9113 section 3.4).
 const PREFACE: u32 = 24;
@@ -36,6 +37,13 @@ pub struct Budget {
     pub control: u32,
     /// Bytes of a head.
     pub head_size: usize,
+}
+
+impl Budget {
+    /// As the settings say.
+    pub fn new(clients: &ClientSettings, head_size: usize) -> Self {
+        Budget { resets: clients.resets, control: clients.control_frames, head_size }
+    }
 }
 
 /// What one client has sent so far.

@@ -1,7 +1,7 @@
 //! Keys about connections of clients, and about what they may send.
 
 use super::{Key, Support, applied};
-use crate::l7::guard::MAX_HEAD;
+use crate::l7::guard::{MAX_HEAD, MAX_HEADERS};
 use crate::model::settings::{FrontSettings, TextMatch};
 use crate::translate::ingress::dialect::value::{self, Parsed, Wrong};
 
@@ -60,6 +60,65 @@ pub(super) const KEYS: &[Key] = &[
         buffers,
     ),
     applied(
+        "client-header-count",
+        "number",
+        "100",
+        "Most headers of a request; else 431.",
+        "A key of weir's own; at most 100. Holds for connections that come after the change.",
+        |settings, text| {
+            value::number(text, 1..=MAX_HEADERS as u32).map(|count| settings.clients.header_count = Some(count))
+        },
+    ),
+    applied(
+        "client-uri-size",
+        "size",
+        "64k",
+        "Longest target of a request, path and query together; else 414.",
+        "A key of weir's own; the request line is a line of its head besides. Holds for connections that come after the change.",
+        |settings, text| target_size(text).map(|size| settings.clients.target_size = Some(size)),
+    ),
+    applied(
+        "max-connections-per-client",
+        "number",
+        "0",
+        "Connections that one client may have, to all cores of a node's front; more are closed at once. 0: any number.",
+        "A key of weir's own. Clients are addresses of IPv4 and networks of 64 bits of IPv6; where the PROXY protocol is spoken, those \
+         that it names. Proxies that are believed may have any number.",
+        |settings, text| value::number(text, 0..=1_000_000_000).map(|count| settings.clients.per_client = count),
+    ),
+    applied(
+        "max-worker-connections",
+        "number",
+        "",
+        "Connections of clients on each core; more wait in the kernel.",
+        "Without it half of the descriptors, which holds besides (there: 16384, those to backends included).",
+        |settings, text| value::number(text, 1..=1_000_000_000).map(|count| settings.clients.per_core = Some(count)),
+    ),
+    applied(
+        "http2-max-resets",
+        "number",
+        "200",
+        "Streams that a client may give up on one connection of HTTP/2 or HTTP/3 in ten seconds; with more the connection ends.",
+        "A key of weir's own. Holds for connections that come after the change.",
+        |settings, text| value::number(text, 1..=1_000_000).map(|count| settings.clients.resets = count),
+    ),
+    applied(
+        "http2-max-control-frames",
+        "number",
+        "2000",
+        "Frames that bring nothing, which a client may send on one connection of HTTP/2 or HTTP/3 in ten seconds.",
+        "A key of weir's own. Over HTTP/2 one more for each KiB that it is sent. Holds for connections that come after the change.",
+        |settings, text| value::number(text, 1..=1_000_000).map(|count| settings.clients.control_frames = count),
+    ),
+    applied(
+        "tls-handshake-timeout",
+        "time",
+        "10s",
+        "How long a handshake of TLS may take.",
+        "A key of weir's own (nginx takes `client-header-timeout`).",
+        |settings, text| time(text).map(|time| settings.clients.handshake = Some(time)),
+    ),
+    applied(
         "enable-underscores-in-headers",
         "flag",
         "false",
@@ -116,6 +175,13 @@ pub(super) const KEYS: &[Key] = &[
 /// At least something: with nothing at all no request would arrive.
 fn time(text: &str) -> Parsed<u64> {
     value::duration(text)?.checked_sub(1).map(|time| time + 1).ok_or_else(|| Wrong::expected("a time above 0"))
+}
+
+/// Some clients ask for little, but for something.
+fn target_size(text: &str) -> Parsed<u32> {
+    let size = value::size(text)?;
+    let fits = u32::try_from(size).ok().filter(|size| (16..=MAX_HEAD as u32).contains(size));
+    fits.ok_or_else(|| Wrong::expected(format!("a size from 16 bytes to {} KiB", MAX_HEAD >> 10)))
 }
 
 /// `4 8k`.

@@ -215,13 +215,6 @@ pub(super) const MOOT: &[Key] = &[
     moot("http2-max-header-size", "size", "", "Longest head.", OBSOLETE),
     moot("http2-max-requests", "number", "0", "Requests on a connection.", OBSOLETE),
     moot("enable-multi-accept", "flag", "true", "How connections are accepted.", OWN_WORKERS),
-    moot(
-        "max-worker-connections",
-        "number",
-        "16384",
-        "Connections of one worker.",
-        "the limit of open files is the only one",
-    ),
     moot("max-worker-open-files", "number", "0", "Open files of one worker.", "the front raises it as far as it may"),
     moot("map-hash-bucket-size", "bytes", "64", "Memory for maps.", OWN_MEMORY),
     moot("server-name-hash-max-size", "number", "1024", "Memory for hosts.", OWN_MEMORY),

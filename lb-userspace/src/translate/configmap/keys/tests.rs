@@ -22,6 +22,12 @@ fn every_key_stands_in_the_table_once() {
         "generate-traceparent",
         "add-forwarded-header",
         "upstream-keepalive-timeout-non-idempotent",
+        "client-header-count",
+        "client-uri-size",
+        "max-connections-per-client",
+        "http2-max-resets",
+        "http2-max-control-frames",
+        "tls-handshake-timeout",
     ];
     assert!(others.iter().all(|other| unique.contains(other)));
     assert_eq!(unique.len() - others.len(), 192, "ingress-nginx 1.15 has 192");
