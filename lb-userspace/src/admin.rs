@@ -3,6 +3,7 @@
 //! Everything about a request is bounded: connections, time, head and body. Answers are text or JSON, never HTML.
 
 mod answer;
+mod asker;
 mod host;
 mod route;
 
@@ -19,6 +20,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use asker::Asker;
 
 use crate::sockets;
 use crate::status::View;
@@ -121,9 +124,12 @@ async fn connection(
     scope: Scope,
     slot: OwnedSemaphorePermit,
 ) {
+    // A connection that has no address has ended.
+    let Ok(own) = stream.local_addr() else { return };
+    let asker = Asker { peer, own };
     let service = service_fn(move |request| {
         let agent = Arc::clone(&agent);
-        async move { Ok::<_, Infallible>(route::answer(agent, scope, peer, request).await) }
+        async move { Ok::<_, Infallible>(route::answer(agent, scope, asker, request).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())

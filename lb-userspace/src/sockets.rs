@@ -49,6 +49,20 @@ pub fn holder(sockets: &[Listening]) -> Option<String> {
     Some(format!("process {} ({name})", process.pid()))
 }
 
+/// Who asks: the user of the process on this machine that made this connection, as the kernel noted when it did; `None` if
+/// there is none. `from` is its own end, `to` the other one.
+pub fn user_of(from: SocketAddr, to: SocketAddr) -> Option<u32> {
+    let same = |one: SocketAddr, other: SocketAddr| {
+        (one.ip().to_canonical(), one.port()) == (other.ip().to_canonical(), other.port())
+    };
+    let is_it = |entry: &TcpNetEntry| same(entry.local_address, from) && same(entry.remote_address, to);
+    // A kernel without IPv6 has no tcp6.
+    let v4 = procfs::net::tcp().unwrap_or_default();
+    let found = v4.into_iter().chain(procfs::net::tcp6().unwrap_or_default()).find(is_it)?;
+    // What no process holds any more has no user, and shows 0 (get_tcp4_sock() and get_timewait4_sock(), net/ipv4/tcp_ipv4.c).
+    (found.inode != 0).then_some(found.uid)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +85,20 @@ mod tests {
         ];
         for (bound, address, expected) in table {
             assert_eq!(listening(bound).answers(address.parse().unwrap()), expected, "{bound} {address}");
+        }
+    }
+
+    #[test]
+    fn the_user_of_a_connection_is_that_of_who_made_it() {
+        for own in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = std::net::TcpListener::bind(own) else { continue };
+            let to = listener.local_addr().unwrap();
+            let client = std::net::TcpStream::connect(to).unwrap();
+            let from = client.local_addr().unwrap();
+            assert_eq!(user_of(from, to), Some(rustix::process::geteuid().as_raw()), "{own}");
+            assert_eq!(user_of(from, SocketAddr::new(to.ip(), 1)), None, "{own}");
+            drop(client);
+            assert_eq!(user_of(from, to), None, "{own}: it is closed");
         }
     }
 

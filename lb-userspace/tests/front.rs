@@ -235,6 +235,49 @@ async fn a_killed_front_is_back_at_once_and_no_connection_is_refused() {
     front.shutdown().await;
 }
 
+/// A backend that answers when the test says so.
+fn slow(release: std::sync::mpsc::Receiver<()>) -> (SocketAddr, std::sync::mpsc::Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (address, (arrive, arrived)) = (listener.local_addr().expect("bound"), std::sync::mpsc::channel());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let asked = stream.read(&mut [0; 4096]).expect("a request");
+        arrive.send(()).expect("the test waits");
+        if asked > 0 && release.recv().is_ok() {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow").expect("the front reads");
+        }
+    });
+    (address, arrived)
+}
+
+#[tokio::test]
+async fn while_one_that_was_told_to_end_drains_another_one_serves() {
+    let dir = Cleanup::new();
+    let (release, held) = std::sync::mpsc::channel();
+    let (address, arrived) = slow(held);
+    let front = start(dir.path(), all_to(address)).await;
+    let port = front.status().port;
+    let asking = tokio::spawn(ask(port));
+    tokio::task::spawn_blocking(move || arrived.recv_timeout(PATIENCE)).await.expect("no panic").expect("a request");
+    let process = Process::of(&front);
+    kill_process(process.0, Signal::TERM).expect("it runs");
+    wait_for("another process", || {
+        front.status().pid.is_some_and(|pid| pid != process.0.as_raw_nonzero().get() as u32)
+    })
+    .await;
+    front.publish(all_to(backend("one")));
+    wait_for("the table to be in force", || front.status().is_current()).await;
+    assert!(process.runs(), "its request is still in flight");
+    release.send(()).expect("the backend waits");
+    assert_eq!(asking.await.expect("no panic").expect("an answer"), "slow");
+    wait_for("its end", || !process.runs()).await;
+    assert_eq!(ask(port).await.expect("an answer"), "one");
+    let status = front.status();
+    assert_eq!(status.restarts, 1);
+    assert!(status.last_failure.is_some_and(|failure| failure.contains("told to end")));
+    front.shutdown().await;
+}
+
 #[tokio::test]
 async fn the_process_has_no_privileges_and_nothing_it_does_not_need() {
     let dir = Cleanup::new();

@@ -1,16 +1,16 @@
 //! Which path answers what.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http_body_util::{BodyExt, Limited};
-use hyper::header::{CACHE_CONTROL, ORIGIN};
+use hyper::header::CACHE_CONTROL;
 use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 use tokio::task::JoinError;
 
 use super::answer::{self, Answer};
+use super::asker::Asker;
 use super::host;
 use super::{Agent, Scope};
 use crate::metrics;
@@ -35,7 +35,7 @@ const TOP: &str = "/api/v1/top";
 const LARGEST_BODY: usize = 64;
 
 /// Answers one request.
-pub(super) async fn answer<B>(agent: Arc<dyn Agent>, scope: Scope, peer: SocketAddr, request: Request<B>) -> Answer
+pub(super) async fn answer<B>(agent: Arc<dyn Agent>, scope: Scope, asker: Asker, request: Request<B>) -> Answer
 where
     B: hyper::body::Body + Send,
     B::Data: Send,
@@ -52,10 +52,14 @@ where
     let arguments = Arguments::parse(request.uri().query().unwrap_or_default());
     let fresh = request.headers().get_all(CACHE_CONTROL).iter().any(|value| value == "no-cache");
     if path == "/api/v1/log-level" && request.method() != Method::GET {
-        return set_log_level(&*agent, peer, request).await;
+        return set_log_level(&*agent, asker, request).await;
     }
     if path == CAPTURE {
-        if let Some(refusal) = refusal_of_capture(peer, &request) {
+        if request.method() != Method::POST {
+            return answer::method_not_allowed("POST");
+        }
+        // Packets hold what clients sent, and asking for them changes what the programs do.
+        if let Some(refusal) = asker.refusal(request.headers(), "packets are captured").await {
             return refusal;
         }
     } else if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -110,16 +114,6 @@ fn read(agent: &dyn Agent, path: &str, arguments: &Arguments) -> Answer {
     }
 }
 
-/// Packets hold what clients sent, and asking for them changes what the programs do: as for the level of the log, only from
-/// this machine, and not by a web page.
-fn refusal_of_capture<B>(peer: SocketAddr, request: &Request<B>) -> Option<Answer> {
-    if request.method() != Method::POST {
-        return Some(answer::method_not_allowed("POST"));
-    }
-    let foreign = !peer.ip().to_canonical().is_loopback() || request.headers().contains_key(ORIGIN);
-    foreign.then(|| answer::text(StatusCode::FORBIDDEN, "packets are captured only from loopback\n"))
-}
-
 /// The answer to a question with arguments: 400 if they are wrong, 503 if the maps cannot be read.
 fn asked<Q, A: Serialize>(query: Result<Q, BadArgument>, answer: impl FnOnce(&Q) -> Result<A, String>) -> Answer {
     match query.map(|query| answer(&query)) {
@@ -150,9 +144,7 @@ fn readiness(agent: &dyn Agent) -> Answer {
     }
 }
 
-/// Only for people on this machine: not from another host, and not by a web page in somebody's browser, which cannot
-/// help sending `Origin`.
-async fn set_log_level<B>(agent: &dyn Agent, peer: SocketAddr, request: Request<B>) -> Answer
+async fn set_log_level<B>(agent: &dyn Agent, asker: Asker, request: Request<B>) -> Answer
 where
     B: hyper::body::Body + Send,
     B::Data: Send,
@@ -161,8 +153,8 @@ where
     if request.method() != Method::PUT && request.method() != Method::POST {
         return answer::method_not_allowed("GET, PUT, POST");
     }
-    if !peer.ip().to_canonical().is_loopback() || request.headers().contains_key(ORIGIN) {
-        return answer::text(StatusCode::FORBIDDEN, "the log level changes only from loopback\n");
+    if let Some(refusal) = asker.refusal(request.headers(), "the log level changes").await {
+        return refusal;
     }
     let Ok(body) = Limited::new(request.into_body(), LARGEST_BODY).collect().await else {
         return answer::text(StatusCode::PAYLOAD_TOO_LARGE, format!("expected at most {LARGEST_BODY} bytes\n"));

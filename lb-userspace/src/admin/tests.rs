@@ -1,4 +1,6 @@
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -195,6 +197,25 @@ fn packets_are_for_this_machine_only() {
         assert_eq!(get(address, path).0, 405);
         assert_eq!(request(address, "POST", path, "origin: http://evil.example\r\n", "").0, 403);
         assert_eq!(request(address, "POST", "/api/v1/capture?id=1", "", "").0, 400);
+    });
+}
+
+#[test]
+fn the_user_of_the_front_changes_nothing() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: asking as somebody else needs root");
+    }
+    with_server(Fake::new(), |address| {
+        let asked = |user: u32, path: &str, body: &str| {
+            let url = format!("http://{address}{path}");
+            let mut curl = Command::new("curl");
+            curl.args(["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--data", body, &url]);
+            let output = curl.uid(user).gid(user).output().expect("curl is installed");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        for (path, body) in [("/api/v1/capture?id=1&drops=1&rate=7", ""), ("/api/v1/log-level", "debug")] {
+            assert_eq!((asked(65534, path, body), asked(0, path, body)), ("403".into(), "200".into()), "{path}");
+        }
     });
 }
 

@@ -132,10 +132,19 @@ where
         .serve_connection(TokioIo::new(guard), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
+    // A request may be on its way when the worker begins to drain: HTTP/1 cannot say that another one will not be answered
+    // but with an answer (RFC 9112 section 9.6). So idle connections stay open as long as the worker accepts, and whoever
+    // asks on one meanwhile is told that it was the last time. At the end, what has arrived by then is answered, too: the
+    // runtime looks at its sockets before a task that yields goes on.
+    let end = async {
+        closing(worker).await;
+        tokio::task::yield_now().await;
+    };
     // An error here concerns this connection only, and who caused it knows.
     tokio::select! {
+        biased;
         _ = connection.as_mut() => return worker.counters.hit(client.guard.cut_for()),
-        () = to_be_closed(worker, &client) => {}
+        () = end => {}
     }
     connection.as_mut().graceful_shutdown();
     let _ = connection.await;

@@ -121,6 +121,8 @@ pub enum FromFront {
     Unhealthy(Vec<(u64, SocketAddr)>),
     /// The filter of system calls is not in force, and why.
     Unconfined(String),
+    /// Somebody else than the agent has told it to end: it drains.
+    Leaving,
     /// The counters; at least once a second.
     Counters(Box<FrontCounters>),
     /// What was counted of routes since the last time, or a part of it.

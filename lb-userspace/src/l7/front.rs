@@ -216,7 +216,7 @@ impl Front {
                 },
                 () = self.workers.in_force.notified() => self.acknowledge().await,
                 _ = ticks.tick() => self.report().await,
-                _ = terminate.recv() => self.workers.drain(),
+                _ = terminate.recv() => self.leave().await,
                 ended = self.workers.ended.recv() => {
                     if self.workers.note_end(ended)? {
                         self.report().await;
@@ -225,6 +225,14 @@ impl Front {
                 }
             }
         }
+    }
+
+    /// Told to end by a signal: an agent that is there starts another one, which serves while this one drains.
+    async fn leave(&mut self) {
+        if !self.workers.is_draining() {
+            self.tell(&FromFront::Leaving).await;
+        }
+        self.workers.drain();
     }
 
     fn lose_agent(&mut self) {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
-use tokio::task::LocalSet;
+use tokio::task::{LocalSet, unconstrained, yield_now};
 use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
 
 use super::access_log::Log;
@@ -438,7 +438,11 @@ async fn accept_until_drained(worker: &Rc<Worker>, listeners: Listeners, mut dra
     worker.stage.send_replace(Stage::Draining);
     // Half-open handshakes stay with these sockets until they are done.
     let _ = timeout_at(Instant::now() + worker.limits.hand_over, accept(worker, &listeners)).await;
-    empty_queues(worker, &listeners).await;
+    // tokio lets a task accept only so many connections at once, and does not know yet of those that came since it looked last.
+    for _ in 0..2 {
+        yield_now().await;
+        unconstrained(empty_queues(worker, &listeners)).await;
+    }
     drop(listeners);
     worker.stage.send_replace(Stage::Closing);
 }

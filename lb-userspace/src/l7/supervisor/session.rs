@@ -7,6 +7,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::absent::Absent;
@@ -66,6 +67,8 @@ pub(super) struct Supervisor {
     /// Routes whose counts are to be forgotten.
     absent: Absent,
     first: Option<(Child, UnixStream)>,
+    /// Processes that drain because somebody else has told them to.
+    leaving: Vec<JoinHandle<()>>,
 }
 
 /// How a process ended.
@@ -76,6 +79,8 @@ enum End {
     Abandoned,
     /// By itself, or because it was not well.
     Failure(String),
+    /// It will: somebody else has told it to.
+    Leaving(Child),
 }
 
 impl Supervisor {
@@ -98,7 +103,20 @@ impl Supervisor {
         let first = Some(process::spawn(&config, &listeners)?);
         let past = FrontCounters::default();
         let absent = Absent::default();
-        Ok(Supervisor { config, listeners, published, status, shutdown, pid_file, predecessors, past, absent, first })
+        let leaving = Vec::new();
+        Ok(Supervisor {
+            config,
+            listeners,
+            published,
+            status,
+            shutdown,
+            pid_file,
+            predecessors,
+            past,
+            absent,
+            first,
+            leaving,
+        })
     }
 
     /// Runs until shutdown.
@@ -115,6 +133,7 @@ impl Supervisor {
                 End::Failure(reason) => reason,
                 End::Shutdown => break,
                 End::Abandoned => return,
+                End::Leaving(child) => self.let_go(child),
             };
             let wait = backoff.after(started.elapsed());
             tracing::warn!(reason, wait_ms = wait.as_millis() as u64, "the front ended and is started again");
@@ -127,7 +146,21 @@ impl Supervisor {
                 () = requested(&mut self.shutdown) => break,
             }
         }
-        self.remember(None);
+        for leaving in self.leaving {
+            // Its panic was reported where it happened.
+            let _ = leaving.await;
+        }
+        self.pid_file.write([]).unwrap_or_else(|error| {
+            tracing::error!(path = %self.pid_file.path().display(), %error, "the front's pid file could not be removed");
+        });
+    }
+
+    /// It finishes what is in flight while the next one serves.
+    fn let_go(&mut self, mut child: Child) -> String {
+        let asked = self.published.borrow().table.settings.clients.shutdown.map(Duration::from_millis);
+        self.leaving.retain(|leaving| !leaving.is_finished());
+        self.leaving.push(tokio::spawn(async move { end_in_time(&mut child, asked).await }));
+        "it was told to end, and drains".to_owned()
     }
 
     fn next_process(&mut self) -> Result<(Child, UnixStream), SupervisorError> {
@@ -170,6 +203,9 @@ impl Supervisor {
                     Some(message) => {
                         if matches!(message, FromFront::InForce { .. }) && !self.predecessors.is_empty() {
                             self.take_over(&child);
+                        }
+                        if message == FromFront::Leaving {
+                            return End::Leaving(child);
                         }
                         self.hear(&mut session, message).await
                     }
@@ -241,6 +277,8 @@ impl Supervisor {
             FromFront::Unhealthy(endpoints) => self.status.send_modify(|status| {
                 status.unhealthy = Arc::new(endpoints.into_iter().take(MAX_UNHEALTHY).collect());
             }),
+            // That was heard before.
+            FromFront::Leaving => {}
             FromFront::Mismatch { .. } => {
                 let published = std::mem::take(&mut session.sent);
                 return session.send(published).await;
@@ -299,13 +337,21 @@ impl Session {
     }
 
     async fn drain(mut self, mut child: Child) -> End {
-        let told = self.tell(&ToFront::Drain).await;
         let asked = self.sent.table.settings.clients.shutdown.map(Duration::from_millis);
-        let limit = asked.map_or(DRAIN, |asked| DRAIN.max(asked + MARGIN));
-        if told.is_err() || timeout(limit, child.wait()).await.is_err() {
-            let _ = child.kill().await;
+        match self.tell(&ToFront::Drain).await {
+            Ok(()) => end_in_time(&mut child, asked).await,
+            Err(_) => drop(child.kill().await),
         }
         End::Shutdown
+    }
+}
+
+/// Waits for a process that drains; kills it if it takes longer than it may, which somebody may have asked for.
+async fn end_in_time(child: &mut Child, asked: Option<Duration>) {
+    let limit = asked.map_or(DRAIN, |asked| DRAIN.max(asked + MARGIN));
+    if timeout(limit, child.wait()).await.is_err() {
+        // Fails only if it has ended already.
+        let _ = child.kill().await;
     }
 }
 

@@ -33,20 +33,46 @@ fn requests_in_flight_are_finished() {
 }
 
 #[test]
-fn idle_connections_are_closed_and_new_ones_still_served_while_the_successor_takes_over() {
+fn idle_and_new_connections_are_still_served_while_the_successor_takes_over() {
     let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-    let front = Front::start(&all_to(&[backend.address]), Limits { hand_over: Duration::from_secs(1), ..limits() });
-    let mut idle = front.connect();
-    idle.send(GET);
-    assert_eq!(idle.reply(false).text(), "ok");
+    let front = Front::start(&all_to(&[backend.address]), Limits { hand_over: Duration::from_secs(2), ..limits() });
+    let mut idle = [front.connect(), front.connect()];
+    for client in &mut idle {
+        client.send(GET);
+        assert_eq!(client.reply(false).text(), "ok");
+    }
     let mut silent = front.connect();
     front.drain();
-    assert!(idle.is_at_end());
-    let reply = front.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!((reply.text().as_str(), reply.header("connection").as_deref()), ("ok", Some("close")));
-    silent.send(GET);
-    assert_eq!(silent.reply(false).text(), "ok");
+    wait_for("the worker to drain", || {
+        let reply = front.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(reply.text(), "ok");
+        reply.header("connection").as_deref() == Some("close")
+    });
+    let [mut one, mut other] = idle;
+    for client in [&mut one, &mut silent] {
+        client.send(GET);
+        let reply = client.reply(false);
+        assert_eq!((reply.text().as_str(), reply.header("connection").as_deref()), ("ok", Some("close")));
+        assert!(client.is_at_end());
+    }
+    assert!(other.is_at_end(), "nobody asked on it");
     wait_for("the worker to end", || front.is_finished());
+}
+
+#[test]
+fn who_has_been_accepted_by_the_kernel_is_served() {
+    const WAITING: usize = 300;
+    let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let front = Front::start(&all_to(&[backend.address]), Limits { clients: 1, ..limits() });
+    let mut first = front.connect();
+    first.send(GET);
+    assert_eq!(first.reply(false).text(), "ok");
+    let mut waiting: Vec<_> = (0..WAITING).map(|_| front.connect()).collect();
+    waiting.iter_mut().for_each(|client| client.send(GET));
+    front.drain();
+    for client in &mut waiting {
+        assert_eq!(client.reply(false).text(), "ok");
+    }
 }
 
 #[test]

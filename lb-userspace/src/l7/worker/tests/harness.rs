@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
 use tokio::sync::{Notify, watch};
 
 use crate::clock::now;
 use crate::l7::access_log::{Log, queue};
 use crate::l7::connection::Scheme;
+use crate::l7::control::BACKLOG;
 use crate::l7::counters::FrontCounters;
 use crate::l7::router::Router;
 use crate::l7::table::{RouteEntry, RouteTable};
@@ -37,6 +39,14 @@ pub(super) fn limits() -> Limits {
     Limits { hand_over: Duration::ZERO, finish: Duration::from_secs(5), ..Limits::default() }
 }
 
+/// As many connections wait for it as for those of the agent.
+fn listener() -> TcpListener {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+    socket.listen(BACKLOG).expect("a listener");
+    socket.into()
+}
+
 pub(super) struct Front {
     pub(super) address: SocketAddr,
     /// Where it listens for IPv6; `None` on a machine without.
@@ -50,7 +60,7 @@ pub(super) struct Front {
 
 impl Front {
     pub(super) fn start(table: &RouteTable, limits: Limits) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let listener = listener();
         let address = listener.local_addr().expect("an address");
         let listener6 = TcpListener::bind("[::1]:0").ok();
         let address6 = listener6.as_ref().map(|listener| listener.local_addr().expect("an address"));
