@@ -84,6 +84,9 @@ drop_reasons! {
     /// An ICMP error about a flow that this node does not know: it was sent to all nodes, of which one knows the flow, or to
     /// the node of the backend in the ring.
     ErrorUnknown = 30, "icmp_unknown_flow";
+    /// There are too many TCP connections to pods of this node whose clients have not gone on after an answer, as in a flood of
+    /// forged first segments. Who sends this one again gets through.
+    SynLimited = 29, "syn_limited";
     /// A VIP without a frontend at this port.
     NoPort = 23, "no_port";
     /// Clients from outside are led to backends on this node only, and all are on other nodes.

@@ -9,6 +9,7 @@ use crate::abi::{BackendEntry, FlowEntry, FlowKey, ReplyEntry, Stat, flow_flag, 
 use crate::addr::Address;
 use crate::conntrack::{FlowState, idle_ticks, timeout_ticks};
 use crate::ip::Ip;
+use crate::limit;
 use crate::lookup::{Lookup, Table};
 use crate::transport::tcp_flag;
 
@@ -147,6 +148,11 @@ pub fn prove<F: Ip, L: Lookup<F>>(
         lookup.remove_reply(Table::Proven, replies);
         lookup.count(Stat::FlowTableFull);
         return;
+    }
+    if flow.flags & (flow_flag::LOCAL | flow_flag::INSIDE) == flow_flag::LOCAL
+        && key.protocol == u32::from(protocol::TCP)
+    {
+        limit::give_back(lookup, flow.service);
     }
     lookup.remove_flow(Table::HalfOpen, key);
     lookup.remove_reply(Table::HalfOpen, replies);

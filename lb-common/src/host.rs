@@ -157,6 +157,10 @@ pub struct Maps<F: Ip> {
     pub affinities: RefCell<HashMap<AffinityKey, AffinityEntry>>,
     /// How much backends have to do.
     pub loads: RefCell<HashMap<u32, LoadEntry>>,
+    /// Allowances for unproven connections.
+    pub budgets: RefCell<HashMap<u32, u64>>,
+    /// First segments that were dropped.
+    pub seen_syns: RefCell<HashMap<u32, u64>>,
     /// What comes next by chance.
     pub chance: Cell<u32>,
     /// Fragmented datagrams.
@@ -206,6 +210,8 @@ impl<F: Ip> Default for Maps<F> {
             ranges: Vec::new(),
             affinities: RefCell::default(),
             loads: RefCell::default(),
+            budgets: RefCell::default(),
+            seen_syns: RefCell::default(),
             chance: Cell::new(1),
             fragments: RefCell::default(),
             proven_capacity: usize::MAX,
@@ -380,6 +386,14 @@ impl<F: Ip> Lookup<F> for Maps<F> {
                 stats.borrow_mut().entry(id).or_default().new_flows += 1;
             }
         }
+    }
+
+    fn budget(&self, index: u32) -> Option<RefMut<'_, u64>> {
+        Some(RefMut::map(self.budgets.borrow_mut(), |budgets| budgets.entry(index).or_default()))
+    }
+
+    fn seen_syn(&self, index: u32) -> Option<RefMut<'_, u64>> {
+        Some(RefMut::map(self.seen_syns.borrow_mut(), |seen| seen.entry(index).or_default()))
     }
 
     fn count_exhausted(&self, service: u32, backend: u32) {

@@ -25,6 +25,7 @@ pub mod hop;
 pub mod host;
 pub mod icmp;
 pub mod ip;
+pub mod limit;
 pub mod limits;
 pub mod lookup;
 pub mod maglev;

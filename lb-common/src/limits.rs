@@ -51,5 +51,7 @@ pub const DROP_SAMPLES: u32 = 4;
 pub const DENIED: u32 = 1 << 20;
 /// Networks of one family that services are restricted to; memory is taken as they are written.
 pub const RANGES: u32 = 1 << 18;
+/// First segments that were dropped because there were too many, of which it is remembered that they came; a power of two.
+pub const SEEN_SYNS: u32 = 1 << 20;
 /// Clients that keep their backend; the least recently used goes first.
 pub const AFFINITIES: u32 = 65_536;

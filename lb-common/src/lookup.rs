@@ -158,6 +158,12 @@ pub trait Lookup<F: Ip> {
     /// Counts a new flow.
     fn count_flow(&self, service: u32, backend: u32);
 
+    /// An allowance for unproven connections ([`crate::abi::budget`]).
+    fn budget(&self, index: u32) -> Option<Self::Ref<'_, u64>>;
+
+    /// What is remembered of a dropped first segment ([`crate::limit`]).
+    fn seen_syn(&self, index: u32) -> Option<Self::Ref<'_, u64>>;
+
     /// Counts a flow that did not begin because no port was free for source NAT.
     fn count_exhausted(&self, service: u32, backend: u32);
 

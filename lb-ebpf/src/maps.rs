@@ -6,7 +6,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, SockMap};
 use lb_common::abi::{
     BackendEntry, Counters, DeviceEntry, DropCounters, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry,
-    FrontendKey, NextHop, Note, Refusals, ReplyEntry, RingLine, STATS, ServiceEntry, setting, tc_slot, xdp_slot,
+    FrontendKey, NextHop, Note, Refusals, ReplyEntry, RingLine, STATS, ServiceEntry, budget, setting, tc_slot,
+    xdp_slot,
 };
 use lb_common::addr::{Family, V4, V6};
 use lb_common::drop_reason::DROP_REASONS;
@@ -31,6 +32,10 @@ pub(crate) static DROP_STATS: PerCpuArray<DropCounters> = PerCpuArray::with_max_
 pub(crate) static EVENT_STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(STATS, 0);
 #[map]
 pub(crate) static REFUSALS: PerCpuArray<Refusals> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub(crate) static SYN_BUDGETS: Array<u64> = Array::with_max_entries(limits::SERVICES + budget::SERVICES, 0);
+#[map]
+pub(crate) static SEEN_SYNS: Array<u64> = Array::with_max_entries(limits::SEEN_SYNS, 0);
 #[map]
 pub(crate) static LISTENERS: SockMap = SockMap::with_max_entries(limits::LISTENERS, 0);
 #[map]

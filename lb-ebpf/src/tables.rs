@@ -21,7 +21,8 @@ use lb_common::limits::LISTENERS_PER_KIND;
 use lb_common::lookup::{Lookup, Route, Table};
 
 use crate::maps::{
-    BACKEND_STATS, DEVICES, DROP_STATS, EVENT_STATS, LISTENERS, REFUSALS, RINGS, SERVICE_STATS, SERVICES, SETTINGS,
+    BACKEND_STATS, DEVICES, DROP_STATS, EVENT_STATS, LISTENERS, REFUSALS, RINGS, SEEN_SYNS, SERVICE_STATS, SERVICES,
+    SETTINGS, SYN_BUDGETS,
 };
 use crate::policy::PolicyMaps;
 use crate::sample;
@@ -354,6 +355,18 @@ impl<F: Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES> {
         if backend != 0 {
             add(&BACKEND_STATS, backend, 0, 0, 1);
         }
+    }
+
+    #[inline(always)]
+    fn budget(&self, index: u32) -> Option<&mut u64> {
+        // SAFETY: the element is there; a word that several CPUs write is one of theirs.
+        SYN_BUDGETS.get_ptr_mut(index).map(|place| unsafe { &mut *place })
+    }
+
+    #[inline(always)]
+    fn seen_syn(&self, index: u32) -> Option<&mut u64> {
+        // SAFETY: as in `budget`.
+        SEEN_SYNS.get_ptr_mut(index).map(|place| unsafe { &mut *place })
     }
 
     #[inline(always)]

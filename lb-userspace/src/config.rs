@@ -69,6 +69,9 @@ pub struct Config {
     pub table: u32,
     /// Where maps, programs and links are pinned.
     pub pin_path: PathBuf,
+    /// How many unproven TCP connections per second may go to pods of this node, 0 for any; `None`: as the kernel's table of tracked
+    /// connections has room.
+    pub syn_limit: Option<u32>,
     /// Sizes of the maps.
     pub sizes: MapSizes,
     /// Where the admin API answers.
@@ -124,6 +127,7 @@ impl TryFrom<&AgentArgs> for Config {
             fwmark: flags.one("--fwmark", &args.fwmark, fwmark).unwrap_or_default(),
             table: flags.one("--table", &args.table, routing_table).unwrap_or_default(),
             pin_path: pin_path(&mut flags, &args.pin_path),
+            syn_limit: flags.maybe("--syn-limit", args.syn_limit.as_deref(), syn_limit),
             sizes: sizes(&mut flags, &args.sizes),
             admin: admin(&mut flags, &args.admin),
             metrics: flags.maybe("--metrics", args.metrics.as_deref(), flag::socket),
@@ -233,20 +237,50 @@ fn cgroup(args: &AgentArgs) -> CgroupChoice {
 
 fn sizes(flags: &mut Flags, args: &SizeArgs) -> MapSizes {
     let mut size = |flag, text: &String| flags.one(flag, text, map_size).unwrap_or_default();
-    MapSizes {
+    let sizes = MapSizes {
         services: size("--max-services", &args.max_services),
         frontends: size("--max-frontends", &args.max_frontends),
         backends: size("--max-backends", &args.max_backends),
         ring_lines: size("--max-ring-lines", &args.max_ring_lines),
         flows: size("--max-flows", &args.max_flows),
         half_open_flows: size("--max-half-open-flows", &args.max_half_open_flows),
+    };
+    match flags.maybe("--flow-memory", args.flow_memory.as_deref(), flow_memory) {
+        Some(flows) => MapSizes { flows, half_open_flows: flows / HALF_OPEN_SHARE, ..sizes },
+        None => sizes,
     }
+}
+
+/// Bytes of a flow of IPv4 and one of IPv6, each with its reply entry (docs/architecture.md, "Maps").
+const FLOW_BYTES: u64 = 224 + 304;
+/// For so many proven flows there is room for one that is half-open.
+const HALF_OPEN_SHARE: u32 = 4;
+
+/// How many proven flows of each family there can be in so much memory, beside the half-open ones.
+fn flow_memory(text: &str) -> Result<u32, String> {
+    let units = [("Ki", 10), ("Mi", 20), ("Gi", 30)];
+    let (number, shift) = units
+        .into_iter()
+        .find_map(|(unit, shift)| text.strip_suffix(unit).map(|number| (number, shift)))
+        .unwrap_or((text, 0));
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    let flows = bytes.map(|bytes| bytes / (FLOW_BYTES + FLOW_BYTES / u64::from(HALF_OPEN_SHARE)));
+    let flows = flows.and_then(|flows| u32::try_from(flows).ok()).filter(|flows| (1 << 10..=1 << 24).contains(flows));
+    flows.ok_or_else(|| "bytes from 1Mi to 10Gi, as 512Mi".to_owned())
 }
 
 /// Id 0 means none, so one entry is nothing; at the upper end every map is below the kernel's limit of 4 GiB.
 fn map_size(text: &str) -> Result<u32, String> {
     let size = flag::number(text).filter(|size| (2..=1 << 24).contains(size));
     size.ok_or_else(|| "a number of entries from 2 to 16777216".to_owned())
+}
+
+/// At most so many unproven connections per second; those of a minute are counted in 32 bits.
+pub const MAX_SYN_LIMIT: u32 = 10_000_000;
+
+fn syn_limit(text: &str) -> Result<u32, String> {
+    let limit = flag::number(text).filter(|limit| *limit <= MAX_SYN_LIMIT);
+    limit.ok_or_else(|| format!("a number of connections per second up to {MAX_SYN_LIMIT}, 0 for no limit"))
 }
 
 fn snat_ports(text: &str) -> Result<(u16, u16), String> {

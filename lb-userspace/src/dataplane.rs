@@ -62,6 +62,7 @@ mod survey;
 mod sys;
 mod sysctl;
 mod tc;
+mod transfer;
 mod tunnels;
 mod unload;
 mod watch;
@@ -73,7 +74,7 @@ use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
 use aya::programs::TcAttachType;
-use lb_common::abi::program;
+use lb_common::abi::{Stat, program};
 use lb_common::conntrack;
 use lb_common::drop_reason::DropReason;
 use lb_common::sample::Capture;
@@ -96,6 +97,7 @@ use socket_level::SocketSettings;
 use stats::CounterReader;
 use store::MapStore;
 use survey::Refusals;
+use transfer::Transfers;
 use ways::Ways;
 
 use crate::tables::{BackendId, Tables};
@@ -132,6 +134,8 @@ pub struct Dataplane {
     maps: Maps,
     run_dir: PathBuf,
     object: Ebpf,
+    /// Maps that get another size, until the programs are attached.
+    transfers: Transfers,
     counters: CounterReader,
     /// For listing what is in use; never writes.
     view: BpfStore,
@@ -168,7 +172,7 @@ impl Dataplane {
             report.notes.push(Note::info("bpffs-mounted", format!("bpffs was mounted at {}", path.display())));
         }
         #[cfg_attr(not(feature = "bpf-log"), expect(unused_mut, reason = "only the kernel's log changes it"))]
-        let mut object = loader::load(&pins, &config.sizes, &mut report.notes)?;
+        let (mut object, transfers) = loader::load(&pins, &config.sizes, &mut report.notes)?;
         #[cfg(feature = "bpf-log")]
         kernel_log::follow(&mut object)?;
         host::prepare(config, &run_dir, &netlink, &uplinks, &mut report.notes)?;
@@ -191,6 +195,7 @@ impl Dataplane {
             maps,
             run_dir,
             object,
+            transfers,
             report,
             _lock: lock,
         };
@@ -340,6 +345,11 @@ impl Dataplane {
         self.counters.dropped(reason)
     }
 
+    /// How often something happened: one system call.
+    pub fn event(&self, stat: Stat) -> Result<u64, DataplaneError> {
+        self.counters.event(stat)
+    }
+
     /// The reading end of the samples. There should be one.
     pub fn samples(&self) -> Result<SampleReader, DataplaneError> {
         SampleReader::open(&self.maps)
@@ -420,8 +430,10 @@ impl Dataplane {
     fn attach_to(&mut self, netlink: &Netlink, mut places: Vec<Place>) -> Result<(), DataplaneError> {
         Record::add_tunnels(&self.run_dir, self.tunnels.iter().map(|tunnel| tunnel.name.clone()))?;
         let (sockets, notes) = (self.config.cgroup != CgroupChoice::Off, &mut self.report.notes);
-        self.report.interfaces =
-            attach::attach(&mut self.object, &self.pins, &mut places, &self.tunnels, sockets, notes)?;
+        let (object, pins, tunnels) = (&mut self.object, &self.pins, &self.tunnels);
+        self.report.interfaces = self
+            .transfers
+            .during(pins, notes, |notes| attach::attach(object, pins, &mut places, tunnels, sockets, notes))?;
         self.refusals = survey::refusals(&places);
         self.decided = places;
         self.record_tunnels()?;

@@ -136,6 +136,8 @@ pub struct Settings {
     /// The smallest MTU of the external interfaces, which is taken for that of the network between the nodes; 0 if it is
     /// not known.
     pub tunnel_mtu: u16,
+    /// How many unproven TCP connections per second may go to pods of this node, with those of a minute at once; 0 for no limit.
+    pub syn_limit: u32,
     /// Some network of IPv4 is denied.
     pub denies4: bool,
     /// The same for IPv6.

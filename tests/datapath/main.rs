@@ -14,6 +14,7 @@ mod icmp;
 mod inside;
 mod kernel;
 mod leases;
+mod limits;
 mod malformed;
 mod packet;
 mod packet6;

@@ -43,6 +43,7 @@ mod overlay;
 mod policies;
 mod problems;
 mod reroute;
+mod resize;
 mod rewrites;
 mod rollout;
 mod sctp;

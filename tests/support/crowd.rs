@@ -47,6 +47,11 @@ impl Crowd {
         self.members.is_empty()
     }
 
+    /// Whether one's pod is on a node.
+    pub fn leads_to(&self, node: &str) -> bool {
+        self.members.iter().any(|member| member.node == node)
+    }
+
     /// Lets go of those whose pod is on a node, and gives their number.
     pub fn leave(&mut self, node: &str) -> usize {
         let before = self.members.len();

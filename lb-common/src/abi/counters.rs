@@ -14,6 +14,16 @@ pub struct Counters {
     pub snat_exhausted: u64,
 }
 
+/// Indices into SYN_BUDGETS.
+pub mod budget {
+    /// All that is new.
+    pub const NODE: u32 = 0;
+    /// What comes again after it was dropped.
+    pub const AGAIN: u32 = 1;
+    /// The service of id 0; the others follow.
+    pub const SERVICES: u32 = 2;
+}
+
 /// Counters of a drop reason.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -98,6 +98,10 @@ pub const RANGES6: &str = "RANGES6";
 pub const AFFINITY: &str = "AFFINITY";
 /// Array of [`super::LoadEntry`] by backend id; memory-mapped.
 pub const LOADS: &str = "LOADS";
+/// Array of `u64` by [`super::budget`]: until when an allowance for unproven connections is taken, in nanoseconds of the clock.
+pub const SYN_BUDGETS: &str = "SYN_BUDGETS";
+/// Array of `u64`: hash of a flow in bits 32–63, when its first segment was dropped in bits 0–31, in units of 2^20 ns.
+pub const SEEN_SYNS: &str = "SEEN_SYNS";
 /// Array of the XDP programs that [`super::program::XDP`] goes on in, by [`super::xdp_slot`].
 pub const XDP_PROGRAMS: &str = "XDP_PROGRAMS";
 /// Array of the tc programs that those attached go on in, by [`super::tc_slot`].

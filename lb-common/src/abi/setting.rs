@@ -24,6 +24,9 @@ pub const DENY: u32 = 8;
 pub const CAPTURE_UNTIL: u32 = 14;
 /// A [`crate::sample::Capture`]; 0: only a few dropped packets are sampled.
 pub const CAPTURE: u32 = 15;
+/// How many unproven TCP connections may go to pods of this node: nanoseconds for each in bits 0–31, 0 for no limit; how many at
+/// once in bits 32–63.
+pub const SYN_LIMIT: u32 = 9;
 /// Address of this node (IPv4, the raw word in network order) that its tunnels come from; 0 if none.
 pub const NODE_ADDRESS4: u32 = 10;
 /// First half of the IPv6 address that tunnels come from; changed as [`SNAT_ADDRESS6`] is.
@@ -34,6 +37,15 @@ pub const NODE_ADDRESS6_LOW: u32 = 12;
 pub const TUNNEL_MTU: u32 = 13;
 /// How many words there are.
 pub const COUNT: u32 = 16;
+
+/// The word of [`SYN_LIMIT`] for so many connections per second, 0 for no limit: as many at once as come in a minute, for which the
+/// kernel tracks a connection that goes no further (`nf_conntrack_tcp_timeout_syn_recv`).
+pub const fn syn_limit(per_second: u32) -> u64 {
+    match per_second {
+        0 => 0,
+        _ => (1_000_000_000 / per_second as u64) | (60 * per_second as u64) << 32,
+    }
+}
 
 /// The word of [`SNAT_PORTS`] for first and last port that are leased, and that replies come to.
 pub const fn snat_ports(leased: (u16, u16), replies: (u16, u16)) -> u64 {

@@ -11,6 +11,7 @@ use crate::flow;
 use crate::hash::flow_hash;
 use crate::hop;
 use crate::ip::Ip;
+use crate::limit;
 use crate::lookup::{Lookup, Route, Table};
 use crate::packet::Packet;
 use crate::parse::Parsed;
@@ -197,10 +198,19 @@ fn lead<F: Ip, L: Lookup<F>>(
             _ => own_address(lookup, parsed, backend.address, clock)?,
         };
     }
+    // those of the node's own clients and of other nodes' pods are not for the kernel to track twice
+    if local && flags & BY_TC != 0 && is_tcp(&parsed.key) && !limit::admit(lookup, service, hash, clock) {
+        return Err(Verdict::Drop(DropReason::SynLimited));
+    }
     snat::lease(lookup, &parsed.key, &backend, &mut entry, hash, now).map_err(Verdict::Drop)?;
     let _ = lookup.put_flow(Table::HalfOpen, &parsed.key, &entry);
     lookup.count_flow(service, id);
     Ok(Known { entry, backend, local })
+}
+
+#[inline(always)]
+fn is_tcp<A>(key: &FlowKey<A>) -> bool {
+    key.protocol == u32::from(protocol::TCP)
 }
 
 /// The address that packets to a backend on another node get as their source.
@@ -281,11 +291,10 @@ fn admissible<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>) -> Resu
         return Err(DropReason::BadSource);
     }
     let flags = parsed.transport.tcp_flags;
-    let is_tcp = key.protocol == u32::from(crate::abi::protocol::TCP);
     let syn = flags & tcp_flag::SYN != 0;
     let known = tcp_flag::SYN | tcp_flag::ACK | tcp_flag::FIN | tcp_flag::RST;
     let impossible = flags & known == 0 || (syn && flags & (tcp_flag::FIN | tcp_flag::RST) != 0);
-    if is_tcp && impossible && !parsed.ip.later {
+    if is_tcp(key) && impossible && !parsed.ip.later {
         return Err(DropReason::BadTcpFlags);
     }
     Ok(())

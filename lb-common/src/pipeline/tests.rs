@@ -13,6 +13,7 @@ use crate::lookup::Route;
 use crate::transport::tcp_flag;
 
 mod leases;
+mod limits;
 
 const VIP: Be32 = Be32::new(0x0a64_6464);
 const NODE: Be32 = Be32::new(0x0a0a_000b);

@@ -70,8 +70,8 @@ pub(super) struct Control {
     expiring: Vec<Problem>,
     /// Networks from which everything is dropped.
     deny_list: DenyList,
-    /// Services without a port for source NAT, and how many packets were dropped for that.
-    exhaustion: (Exhaustion, Option<u64>),
+    /// What has run out in the data plane.
+    exhaustion: Exhaustion,
     /// NodePorts that moved.
     moved: Vec<Problem>,
     /// Why interfaces or addresses could not be followed the last time.
@@ -124,7 +124,7 @@ impl Control {
             front_problems: Vec::new(),
             expiring: Vec::new(),
             deny_list,
-            exhaustion: Default::default(),
+            exhaustion: Exhaustion::default(),
             moved: Vec::new(),
             follow_failed: None,
             maps_changed: None,
@@ -259,18 +259,12 @@ impl Control {
         }
     }
 
-    /// Whether clients were dropped because no port was free for source NAT.
+    /// Whether ports for source NAT have run out, or room for flows.
     fn look_for_exhaustion(&mut self) {
-        let before = self.exhaustion.0.problems();
-        match tokio::task::block_in_place(|| self.state.exhausted(self.exhaustion.1)) {
-            Some((dropped, counted)) => {
-                self.exhaustion.1 = Some(dropped);
-                self.exhaustion.0.look(counted, clock::now());
-            }
-            None => self.exhaustion.0.pass(clock::now()),
-        }
-        if before != self.exhaustion.0.problems() {
-            self.schedule.changed(clock::now());
+        let (before, now) = (self.exhaustion.problems(), clock::now());
+        tokio::task::block_in_place(|| self.state.look_for_exhaustion(&mut self.exhaustion, now));
+        if before != self.exhaustion.problems() {
+            self.schedule.changed(now);
         }
     }
 

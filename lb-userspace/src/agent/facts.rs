@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::error::AgentError;
 use super::node::{self, Taken};
 use crate::compile::{self, Limits};
-use crate::config::Config;
+use crate::config::{Config, MAX_SYN_LIMIT};
 use crate::dataplane::{self, addresses};
 use crate::tables::Settings;
 
@@ -55,6 +55,7 @@ impl Facts {
                 node_address4: None,
                 node_address6: None,
                 tunnel_mtu: self.mtu,
+                syn_limit: config.syn_limit.unwrap_or_else(of_conntrack),
                 ..Settings::default()
             },
             http_port: config.manifests.http_port,
@@ -81,6 +82,12 @@ impl Facts {
             sizes: config.sizes,
         }
     }
+}
+
+/// Unproven connections per second that keep a table of tracked connections of the kernel's free by more than half, if each is kept
+/// for two minutes; no limit where the kernel tracks none.
+fn of_conntrack() -> u32 {
+    dataplane::conntrack().map_or(0, |conntrack| (conntrack.capacity / 1_000).clamp(1, u64::from(MAX_SYN_LIMIT)) as u32)
 }
 
 fn name(config: &Config) -> String {

@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use lb_common::abi::Stat;
 use lb_common::drop_reason::DropReason;
 use tokio::sync::watch;
 
+use super::exhaustion::Exhaustion;
 use super::facts::Facts;
 use super::readiness::Readiness;
 use super::samples::Samples;
@@ -21,7 +23,7 @@ use crate::dataplane::kube_proxy::KubeProxy;
 use crate::dataplane::{self, CounterSnapshot, Dataplane, Endpoint};
 use crate::l7::supervisor::FrontStatus;
 use crate::metrics::{Metrics, Scrape};
-use crate::model::{Algorithm, DesiredState, ServiceKey, Target};
+use crate::model::{Algorithm, DesiredState, Target};
 use crate::sink::StatusSink;
 use crate::status::View;
 use crate::status::capture::{CaptureListing, CaptureQuery};
@@ -178,20 +180,25 @@ impl State {
         lock(&self.kube_proxy).clone()
     }
 
-    /// How many flows of each service have got no port for source NAT, if any has since `before` were dropped for that; and how
-    /// many were dropped by now.
-    pub(super) fn exhausted(&self, before: Option<u64>) -> Option<(u64, BTreeMap<ServiceKey, u64>)> {
-        let dropped = self.dataplane().dropped(DropReason::SnatExhausted).ok()?;
-        if before == Some(dropped) {
-            return None;
+    /// Whether ports for source NAT have run out, or room for flows. What cannot be read now is read the next time.
+    pub(super) fn look_for_exhaustion(&self, exhaustion: &mut Exhaustion, now: Instant) {
+        let dataplane = self.dataplane();
+        if let Ok(refused) = dataplane.event(Stat::FlowTableFull) {
+            exhaustion.look_at_flows(refused, now);
         }
-        let counters = self.dataplane().counters().ok()?;
-        let mut counted = BTreeMap::<_, u64>::new();
-        for ((key, ..), id) in self.picture().compiled.services.iter() {
-            let exhausted = counters.services.get(id).map_or(0, |counters| counters.snat_exhausted);
-            *counted.entry(key.clone()).or_default() += exhausted;
+        if let Ok(dropped) = dataplane.dropped(DropReason::SynLimited) {
+            exhaustion.look_at_limit(dropped, now);
         }
-        Some((dropped, counted))
+        let Ok(dropped) = dataplane.dropped(DropReason::SnatExhausted) else { return };
+        let counted = || {
+            let (counters, mut counted) = (dataplane.counters().ok()?, BTreeMap::<_, u64>::new());
+            for ((key, ..), id) in self.picture().compiled.services.iter() {
+                let exhausted = counters.services.get(id).map_or(0, |counters| counters.snat_exhausted);
+                *counted.entry(key.clone()).or_default() += exhausted;
+            }
+            Some(counted)
+        };
+        exhaustion.look_at_ports(dropped, counted, now);
     }
 
     /// How the front is.

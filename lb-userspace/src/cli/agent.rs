@@ -47,6 +47,10 @@ pub struct AgentArgs {
     /// Address of its own for source NAT, so that no flow of the host can collide; repeatable
     #[arg(long, value_name = "ADDR")]
     pub snat_address: Vec<String>,
+    /// TCP connections per second that may go to this node's pods without a client that goes on after an answer; those of a minute
+    /// at once, 0 for any number [default: a thousandth of net.netfilter.nf_conntrack_max]
+    #[arg(long, value_name = "N")]
+    pub syn_limit: Option<String>,
     /// Redirect straight into local pods' interfaces, past the host's netfilter
     #[arg(long)]
     pub fast_local: bool,
@@ -136,4 +140,8 @@ pub struct SizeArgs {
     /// Flows whose backend has not answered yet
     #[arg(long, value_name = "N", default_value_t = limits::HALF_OPEN_FLOWS.to_string())]
     pub max_half_open_flows: String,
+    /// Memory for the tables of flows of both families, as 512Mi or 2Gi, instead of the two numbers: a fifth of it for flows
+    /// whose backend has not answered yet
+    #[arg(long, value_name = "BYTES", conflicts_with_all = ["max_flows", "max_half_open_flows"])]
+    pub flow_memory: Option<String>,
 }

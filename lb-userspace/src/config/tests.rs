@@ -57,6 +57,7 @@ fn every_flag_is_read() {
         ("--snat-address 10.0.0.9 --snat-address 2001:db8::9", |c| {
             c.snat_address4.is_some() && c.snat_address6 == "2001:db8::9".parse().ok() && c.not_yet.is_empty()
         }),
+        ("--syn-limit 5", |c| c.syn_limit == Some(5)),
         ("--fast-local", |c| c.not_yet.len() == 1),
         ("--fwmark 4096 --table 0x64", |c| (c.fwmark, c.table) == (4096, 100)),
         ("--front-label a=b --front-label c=", |c| c.manifests.front_labels.len() == 2),
@@ -76,6 +77,7 @@ fn every_flag_is_read() {
         ("--max-services 10 --max-frontends 11", |c| (c.sizes.services, c.sizes.frontends) == (10, 11)),
         ("--max-backends 12 --max-ring-lines 13", |c| (c.sizes.backends, c.sizes.ring_lines) == (12, 13)),
         ("--max-flows 14 --max-half-open-flows 15", |c| (c.sizes.flows, c.sizes.half_open_flows) == (14, 15)),
+        ("--flow-memory 660Mi", |c| (c.sizes.flows, c.sizes.half_open_flows) == (1 << 20, 1 << 18)),
         ("--admin [::1]:9", |c| c.admin == "[::1]:9".parse().unwrap()),
         ("--dry-run", |c| c.dry_run),
         ("--log-format json --log-level debug", |c| (c.log_format, c.log_level) == (LogFormat::Json, LogLevel::Debug)),
@@ -101,6 +103,7 @@ fn a_mistake_names_flag_value_and_what_would_be_right() {
         ("--snat-ports 29999-15000", "expected two ports A-B"),
         ("--snat-ports 20000-31000", "outside the NodePorts 30000-32767"),
         ("--snat-ports 80-90", "1024 <= A"),
+        ("--syn-limit many", "--syn-limit 'many': expected a number of connections"),
         ("--snat-address me", "--snat-address 'me': expected an IPv4"),
         ("--node-ip fe80::1", "--node-ip 'fe80::1': expected an address that other machines can reach"),
         ("--snat-address ff02::1", "--snat-address 'ff02::1': expected an address that other machines can reach"),
@@ -116,6 +119,8 @@ fn a_mistake_names_flag_value_and_what_would_be_right() {
         ("--pin-path weir", "--pin-path 'weir': expected an absolute path"),
         ("--pin-path /sys/fs/bpf/../x", "expected an absolute path"),
         ("--max-flows 0", "--max-flows '0': expected a number of entries from 2"),
+        ("--flow-memory 5", "--flow-memory '5': expected bytes from 1Mi"),
+        ("--flow-memory 1Ti", "--flow-memory '1Ti': expected bytes from 1Mi"),
         ("--max-ring-lines many", "--max-ring-lines 'many': expected a number of entries"),
         ("--admin 10254", "--admin '10254': expected ADDRESS:PORT"),
         ("--log-format yaml", "--log-format 'yaml': expected text or json"),

@@ -147,6 +147,7 @@ impl BpfStore {
             node_address4: (!node4.is_unspecified()).then_some(node4),
             node_address6: (!node6.is_unspecified()).then_some(node6),
             tunnel_mtu: self.setting(setting::TUNNEL_MTU)? as u16,
+            syn_limit: (self.setting(setting::SYN_LIMIT)? >> 32) as u32 / 60,
             denies4: self.setting(setting::DENY)? & V4::DENY != 0,
             denies6: self.setting(setting::DENY)? & V6::DENY != 0,
         })
@@ -323,6 +324,7 @@ impl MapStore for BpfStore {
             (setting::SNAT_ADDRESS4, address4.map_or(0, |address| u64::from(address.raw()))),
             (setting::FRONT_MARK, u64::from(settings.front_mark)),
             (setting::TUNNEL_MTU, u64::from(settings.tunnel_mtu)),
+            (setting::SYN_LIMIT, setting::syn_limit(settings.syn_limit)),
             (setting::DENY, denies),
             (setting::NODE_ADDRESS4, settings.node_address4.map_or(0, |address| u64::from(addr4(address).raw()))),
         ];

@@ -157,6 +157,11 @@ impl Pins {
     pub(crate) fn map(&self, name: &str) -> PathBuf {
         self.maps().join(name)
     }
+
+    /// A map beside the one of this name, while that gets another size.
+    pub(crate) fn map_in(&self, name: &str, role: &str) -> PathBuf {
+        self.maps().join(format!("{name}-{role}"))
+    }
 }
 
 #[cfg(test)]

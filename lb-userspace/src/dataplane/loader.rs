@@ -16,10 +16,12 @@ use super::error::{DataplaneError, map_io, pin_io};
 use super::object::{self, OBJECT};
 use super::report::Note;
 use super::spec::{self, MapSpec, Shape};
+use super::transfer::{NEXT, Transfers};
 use super::{probe, sys};
 
-/// Loads all programs over the pinned maps and pins them. Attaches nothing.
-pub(crate) fn load(pins: &Pins, sizes: &MapSizes, notes: &mut Vec<Note>) -> Result<Ebpf, DataplaneError> {
+/// Loads all programs over the pinned maps and pins them. Attaches nothing. Maps that get another size are moved as far as that
+/// can be done now.
+pub(crate) fn load(pins: &Pins, sizes: &MapSizes, notes: &mut Vec<Note>) -> Result<(Ebpf, Transfers), DataplaneError> {
     if OBJECT.is_empty() {
         return Err(DataplaneError::NoObject);
     }
@@ -28,11 +30,12 @@ pub(crate) fn load(pins: &Pins, sizes: &MapSizes, notes: &mut Vec<Note>) -> Resu
         fs::create_dir_all(&dir).map_err(DataplaneError::file("create", dir))?;
     }
     let specs = spec::specs(sizes);
-    remove_unfit_maps(pins, &specs, notes)?;
-    let mut object = load_object(pins, &specs)?;
+    let mut transfers = remove_unfit_maps(pins, &specs, notes)?;
+    let mut object = load_object(pins, &specs, &transfers)?;
     load_programs(&mut object)?;
+    transfers.swap(pins, &specs)?;
     pin_programs(&mut object, pins)?;
-    Ok(object)
+    Ok((object, transfers))
 }
 
 /// Removes the maps of other versions of the ABI. Called when nothing uses them any more.
@@ -88,17 +91,21 @@ fn raise_memlock() {
     }
 }
 
-fn remove_unfit_maps(pins: &Pins, specs: &[MapSpec], notes: &mut Vec<Note>) -> Result<(), DataplaneError> {
-    let mut pinned = BTreeMap::new();
+/// Removes the maps that cannot be used again, and gives those whose entries can be moved.
+fn remove_unfit_maps(pins: &Pins, specs: &[MapSpec], notes: &mut Vec<Note>) -> Result<Transfers, DataplaneError> {
+    let (mut pinned, mut transfers) = (BTreeMap::new(), Transfers::default());
     for spec in specs {
-        pinned.extend(pinned_shape(&pins.map(spec.name), spec.name)?.map(|shape| (spec.name, shape)));
+        let Some(found) = pinned_shape(&pins.map(spec.name), spec.name)? else { continue };
+        let moved = transfers.plan(pins, spec, found)?;
+        pinned.insert(spec.name, moved.unwrap_or(found));
     }
     for unfit in spec::unfit(specs, &pinned) {
         let pin = pins.map(unfit.name());
         fs::remove_file(&pin).map_err(DataplaneError::file("remove", pin))?;
+        transfers.forget(unfit.name());
         notes.push(Note::warning("map-recreated", unfit.to_string()));
     }
-    Ok(())
+    Ok(transfers)
 }
 
 /// What is pinned; `None` if nothing is. Something that is no map is an error: it is not ours.
@@ -109,12 +116,14 @@ fn pinned_shape(pin: &Path, name: &'static str) -> Result<Option<Shape>, Datapla
     Ok(Some(Shape::of(&info)))
 }
 
-fn load_object(pins: &Pins, specs: &[MapSpec]) -> Result<Ebpf, DataplaneError> {
+fn load_object(pins: &Pins, specs: &[MapSpec], transfers: &Transfers) -> Result<Ebpf, DataplaneError> {
     let mut loader = EbpfLoader::new();
     object::tell(&mut loader);
     for spec in specs {
         loader.map_max_entries(spec.name, spec.shape.entries);
-        loader.map_pin_path(spec.name, pins.map(spec.name));
+        let next = pins.map_in(spec.name, NEXT);
+        remove_pin(&next)?; // of an agent that did not come to its end
+        loader.map_pin_path(spec.name, if transfers.has(spec.name) { next } else { pins.map(spec.name) });
     }
     loader.load(&object::for_this_kernel()).map_err(|error| match &error {
         EbpfError::MapError(inner) if is_refused(inner) => {

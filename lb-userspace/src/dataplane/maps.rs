@@ -90,12 +90,17 @@ pub(crate) fn walk<K: Pod, V: Pod>(
     }
 }
 
-/// How many entries a hash map holds: one system call per 4,096.
-pub(crate) fn count<K: Pod, V: Pod>(map: &MapData) -> io::Result<u64> {
-    let mut entries = 0;
-    walk::<K, V>(map, None, usize::MAX, |batch| {
-        entries += batch.len() as u64;
-        Ok(())
-    })?;
-    Ok(entries)
+/// How many entries a hash map holds, whatever they are: one system call per 4,096.
+pub(crate) fn count(map: &MapData) -> io::Result<u64> {
+    let info = map.info().map_err(map_io)?;
+    let sizes = (info.key_size() as usize, info.value_size() as usize);
+    let (mut entries, mut cursor) = (0, None);
+    loop {
+        let batch = sys::lookup_raw(map.fd().as_fd(), cursor, BATCH, sizes)?;
+        entries += (batch.keys.len() / sizes.0.max(1)) as u64;
+        cursor = batch.next;
+        if cursor.is_none() {
+            return Ok(entries);
+        }
+    }
 }

@@ -14,7 +14,7 @@ use lb_common::abi::{
     AffinityEntry, AffinityKey, BackendEntry4, BackendEntry6, Counters, DeviceEntry, DropCounters, FlowEntry4,
     FlowEntry6, FlowKey4, FlowKey6, FormerRing, FragmentEntry, FragmentKey4, FragmentKey6, FrontendEntry, FrontendKey4,
     FrontendKey6, LoadEntry, NextHop4, NextHop6, Note4, Note6, RangeKey4, RangeKey6, Refusals, ReplyEntry4,
-    ReplyEntry6, RingLine, STATS, SampleBudget, SampleNote, ServiceEntry, TrackedEntry, map, setting, tc_slot,
+    ReplyEntry6, RingLine, STATS, SampleBudget, SampleNote, ServiceEntry, TrackedEntry, budget, map, setting, tc_slot,
     xdp_slot,
 };
 use lb_common::addr::{Addr4, Addr6};
@@ -84,7 +84,7 @@ impl MapSpec {
 }
 
 /// Every map of the object, in the sizes that are wanted.
-pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 56] {
+pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 58] {
     use Group::{Flows, Services};
     use MapType::{Array, Hash, LpmTrie, LruHash, PerCpuArray, ProgramArray, RingBuf, SockMap};
     let MapSizes { services, frontends, backends, ring_lines, flows, half_open_flows } = *sizes;
@@ -121,6 +121,9 @@ pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 56] {
         MapSpec::new::<u32, Refusals>(map::REFUSALS, PerCpuArray, 1),
         MapSpec::new::<u32, u32>(map::LISTENERS, SockMap, limits::LISTENERS),
         MapSpec::new::<(), ()>(map::SAMPLES, RingBuf, limits::SAMPLE_BYTES),
+        MapSpec::new::<u32, u64>(map::SYN_BUDGETS, Array, services + budget::SERVICES)
+            .of(Group::Single, "--max-services"),
+        MapSpec::new::<u32, u64>(map::SEEN_SYNS, Array, limits::SEEN_SYNS),
         MapSpec::new::<u32, SampleBudget>(map::SAMPLE_BUDGETS, PerCpuArray, sample::BUDGETS),
         MapSpec::new::<u32, SampleNote>(map::SAMPLE_NOTES, PerCpuArray, 1),
         MapSpec::new::<u32, Note4>(map::NOTES4, PerCpuArray, 1),

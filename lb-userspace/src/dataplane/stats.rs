@@ -1,22 +1,17 @@
 //! Counters and the fill of maps, read for status and metrics.
 
 use std::collections::BTreeMap;
-use std::io;
 
 use aya::Pod;
-use aya::maps::{MapData, PerCpuArray, PerCpuValues};
-use lb_common::abi::{
-    Counters, DeviceEntry, DropCounters, FlowEntry4, FlowEntry6, FlowKey4, FlowKey6, FrontendEntry, FrontendKey4,
-    FrontendKey6, ReplyEntry4, ReplyEntry6, Stat, map,
-};
-use lb_common::addr::{Addr4, Addr6};
+use aya::maps::{MapData, MapType, PerCpuArray, PerCpuValues};
+use lb_common::abi::{Counters, DropCounters, Stat, map};
 use lb_common::drop_reason::DropReason;
 use serde::Serialize;
 
 use super::bpf_store::BpfStore;
 use super::error::{DataplaneError, map_io};
 use super::maps::{self, Maps};
-use super::spec::Group;
+use super::spec::{Group, MapSpec};
 use super::store::StoreError;
 use crate::tables::{BackendId, IpFamily, ServiceId};
 
@@ -73,6 +68,11 @@ impl CounterReader {
             drops: maps.per_cpu(map::DROP_STATS)?,
             events: maps.per_cpu(map::EVENT_STATS)?,
         })
+    }
+
+    /// How often something happened.
+    pub(crate) fn event(&self, stat: Stat) -> Result<u64, DataplaneError> {
+        sum(&self.events, map::EVENT_STATS, stat as u32, |total, one| *total += one)
     }
 
     /// How many packets were dropped for a reason.
@@ -141,37 +141,30 @@ impl CounterReset {
 pub(crate) fn fill(maps: &Maps, store: &BpfStore) -> Result<Vec<MapStatus>, DataplaneError> {
     let specs = super::spec::specs(&super::config::MapSizes::default());
     let mut result = Vec::new();
-    for spec in specs.iter().filter(|spec| spec.group != Group::Single || COUNTED.contains(&spec.name)) {
+    let hashed = |spec: &MapSpec| matches!(spec.shape.kind, MapType::Hash | MapType::LruHash);
+    for spec in specs.iter().filter(|spec| spec.group != Group::Single || hashed(spec)) {
         let failed = DataplaneError::map(spec.name);
         let data = maps.data(spec.name)?;
         let capacity = data.info().map_err(map_io).map_err(&failed)?.max_entries();
-        let entries = entries(spec.name, &data, store).map_err(failed)?;
+        let entries = match hashed(spec) {
+            true => Some(maps::count(&data).map_err(failed)?),
+            false => entries(spec.name, store),
+        };
         result.push(MapStatus { name: spec.name, entries, capacity, flag: spec.flag });
     }
     Ok(result)
 }
 
-/// Maps beside services and flows whose fill says something.
-const COUNTED: [&str; 5] = [map::NODE_ADDRS4, map::NODE_ADDRS6, map::VIPS4, map::VIPS6, map::DEVICES];
-
-fn entries(name: &str, data: &MapData, store: &BpfStore) -> io::Result<Option<u64>> {
-    let count = match name {
-        map::SERVICES => store.service_ids().count() as u64,
-        map::BACKENDS4 => store.backends().filter(|(family, ..)| *family == IpFamily::V4).count() as u64,
-        map::BACKENDS6 => store.backends().filter(|(family, ..)| *family == IpFamily::V6).count() as u64,
-        map::RINGS => store.ring_lines(),
-        map::FRONTENDS4 => maps::count::<FrontendKey4, FrontendEntry>(data)?,
-        map::FRONTENDS6 => maps::count::<FrontendKey6, FrontendEntry>(data)?,
-        map::FLOWS4 | map::HALF_FLOWS4 => maps::count::<FlowKey4, FlowEntry4>(data)?,
-        map::FLOWS6 | map::HALF_FLOWS6 => maps::count::<FlowKey6, FlowEntry6>(data)?,
-        map::REPLIES4 | map::HALF_REPLIES4 => maps::count::<FlowKey4, ReplyEntry4>(data)?,
-        map::REPLIES6 | map::HALF_REPLIES6 => maps::count::<FlowKey6, ReplyEntry6>(data)?,
-        map::NODE_ADDRS4 | map::VIPS4 => maps::count::<Addr4, u32>(data)?,
-        map::NODE_ADDRS6 | map::VIPS6 => maps::count::<Addr6, u32>(data)?,
-        map::DEVICES => maps::count::<u32, DeviceEntry>(data)?,
-        _ => return Ok(None),
-    };
-    Ok(Some(count))
+/// What is in use of a map that is no hash.
+fn entries(name: &str, store: &BpfStore) -> Option<u64> {
+    let of = |family| store.backends().filter(|(of, ..)| *of == family).count() as u64;
+    match name {
+        map::SERVICES => Some(store.service_ids().count() as u64),
+        map::BACKENDS4 => Some(of(IpFamily::V4)),
+        map::BACKENDS6 => Some(of(IpFamily::V6)),
+        map::RINGS => Some(store.ring_lines()),
+        _ => None,
+    }
 }
 
 fn sum<V: Pod + Default>(

@@ -99,6 +99,54 @@ pub(crate) fn lookup_batch<K: Pod, V: Pod>(
     Ok(Batch { entries, next: (!end).then_some(next) })
 }
 
+/// Update flags of include/uapi/linux/bpf.h: whatever is there, or only where nothing is.
+pub(crate) const ANY: u64 = 0;
+pub(crate) const NOEXIST: u64 = 1;
+
+/// One round of a batched walk over a map of any types: keys and values one after the other.
+pub(crate) struct RawBatch {
+    pub(crate) keys: Vec<u8>,
+    pub(crate) values: Vec<u8>,
+    /// As in [`Batch`].
+    pub(crate) next: Option<u32>,
+}
+
+/// [`lookup_batch`] for keys and values of these sizes, of arrays as well; of per-CPU ones (5.13) the values of all CPUs, each
+/// rounded up to 8 bytes.
+pub(crate) fn lookup_raw(
+    map: BorrowedFd<'_>,
+    from: Option<u32>,
+    count: u32,
+    (key, value): (usize, usize),
+) -> io::Result<RawBatch> {
+    let (mut keys, mut values) = (vec![0; key * count as usize], vec![0; value * count as usize]);
+    let start = from.unwrap_or(0);
+    let mut next = 0_u32;
+    let mut attr = MapBatch {
+        in_batch: from.map_or(0, |_| &raw const start as u64),
+        out_batch: &raw mut next as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count,
+        map_fd: raw(map),
+        ..MapBatch::default()
+    };
+    let end = match bpf_mut(command::MAP_LOOKUP_BATCH, &mut attr) {
+        Ok(_) => false,
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+        Err(error) => return Err(error),
+    };
+    keys.truncate(key * attr.count as usize);
+    values.truncate(value * attr.count as usize);
+    Ok(RawBatch { keys, values, next: (!end).then_some(next) })
+}
+
+/// Writes an element: bytes of the sizes that the map has, of a per-CPU one those of all CPUs.
+pub(crate) fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8], flags: u64) -> io::Result<()> {
+    let (key, value) = (key.as_ptr() as u64, value.as_ptr() as u64);
+    bpf(command::MAP_UPDATE_ELEM, &MapElement { map_fd: raw(map), pad: 0, key, value, flags }).map(drop)
+}
+
 /// Deletes keys of a hash map (5.6); keys that are not there are passed over. Returns how many were there.
 pub(crate) fn delete_batch<K: Pod>(map: BorrowedFd<'_>, keys: &[K]) -> io::Result<usize> {
     let mut deleted = 0;

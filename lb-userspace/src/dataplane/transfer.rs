@@ -49,7 +49,7 @@ struct Transfer {
 impl Transfers {
     /// What can be moved into maps of the sizes that are wanted; gives the shape that such a map will have.
     pub(crate) fn plan(&mut self, pins: &Pins, spec: &MapSpec, shape: Shape) -> Result<Option<Shape>, DataplaneError> {
-        if !moves(spec, shape) {
+        if shape == spec.shape || !is_alike(spec, shape) {
             return Ok(None);
         }
         let failed = DataplaneError::map(spec.name);
@@ -75,6 +75,10 @@ impl Transfers {
     /// The new maps take over the pins. All but flows are copied now: nobody else writes them, and whoever opens them finds them
     /// complete.
     pub(crate) fn swap(&mut self, pins: &Pins, specs: &[MapSpec]) -> Result<(), DataplaneError> {
+        let mut left = left(pins, specs)?;
+        for transfer in &mut left {
+            transfer.copy_to_pin(pins)?; // whose own pin may be taken now
+        }
         for transfer in &mut self.maps {
             let (name, pin) = (transfer.spec.name, pins.map(transfer.spec.name));
             let next = pins.map_in(name, NEXT);
@@ -85,7 +89,7 @@ impl Transfers {
             fs::rename(&pin, pins.map_in(name, FORMER)).map_err(DataplaneError::file("rename", &pin))?;
             fs::rename(&next, &pin).map_err(DataplaneError::file("rename", &next))?;
         }
-        self.maps.extend(left(pins, specs, self)?);
+        self.maps.extend(left);
         Ok(())
     }
 
@@ -124,26 +128,23 @@ impl Transfers {
     /// Copies flows that the new maps do not have.
     fn fetch(&mut self, pins: &Pins) -> Result<(), DataplaneError> {
         // the way back first: a flow must not stand without it
-        let by_age = |transfer: &&mut Transfer| transfer.spec.group == Group::Flows;
-        for transfer in self.maps.iter_mut().rev().filter(by_age) {
-            let failed = DataplaneError::map(transfer.spec.name);
-            let new = MapData::from_pin(pins.map(transfer.spec.name)).map_err(map_io).map_err(&failed)?;
-            transfer.copy(new.fd().as_fd()).map_err(failed)?;
+        for transfer in self.maps.iter_mut().rev().filter(|transfer| transfer.spec.group == Group::Flows) {
+            transfer.copy_to_pin(pins)?;
         }
         Ok(())
     }
 }
 
 /// Old maps of flows whose agent died before its programs had taken over.
-fn left(pins: &Pins, specs: &[MapSpec], known: &Transfers) -> Result<Vec<Transfer>, DataplaneError> {
+fn left(pins: &Pins, specs: &[MapSpec]) -> Result<Vec<Transfer>, DataplaneError> {
     let mut found = Vec::new();
-    for spec in specs.iter().filter(|spec| !known.has(spec.name)) {
+    for spec in specs {
         let (pin, failed) = (pins.map_in(spec.name, FORMER), DataplaneError::map(spec.name));
         let Some(old) = sys::open_pin(&pin).map_err(&failed)? else { continue };
         let data = old.try_clone().map_err(&failed)?;
         let info = MapData::from_fd(data).and_then(|data| data.info()).map_err(map_io).map_err(failed)?;
         let shape = Shape::of(&info);
-        if spec.group == Group::Flows && moves(spec, shape) {
+        if spec.group == Group::Flows && is_alike(spec, shape) {
             found.push(Transfer { spec: *spec, old, shape, taken: 0, lost: 0 });
         } else {
             remove_pin(&pin)?;
@@ -152,12 +153,10 @@ fn left(pins: &Pins, specs: &[MapSpec], known: &Transfers) -> Result<Vec<Transfe
     Ok(found)
 }
 
-/// Differs in the number of entries alone, and can be read in batches.
-fn moves(spec: &MapSpec, found: Shape) -> bool {
+/// Differs in the number of entries at most, and can be read in batches.
+fn is_alike(spec: &MapSpec, found: Shape) -> bool {
     let kinds = [MapType::Hash, MapType::LruHash, MapType::Array, MapType::PerCpuArray];
-    found.entries != spec.shape.entries
-        && Shape { entries: spec.shape.entries, ..found } == spec.shape
-        && kinds.contains(&found.kind)
+    Shape { entries: spec.shape.entries, ..found } == spec.shape && kinds.contains(&found.kind)
 }
 
 impl Transfer {
@@ -171,6 +170,13 @@ impl Transfer {
         })?;
         let evicts = self.shape.kind == MapType::LruHash;
         Ok(!beyond && (evicts || self.is_array() || count <= u64::from(self.spec.shape.entries)))
+    }
+
+    /// Writes into the map that has the pin now what it does not have.
+    fn copy_to_pin(&mut self, pins: &Pins) -> Result<(), DataplaneError> {
+        let failed = DataplaneError::map(self.spec.name);
+        let new = MapData::from_pin(pins.map(self.spec.name)).map_err(map_io).map_err(&failed)?;
+        self.copy(new.fd().as_fd()).map_err(failed)
     }
 
     /// Writes into the new map what it does not have.

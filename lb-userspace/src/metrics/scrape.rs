@@ -76,15 +76,18 @@ impl Scrape {
 
     fn maps(&self, registry: &mut Registry) {
         let (entries, capacity) = (Gauges::<MapLabels>::default(), Gauges::<MapLabels>::default());
+        let pressure = Family::<MapLabels, Gauge<f64, AtomicU64>>::default();
         for map in &self.view.maps {
             let labels = MapLabels { map: map.name.clone() };
             capacity.get_or_create(&labels).set(signed(map.capacity));
             if let Some(used) = map.entries {
                 entries.get_or_create(&labels).set(signed(used));
+                pressure.get_or_create(&labels).set(used as f64 / map.capacity.max(1) as f64);
             }
         }
         registry.register("map_entries", "Entries in use of a map", entries);
         registry.register("map_capacity", "Most entries of a map", capacity);
+        registry.register("map_pressure_ratio", "Part of a map that is in use, from 0 to 1", pressure);
     }
 
     /// A service has an id per family and policy; its counters are their sum.

@@ -71,6 +71,7 @@ fn what_is_read_stands_in_the_text() {
         "weir_packet_events_total{event=\"replies\"} 9",
         "weir_map_entries{map=\"FLOWS4\"} 5",
         "weir_map_capacity{map=\"FLOWS4\"} 10",
+        "weir_map_pressure_ratio{map=\"FLOWS4\"} 0.5",
         "weir_front_restarts_total 4",
         "weir_front_requests_total{class=\"2xx\"} 7",
         "weir_front_refused_requests_total 0",

@@ -120,6 +120,9 @@ impl Display for Settings {
         for address in self.node_address4.map(IpAddr::V4).into_iter().chain(self.node_address6.map(IpAddr::V6)) {
             write!(f, " tunnel-from {address}")?;
         }
+        if self.syn_limit != 0 {
+            write!(f, " syn-limit {}", self.syn_limit)?;
+        }
         if self.denies4 || self.denies6 {
             f.write_str(" denies")?;
         }

@@ -264,7 +264,7 @@ impl Control {
         problems.extend(self.expiring.iter().cloned());
         problems.extend(self.follow_failed.iter().cloned());
         problems.extend(self.unheard.iter().cloned());
-        problems.extend(self.exhaustion.0.problems());
+        problems.extend(self.exhaustion.problems());
         problems.extend(self.deny_list.problems().iter().cloned());
         problems.extend(self.maps_changed.iter().cloned());
         problems.extend(self.state.kube_proxy().as_ref().and_then(problems::kube_proxy));

@@ -380,6 +380,15 @@ impl<F: LiveFamily> Lookup<F> for Live<F> {
 
     fn count_flow(&self, _service: u32, _backend: u32) {}
 
+    /// What it says is of a moment when there is no flood.
+    fn budget(&self, _index: u32) -> Option<RefMut<'_, u64>> {
+        None
+    }
+
+    fn seen_syn(&self, _index: u32) -> Option<RefMut<'_, u64>> {
+        None
+    }
+
     fn count_exhausted(&self, _service: u32, _backend: u32) {}
 
     fn count(&self, stat: Stat) {

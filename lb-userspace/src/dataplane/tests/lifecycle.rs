@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::Duration;
 
+use aya::maps::HashMap;
 use aya::programs::{TcAttachType, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
-use lb_common::abi::program;
+use lb_common::abi::{ABI_VERSION, FlowEntry4, FlowKey4, program};
+use lb_common::be::Be16;
 
 use super::stage::{UPLINK, run, sh, start};
 use crate::dataplane::cgroup::Cgroup;
@@ -134,15 +137,70 @@ fn maps_that_differ_are_made_anew_and_it_is_said() {
         assert!(again.start_report().notes.iter().all(|note| note.code != "map-recreated"), "equal maps are kept");
         drop(again);
         std::fs::create_dir_all(stage.config.pin_path.join("map/v0")).unwrap();
-        let config = Config { sizes: MapSizes { flows: 2_048, ..stage.config.sizes }, ..stage.config.clone() };
-        let mut grown = start(&config).unwrap();
-        grown.attach().unwrap();
-        let notes: Vec<_> = grown.start_report().notes.iter().map(|note| note.message.as_str()).collect();
+        let pin = stage.config.pin_path.join(format!("map/v{ABI_VERSION}/FLOWS4"));
+        std::fs::remove_file(&pin).unwrap();
+        let other = aya::maps::MapData::from_pin(pin.with_file_name("DEVICES")).unwrap();
+        other.pin(&pin).unwrap();
+        let mut anew = stage.start().unwrap();
+        anew.attach().unwrap();
+        let notes: Vec<_> = anew.start_report().notes.iter().map(|note| note.message.as_str()).collect();
         assert!(notes.iter().any(|note| note.starts_with("map FLOWS4 is made anew: found Hash with 1024 entries")));
         assert!(notes.iter().any(|note| note.contains("maps of another version (v0) were removed")), "{notes:?}");
         assert!(!notes.iter().any(|note| note.contains("SERVICES")), "{notes:?}");
+    });
+}
+
+/// A flow, by its client's port.
+fn flow(port: u16) -> (FlowKey4, FlowEntry4) {
+    let key = FlowKey4 { source_port: Be16::new(port), protocol: 6, ..FlowKey4::default() };
+    (key, FlowEntry4 { backend: u32::from(port), ..FlowEntry4::default() })
+}
+
+/// Which flows a pinned map holds.
+fn flows_at(pin: &Path) -> BTreeMap<FlowKey4, FlowEntry4> {
+    let map = aya::maps::Map::from_map_data(aya::maps::MapData::from_pin(pin).unwrap()).unwrap();
+    let map: HashMap<_, FlowKey4, FlowEntry4> = map.try_into().unwrap();
+    map.iter().map(Result::unwrap).collect()
+}
+
+fn begin_at(pin: &Path, port: u16) {
+    let map = aya::maps::Map::from_map_data(aya::maps::MapData::from_pin(pin).unwrap()).unwrap();
+    let mut map: HashMap<_, FlowKey4, FlowEntry4> = map.try_into().unwrap();
+    let (key, entry) = flow(port);
+    map.insert(key, entry, 0).unwrap();
+}
+
+#[test]
+fn maps_of_another_size_keep_what_they_hold_and_get_what_comes_meanwhile() {
+    run("resize", |stage| {
+        let (pin, former) = {
+            let maps = stage.config.pin_path.join(format!("map/v{ABI_VERSION}"));
+            (maps.join("FLOWS4"), maps.join("FLOWS4-former"))
+        };
+        let with = |sizes| start(&Config { sizes, ..stage.config.clone() }).unwrap();
+        let sizes = stage.config.sizes;
+        stage.start().unwrap().attach().unwrap();
+        begin_at(&pin, 1);
+        let larger = MapSizes { flows: 2_048, services: 100, backends: 100, ..sizes };
+        // an agent that ends before it comes to attach, and one that is asked for another size again
+        drop(with(MapSizes { flows: 4_096, ..sizes }));
+        begin_at(&former, 2); // by the programs that are still attached
+        drop(with(sizes));
+        let mut grown = with(larger);
+        begin_at(&former, 3);
+        grown.attach().unwrap();
+        assert_eq!(flows_at(&pin), [flow(1), flow(2), flow(3)].into());
+        assert!(!former.exists(), "what is not used any more goes");
+        let notes: Vec<_> = grown.start_report().notes.iter().collect();
+        assert!(notes.iter().all(|note| note.code != "map-recreated"), "{notes:?}");
+        assert!(notes.iter().any(|note| note.code == "map-resized" && note.message.contains("SERVICES")), "{notes:?}");
         let flows = grown.maps().unwrap().into_iter().find(|map| map.name == "FLOWS4").unwrap();
-        assert_eq!((flows.entries, flows.capacity), (Some(0), 2_048));
+        assert_eq!((flows.entries, flows.capacity), (Some(3), 2_048));
+        drop(grown);
+        let mut small = with(MapSizes { flows: 2, ..larger });
+        small.attach().unwrap();
+        let notes = &small.start_report().notes;
+        assert!(notes.iter().any(|note| note.code == "map-recreated" && note.message.contains("FLOWS4")), "{notes:?}");
     });
 }
 

@@ -461,6 +461,7 @@ fn tables() -> Tables {
             node_address4: Some([10, 0, 0, 1].into()),
             node_address6: Some("2001:db8::1".parse().unwrap()),
             tunnel_mtu: 1500,
+            syn_limit: 262,
             denies4: true,
             denies6: true,
         },

@@ -87,6 +87,10 @@ pub const ALGORITHM_UNSUITABLE: &str = "algorithm-unsuitable";
 pub const TOPOLOGY_UNSUITABLE: &str = "topology-unsuitable";
 /// Clients of a Service are dropped, because no port is free for source NAT.
 pub const SNAT_EXHAUSTED: &str = "snat-exhausted";
+/// New TCP connections are dropped, because too many come that no client goes on with.
+pub const SYN_LIMITED: &str = "syn-limited";
+/// There is no room for another proven flow.
+pub const FLOW_TABLE_FULL: &str = "flow-table-full";
 /// A weight is not one.
 pub const WEIGHT_INVALID: &str = "weight-invalid";
 /// A line of the list of denied networks is not a network.
