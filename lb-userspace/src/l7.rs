@@ -42,6 +42,7 @@ pub mod parameters;
 pub mod passthrough;
 pub mod password;
 pub mod path;
+pub mod patience;
 pub mod pattern;
 pub mod pool;
 pub mod proxy;
@@ -67,6 +68,7 @@ pub mod traffic;
 pub mod tunnel;
 pub mod verdicts;
 pub mod verifier;
+pub mod wire;
 pub mod worker;
 
 pub use front::{FrontError, front_main};

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{HeaderMap, HeaderName};
 use tokio::time::{Instant, Sleep};
 
@@ -19,14 +19,19 @@ use super::mirror::Tee;
 use super::pool::Lease;
 use super::rate::{Debt, Floor};
 use super::record::Record;
+use super::wire::WireError;
 
+mod backend;
 mod client;
 mod held;
 mod kept;
+mod pace;
 
+pub use backend::BackendBody;
 pub use client::ClientBody;
 use held::{Flow, Held};
 pub use kept::Kept;
+use pace::Pace;
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +39,9 @@ pub enum BodyError {
     /// The connection it came from broke.
     #[error("the body broke off")]
     Broken(#[from] hyper::Error),
+    /// The connection of HTTP/1.1 that it came from broke.
+    #[error("the body broke off: {0}")]
+    Wire(#[from] WireError),
     /// The stream of HTTP/3 that it came from broke.
     #[cfg(feature = "http3")]
     #[error("the body broke off")]
@@ -331,32 +339,6 @@ pub struct ResponseBody {
     pace: Option<Box<Pace>>,
 }
 
-/// How fast a body may go out.
-#[derive(Debug)]
-struct Pace {
-    bytes_per_second: u64,
-    /// Bytes that are free.
-    free: u64,
-    /// Not before; frames are passed on whole, and what they cost is waited for afterwards.
-    next: Option<Pin<Box<Sleep>>>,
-}
-
-impl Pace {
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(next) = &mut self.next else { return Poll::Ready(()) };
-        next.as_mut().poll(cx).map(|()| self.next = None)
-    }
-
-    fn sent(&mut self, bytes: u64) {
-        let charged = bytes.saturating_sub(self.free);
-        self.free = self.free.saturating_sub(bytes);
-        if charged > 0 {
-            let cost = Duration::from_secs_f64(charged as f64 / self.bytes_per_second as f64);
-            self.next = Some(Box::pin(tokio::time::sleep(cost)));
-        }
-    }
-}
-
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
@@ -369,6 +351,25 @@ enum Source {
 }
 
 impl Source {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Source::Text(text) => {
+                Poll::Ready(text.take().filter(|text| !text.is_empty()).map(|text| Ok(Frame::data(text))))
+            }
+            Source::Relay(relay) => relay.poll_frame(cx),
+            Source::Coded(coded) => coded.poll_frame(cx),
+        }
+    }
+
+    /// The client goes on to take what came of it.
+    fn is_wanted(&self) {
+        match self {
+            Source::Text(_) => {}
+            Source::Relay(relay) => relay.held.is_wanted(),
+            Source::Coded(coded) => coded.relay.held.is_wanted(),
+        }
+    }
+
     /// Bytes of a backend so far.
     fn received(&self) -> u64 {
         match self {
@@ -408,7 +409,7 @@ impl ResponseBody {
     /// What a backend sends. The connection goes back to the pool after the last frame. So long nothing may come of it, and
     /// by then it must have come to its end.
     pub fn relay(
-        inner: Incoming,
+        inner: BackendBody,
         lease: Option<Lease>,
         (stall, until): (Duration, Option<Instant>),
         record: Record,
@@ -416,6 +417,11 @@ impl ResponseBody {
         let held = Held::new(Flow { body: inner, lease, ended: false }, stall, until);
         let relay = Relay { held, received: 0, stall, until, timer: None };
         ResponseBody { source: Source::Relay(relay), record, pace: None }
+    }
+
+    /// Bytes that wait for their turn.
+    fn waiting(&self) -> u64 {
+        self.pace.as_ref().map_or(0, |pace| pace.waiting())
     }
 
     /// The headers with which it goes out, for whoever wants them.
@@ -439,8 +445,7 @@ impl ResponseBody {
 
     /// Goes out no faster than so many bytes per second, once so many have gone out.
     pub fn paced(self, pace: Option<(u64, u64)>) -> Self {
-        let pace = pace.map(|(bytes_per_second, free)| Box::new(Pace { bytes_per_second, free, next: None }));
-        ResponseBody { pace, ..self }
+        ResponseBody { pace: pace.map(|pace| Box::new(Pace::new(pace))), ..self }
     }
 }
 
@@ -453,20 +458,22 @@ impl Body for ResponseBody {
         if this.pace.as_mut().is_some_and(|pace| pace.poll_turn(cx).is_pending()) {
             return Poll::Pending;
         }
-        let frame = match &mut this.source {
-            Source::Text(text) => {
-                Poll::Ready(text.take().filter(|text| !text.is_empty()).map(|text| Ok(Frame::data(text))))
+        let mut frame = match this.pace.as_mut().and_then(|pace| pace.take_rest()) {
+            Some(rest) => {
+                this.source.is_wanted();
+                Poll::Ready(Some(Ok(Frame::data(rest))))
             }
-            Source::Relay(relay) => relay.poll_frame(cx),
-            Source::Coded(coded) => coded.poll_frame(cx),
+            None => this.source.poll_frame(cx),
         };
+        if let (Some(pace), Poll::Ready(Some(Ok(piece)))) = (&mut this.pace, &mut frame)
+            && let Some(data) = piece.data_mut()
+        {
+            *data = pace.cut(std::mem::take(data));
+        }
         match &frame {
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
                 this.record.bytes += bytes;
-                if let Some(pace) = &mut this.pace {
-                    pace.sent(bytes);
-                }
                 this.record.received = this.source.received();
             }
             Poll::Ready(Some(Err(BodyError::Abandoned))) => {}
@@ -477,19 +484,21 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
+        let source = match &self.source {
             Source::Text(text) => text.as_ref().is_none_or(Bytes::is_empty),
             Source::Relay(relay) => relay.held.is_end_stream(),
             Source::Coded(coded) => coded.encoder.is_finished() && coded.trailers.is_none(),
-        }
+        };
+        source && self.waiting() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
-            Source::Relay(relay) => relay.held.size_hint(),
-            Source::Coded(_) => SizeHint::default(),
-        }
+        let source = match &self.source {
+            Source::Text(text) => Some(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Source::Relay(relay) => relay.held.size_hint().exact(),
+            Source::Coded(_) => None,
+        };
+        source.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + self.waiting()))
     }
 }
 
@@ -541,7 +550,7 @@ impl Relay {
                 self.timer = None;
                 let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
                 self.received += data.map_or(0, |data| data.len() as u64);
-                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
+                Poll::Ready(frame)
             }
             Poll::Pending => {
                 let stalled = || Instant::now() + self.stall;

@@ -1,18 +1,21 @@
 //! A request on its way to the endpoints of its upstream: attempts, retries, and what comes back.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::header::{HeaderMap, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Uri, Version};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
 use super::balance::Picker;
-use super::body::{BodyError, ClientBody, Fault, Kept, Progress, RequestBody, ResponseBody};
+use super::body::{BackendBody, BodyError, ClientBody, Fault, Kept, Progress, RequestBody, ResponseBody};
 use super::compress::Encoder;
 use super::filter::Outbound;
 use super::forward::{self, Follows};
@@ -28,13 +31,14 @@ use super::retry::{Attempts, Failure};
 use super::rules::Rule;
 use super::secure::Transport;
 use super::tunnel::Tunnel;
+use super::wire::Failed;
 use super::worker::{Limits, Worker};
 use crate::model::filters::{Breaker, Proxying};
 
 /// A backend's answer and the connection it came on.
 pub struct Relayed {
     /// The answer; its body is still to come.
-    pub response: Response<Incoming>,
+    pub response: Response<BackendBody>,
     /// `None`: the connection becomes a tunnel.
     lease: Option<Lease>,
     tunnel: Option<Tunnel>,
@@ -208,17 +212,17 @@ impl<'a> Exchange<'a> {
         self
     }
 
-    /// Reads the body, where the route asks for that, before any endpoint hears of the request. Streams of gRPC go both ways
-    /// at once, so what is sent over HTTP/2 is never waited for.
-    async fn gather(&mut self) -> Result<(), Answer> {
+    /// The route asks to read the body before any endpoint hears of the request. Streams of gRPC go both ways at once, so what
+    /// is sent over HTTP/2 is never waited for.
+    fn gathers(&self) -> bool {
         let wanted = self.rule.entry.filters.proxying.gathers && !self.transport.http2;
-        let Some(Unsent::Body(body)) = self.unsent.as_mut().filter(|_| wanted && self.follows != Follows::Upgrade)
-        else {
-            return Ok(());
-        };
-        if body.is_end_stream() {
-            return Ok(());
-        }
+        let has_body = matches!(&self.unsent, Some(Unsent::Body(body)) if !body.is_end_stream());
+        wanted && has_body && self.follows != Follows::Upgrade
+    }
+
+    /// Reads the body as far as there is room.
+    async fn gather(&mut self) -> Result<(), Answer> {
+        let Some(Unsent::Body(body)) = self.unsent.as_mut() else { return Ok(()) };
         let limit = self.worker.client_limits().stall;
         match gather(body, &self.worker.room, &self.progress, self.tee.as_deref(), limit).await {
             Ok(gathered) => {
@@ -261,7 +265,7 @@ impl<'a> Exchange<'a> {
     pub async fn run(&mut self, picker: &mut Picker<'_>, record: &mut Record) -> Result<Relayed, Answer> {
         let Some(limit) = self.rule.entry.filters.proxying.whole else { return self.try_all(picker, record).await };
         let until = Instant::now() + Duration::from_millis(limit);
-        match timeout_at(until, self.try_all(picker, record)).await {
+        match timeout_at(until, Box::pin(self.try_all(picker, record))).await {
             Ok(result) => result.map(|relayed| Relayed { until: Some(until), ..relayed }),
             Err(_) => {
                 self.worker.counters.upstream_failures.increment();
@@ -273,7 +277,10 @@ impl<'a> Exchange<'a> {
     /// Tries one endpoint after the other.
     async fn try_all(&mut self, picker: &mut Picker<'_>, record: &mut Record) -> Result<Relayed, Answer> {
         record.body(&self.progress);
-        self.gather().await?;
+        if self.gathers() {
+            // What hardly any request needs takes no memory of the others: the state of each is moved.
+            Box::pin(self.gather()).await?;
+        }
         self.worker.budget.deposit();
         let mut last = None;
         while let Some(peer) = picker.next() {
@@ -304,7 +311,7 @@ impl<'a> Exchange<'a> {
         let (gates, endpoint) = (&self.worker.limiter.gates, peer.endpoint);
         self.place = match self.has_more {
             true => gates.try_enter(endpoint, connections),
-            false => gates.enter(endpoint, connections, pending, self.limits.connect).await,
+            false => Box::pin(gates.enter(endpoint, connections, pending, self.limits.connect)).await,
         };
         self.place.is_some()
     }
@@ -328,7 +335,7 @@ impl<'a> Exchange<'a> {
                 }
             }
         }
-        match self.worker.pool.connect(peer, &self.transport, self.limits.connect).await {
+        match Box::pin(self.worker.pool.connect(peer, &self.transport, self.limits.connect)).await {
             Err(ConnectError::Exhausted) => Ok(Err(Answer::exhausted(&self.rule.entry))),
             Err(error) => {
                 peer.health.unreachable(self.worker.limits.avoid, Instant::now());
@@ -448,18 +455,15 @@ impl<'a> Exchange<'a> {
         let request = self.request().ok_or(Broken::Sent)?;
         self.progress.start();
         let started = Instant::now();
-        let mut answer = std::pin::pin!(lease.sender.send(request));
-        let result = loop {
-            tokio::select! {
-                biased;
-                result = &mut answer => break result,
-                () = sleep_until(self.next_look()) => if self.deadline() <= Instant::now() {
-                    if self.progress.waits_since().is_some() {
-                        return Ok(Ok(Err(self.stalled_body())));
-                    }
-                    return Ok(self.failed(lease.peer(), Failure::Timeout, Answer::timeout(&self.rule.entry)));
-                },
+        let answer = {
+            let answer = pin!(lease.sender.send(request));
+            self.in_time(answer).await
+        };
+        let Some(result) = answer else {
+            if self.progress.waits_since().is_some() {
+                return Ok(Ok(Err(self.stalled_body())));
             }
+            return Ok(self.failed(lease.peer(), Failure::Timeout, Answer::timeout(&self.rule.entry)));
         };
         match result {
             Ok(response) => {
@@ -469,15 +473,31 @@ impl<'a> Exchange<'a> {
                 lease.peer().latency.observe((now - started).as_secs_f64(), now);
                 Ok(self.accept(response, lease))
             }
-            Err(mut error) => match error.take_message() {
-                Some(request) => {
-                    self.unsent = Some(Unsent::Request(Box::new(request)));
-                    Err(Broken::Unsent)
-                }
-                None if lease.sender.was_unseen() && self.restore() => Err(Broken::Unsent),
-                None => Err(Broken::Sent),
-            },
+            Err(Failed::Unsent(request)) => {
+                self.unsent = Some(Unsent::Request(request));
+                Err(Broken::Unsent)
+            }
+            Err(Failed::Unseen) if self.restore() => Err(Broken::Unsent),
+            Err(Failed::Unseen | Failed::Sent) => Err(Broken::Sent),
         }
+    }
+
+    /// What comes of a request, if it comes before its deadline.
+    async fn in_time<T>(&self, mut answer: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        let (mut patience, mut look) = (self.worker.timers.take(), None);
+        let next = poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(result) = answer.as_mut().poll(cx) {
+                    return Poll::Ready(Some(result));
+                }
+                ready!(patience.poll_until(*look.get_or_insert_with(|| self.next_look()), cx));
+                if self.deadline() <= Instant::now() {
+                    return Poll::Ready(None);
+                }
+                look = None;
+            }
+        });
+        next.await
     }
 
     fn request(&mut self) -> Option<Request<RequestBody>> {
@@ -508,9 +528,10 @@ impl<'a> Exchange<'a> {
     }
 
     /// Checks an answer; a connection that gave a doubtful one is not used again.
-    fn accept(&mut self, mut response: Response<Incoming>, mut lease: Lease) -> Attempted {
+    fn accept(&mut self, mut response: Response<BackendBody>, mut lease: Lease) -> Attempted {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             lease.peer().health.succeeded();
+            drop(lease);
             return Ok(self.switch(response));
         }
         if let Err(error) = forward::response(response.headers_mut()) {
@@ -532,19 +553,20 @@ impl<'a> Exchange<'a> {
     }
 
     /// The backend speaks another protocol from here on, if that was asked for.
-    fn switch(&mut self, mut response: Response<Incoming>) -> Result<Relayed, Answer> {
+    fn switch(&mut self, mut response: Response<BackendBody>) -> Result<Relayed, Answer> {
         let to = |headers: &HeaderMap| headers.get(UPGRADE).map(|to| to.as_bytes().to_ascii_lowercase());
         let agreed = to(response.headers()).is_some_and(|to_this| Some(to_this) == to(&self.head.headers));
         let upgrade = self.head.extensions.remove::<OnUpgrade>();
-        let (true, true, Some(client)) = (agreed, self.follows == Follows::Upgrade, upgrade) else {
+        let asked = agreed && self.follows == Follows::Upgrade;
+        let (true, Some(client), BackendBody::Wire(body)) = (asked, upgrade, response.body()) else {
             self.worker.counters.upstream_failures.increment();
             return Err(Answer::bad_gateway(
                 &self.rule.entry,
                 "the endpoint switched to a protocol that nobody asked for",
             ));
         };
-        let backend = hyper::upgrade::on(&mut response);
         let is_extended = self.head.extensions.get::<Extended>().is_some();
+        let backend = body.wire().take_tunnel();
         if is_extended && !extended::establish(&self.head.headers, &mut response) {
             self.worker.counters.upstream_failures.increment();
             return Err(Answer::bad_gateway(&self.rule.entry, "the endpoint does not accept the handshake"));

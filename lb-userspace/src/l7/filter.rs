@@ -194,7 +194,8 @@ pub async fn before<A: Audience>(
     outbound.headers.extend(told);
     outbound.old_http = proxying.old_http;
     if access.is_some() || basic.is_some() || external.is_some() {
-        access::admit(seen, worker, view, &mut outbound, after, audience).await?;
+        // What only some routes ask for takes no memory of other requests.
+        Box::pin(access::admit(seen, worker, view, &mut outbound, after, audience)).await?;
     }
     Ok(outbound)
 }

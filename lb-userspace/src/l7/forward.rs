@@ -273,11 +273,16 @@ fn check_framing(headers: &HeaderMap) -> Result<(), DoubtfulAnswer> {
         (Some(coding), None) if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
             Err(DoubtfulAnswer("a Transfer-Encoding that is not just 'chunked'"))
         }
-        (None, Some(length)) if lengths.next().is_some() || !length.as_bytes().iter().all(u8::is_ascii_digit) => {
+        (None, Some(length)) if lengths.next().is_some() || !is_length(length.as_bytes()) => {
             Err(DoubtfulAnswer("a Content-Length that is not one plain number"))
         }
         _ => Ok(()),
     }
+}
+
+/// A sign would be no digit.
+fn is_length(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_digit) && std::str::from_utf8(text).is_ok_and(|text| text.parse::<u64>().is_ok())
 }
 
 /// Headers that `Connection` declares to concern only this connection. A client cannot take away what frames or routes
@@ -462,6 +467,9 @@ mod tests {
             (&[("Content-Length", "5"), ("Transfer-Encoding", "chunked")], false),
             (&[("Content-Length", "5"), ("Content-Length", "5")], false),
             (&[("Content-Length", "5, 5")], false),
+            (&[("Content-Length", "")], false),
+            (&[("Content-Length", "+5")], false),
+            (&[("Content-Length", "18446744073709551616")], false),
             (&[("Transfer-Encoding", "gzip, chunked")], false),
             (&[("Transfer-Encoding", "identity")], false),
             (&[("Transfer-Encoding", "chunked"), ("Transfer-Encoding", "chunked")], false),

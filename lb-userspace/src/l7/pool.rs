@@ -6,7 +6,7 @@ mod health;
 mod latency;
 mod life;
 mod peer;
-mod wire;
+mod watched;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ pub use connect::Sender;
 pub use gate::{Gates, Place};
 use life::Life;
 pub use peer::{Peer, Reuse};
-pub use wire::Unacknowledged;
+pub use watched::Unacknowledged;
 
 /// Endpoints that are in no table any more are remembered for so long after their last use: names may still lead there.
 const FORGOTTEN: Duration = Duration::from_secs(120);

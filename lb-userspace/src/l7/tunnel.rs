@@ -6,14 +6,16 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::http2::activity;
 use super::limiter::Flight;
 use super::pool::Place;
+use super::wire::Io;
 use super::worker::Open;
 
 /// Bytes that are on their way in one direction.
@@ -23,8 +25,8 @@ const BUFFER: usize = 16 * 1024;
 pub struct Tunnel {
     /// The client's side.
     pub client: OnUpgrade,
-    /// The backend's side.
-    pub backend: OnUpgrade,
+    /// The backend's side, and what it has said already.
+    pub backend: (Box<dyn Io>, Bytes),
     /// It ends when nothing has come of either side for so long.
     pub idle: Duration,
     /// Its place at the endpoint, where places are counted.
@@ -45,9 +47,12 @@ impl Tunnel {
     /// Starts to copy; to the end of it the request is one in flight.
     pub fn start(self, flight: Option<Flight>) {
         tokio::task::spawn_local(async move {
-            let Tunnel { client, backend, idle, place, stream, open } = self;
-            if let (Ok(client), Ok(backend)) = tokio::join!(client, backend) {
-                both_ways(TokioIo::new(client), TokioIo::new(backend), idle).await;
+            let Tunnel { client, backend: (backend, said), idle, place, stream, open } = self;
+            if let Ok(client) = client.await {
+                let mut client = TokioIo::new(client);
+                if matches!(timeout(idle, client.write_all(&said)).await, Ok(Ok(()))) {
+                    both_ways(client, backend, idle).await;
+                }
             }
             drop((flight, place, stream, open));
         });

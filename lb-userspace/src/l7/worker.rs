@@ -31,6 +31,7 @@ use super::health::Unhealthy;
 use super::hits::Hit;
 use super::limiter::{self, Flight, Limit, Limiter};
 use super::names::{NameError, Names};
+use super::patience::Timers;
 use super::pool::Pool;
 use super::retry::Budget;
 use super::router::Router;
@@ -135,6 +136,8 @@ pub struct Worker {
     pub verdicts: Verdicts,
     /// What it knows of endpoints.
     pub pool: Pool,
+    /// For the deadlines of requests.
+    pub timers: Timers,
     /// How often requests may be repeated.
     pub budget: Budget,
     /// Names outside of the cluster.
@@ -189,6 +192,7 @@ impl Worker {
             asker: Asker::default(),
             verdicts: Verdicts::default(),
             pool: Pool::new(limits.unacknowledged, limits.upstreams),
+            timers: Timers::default(),
             budget: Budget::default(),
             room: Rc::default(),
             copies: Rc::default(),

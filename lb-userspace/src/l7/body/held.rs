@@ -8,15 +8,16 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use hyper::body::{Body, Incoming, SizeHint};
+use hyper::body::{Body, SizeHint};
 use tokio::time::{Instant, sleep_until};
 
+use super::BackendBody;
 use crate::l7::pool::Lease;
 
 /// A body on its way from an endpoint, and the connection that it comes on.
 #[derive(Debug)]
 pub(super) struct Flow {
-    pub(super) body: Incoming,
+    pub(super) body: BackendBody,
     /// It can be used again after the end of the body.
     pub(super) lease: Option<Lease>,
     /// The last frame has come.
@@ -24,7 +25,7 @@ pub(super) struct Flow {
 }
 
 impl Drop for Flow {
-    /// The body is over when there is no other frame, or after the last byte of a known length: hyper does not ask then.
+    /// The body is over when there is no other frame, or after its last byte: hyper does not ask then.
     fn drop(&mut self) {
         if let Some(lease) = self.lease.take().filter(|_| self.ended || self.body.is_end_stream()) {
             lease.give_back();
@@ -76,6 +77,13 @@ impl Held {
                 guarded.waits.set(!is_there(&found));
                 Some(found)
             }
+        }
+    }
+
+    /// The client takes what has come, and asks for nothing more yet.
+    pub(super) fn is_wanted(&self) {
+        if let Held::Guarded(guarded) = self {
+            guarded.asked.set(Instant::now());
         }
     }
 

@@ -227,9 +227,7 @@ impl Drop for Load {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use hyper::client::conn::{http1, http2};
+    use hyper::client::conn::http2;
     use hyper_util::rt::TokioIo;
     use tokio::io::DuplexStream;
     use tokio::task::LocalSet;
@@ -237,6 +235,7 @@ mod tests {
     use super::*;
     use crate::l7::http2::Local;
     use crate::l7::proxy_protocol::{Told, Version};
+    use crate::l7::wire::Wire;
 
     /// For the client with this port.
     fn proxied(http2: bool, port: u16) -> Transport {
@@ -252,10 +251,7 @@ mod tests {
             tokio::task::spawn_local(connection);
             Sender::Http2(sender)
         } else {
-            let (mut sender, connection) = http1::handshake(TokioIo::new(near)).await.expect("a connection");
-            tokio::task::spawn_local(connection);
-            sender.ready().await.expect("ready");
-            Sender::Http1(sender, Arc::default())
+            Sender::Http1(Wire::new(near), Rc::default())
         };
         (sender, far)
     }
