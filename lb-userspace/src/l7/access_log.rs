@@ -9,6 +9,7 @@
 
 mod form;
 mod session;
+mod text;
 mod time;
 mod tries;
 
@@ -25,7 +26,6 @@ use crate::model::settings::LogSettings;
 
 pub use form::Form;
 pub use session::Session;
-use time::Time;
 pub use tries::{Tries, Try};
 
 /// A batch is handed over when it is so long.
@@ -73,30 +73,43 @@ impl Line {
         }
     }
 
+    /// Without the machinery of `fmt`, which took a fifth of the time of a request's line for each number.
     fn write_usual(&self, now: SystemTime, out: &mut Vec<u8>) {
         let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        // Writing to a Vec does not fail.
-        let _ = write!(out, "{} - - [{}] \"", self.client, Time(seconds));
+        text::address(self.client, out);
+        out.extend_from_slice(b" - - [");
+        time::append(seconds, out);
+        out.extend_from_slice(b"] \"");
         match &self.request {
             Some((method, uri, version)) => {
                 escape(method.as_str().as_bytes(), out);
                 out.push(b' ');
                 escape(uri.path_and_query().map_or(uri.path(), |target| target.as_str()).as_bytes(), out);
-                let _ = write!(out, " {version:?}");
+                out.push(b' ');
+                text::version(*version, out);
             }
             None => out.push(b'-'),
         }
-        let _ = write!(out, "\" {} {} \"", self.status, self.bytes);
+        out.extend_from_slice(b"\" ");
+        text::number(u64::from(self.status), out);
+        out.push(b' ');
+        text::number(self.bytes, out);
+        out.extend_from_slice(b" \"");
         field(self.referer.as_ref(), out);
         out.extend_from_slice(b"\" \"");
         field(self.user_agent.as_ref(), out);
-        let _ = write!(out, "\" {:.3} \"", self.duration.as_secs_f64());
+        out.extend_from_slice(b"\" ");
+        text::seconds(self.duration, out);
+        out.extend_from_slice(b" \"");
         field(self.host.as_ref(), out);
-        let _ = write!(out, "\" [{}] ", self.upstream.as_deref().unwrap_or("-"));
+        out.extend_from_slice(b"\" [");
+        out.extend_from_slice(self.upstream.as_deref().unwrap_or("-").as_bytes());
+        out.extend_from_slice(b"] ");
         match self.tries.last() {
-            Some(Try { endpoint, .. }) => drop(writeln!(out, "{endpoint}")),
-            None => out.extend_from_slice(b"-\n"),
+            Some(Try { endpoint, .. }) => text::endpoint(*endpoint, out),
+            None => out.push(b'-'),
         }
+        out.push(b'\n');
     }
 }
 
@@ -105,13 +118,15 @@ fn field(value: Option<&HeaderValue>, out: &mut Vec<u8>) {
 }
 
 /// Clients choose these bytes: nothing but printable ASCII reaches the log, and no quote that would end the field.
-fn escape(bytes: &[u8], out: &mut Vec<u8>) {
-    for &byte in bytes {
-        match byte {
-            b'"' | b'\\' | 0..0x20 | 0x7f.. => drop(write!(out, "\\x{byte:02X}")),
-            _ => out.push(byte),
-        }
+fn escape(mut bytes: &[u8], out: &mut Vec<u8>) {
+    let is_odd = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20 | 0x7f..);
+    while let Some(at) = bytes.iter().position(is_odd) {
+        out.extend_from_slice(&bytes[..at]);
+        // Writing to a Vec does not fail.
+        let _ = write!(out, "\\x{:02X}", bytes[at]);
+        bytes = &bytes[at + 1..];
     }
+    out.extend_from_slice(bytes);
 }
 
 /// A worker's end of the log.

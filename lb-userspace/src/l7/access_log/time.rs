@@ -1,6 +1,26 @@
 //! Times of day as logs write them, in UTC.
 
+use std::cell::RefCell;
 use std::fmt;
+use std::io::Write;
+
+thread_local! {
+    /// The second that was written last, and its text: many lines are of the same one.
+    static LAST: RefCell<(u64, Vec<u8>)> = const { RefCell::new((u64::MAX, Vec::new())) };
+}
+
+/// Appends seconds since 1970 as [`Time`] has them.
+pub(super) fn append(seconds: u64, out: &mut Vec<u8>) {
+    LAST.with_borrow_mut(|(last, text)| {
+        if *last != seconds {
+            text.clear();
+            // Writing to a Vec does not fail.
+            let _ = write!(text, "{}", Time(seconds));
+            *last = seconds;
+        }
+        out.extend_from_slice(text);
+    });
+}
 
 /// Seconds since 1970 as `20/Nov/2026:18:26:19 +0000`.
 pub(super) struct Time(pub(super) u64);
@@ -55,6 +75,10 @@ mod tests {
             (4_107_542_400, "01/Mar/2100:00:00:00 +0000"),
         ] {
             assert_eq!(Time(seconds).to_string(), expected);
+            let mut twice = Vec::new();
+            append(seconds, &mut twice);
+            append(seconds, &mut twice);
+            assert_eq!(twice, expected.repeat(2).into_bytes());
         }
     }
 

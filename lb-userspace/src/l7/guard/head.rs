@@ -1,7 +1,9 @@
 //! The rules for the head of a request. hyper accepts more than is safe in front of servers that read a request
 //! differently: two hosts, both framings, a transfer coding it does not know (RFC 9112 section 11.2).
 
-use httparse::{EMPTY_HEADER, Error, Header, Request};
+use std::mem::MaybeUninit;
+
+use httparse::{Error, Header, Request};
 use hyper::Uri;
 
 use super::super::host;
@@ -25,9 +27,9 @@ pub(super) struct Limits {
 
 /// Checks a complete head and tells what body follows.
 pub(super) fn check(head: &[u8], limits: Limits) -> Result<Body, Refusal> {
-    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
-    let mut request = Request::new(&mut headers);
-    match request.parse(head) {
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut request = Request::new(&mut []);
+    match request.parse_with_uninit_headers(head, &mut headers) {
         Ok(httparse::Status::Complete(length)) if length == head.len() => {}
         Ok(_) => return Err(refuse(400, "the request head is malformed")),
         Err(error) => return Err(malformed(error)),

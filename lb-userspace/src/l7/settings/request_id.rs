@@ -7,6 +7,8 @@ use hyper::header::{HeaderName, HeaderValue};
 
 pub(in crate::l7) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 thread_local! {
     /// Two keyed hashes, and what they are taken of: each thread counts for itself.
     static STATE: (RandomState, RandomState, Cell<u64>) = (RandomState::new(), RandomState::new(), Cell::new(0));
@@ -18,8 +20,13 @@ pub(super) fn fresh() -> HeaderValue {
         count.set(count.get().wrapping_add(1));
         (one.hash_one(count.get()), other.hash_one(count.get()))
     });
+    let bytes = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
     // Digits are always valid in a header.
-    HeaderValue::try_from(format!("{high:016x}{low:016x}")).unwrap_or(HeaderValue::from_static("0"))
+    HeaderValue::from_bytes(&digits).unwrap_or(HeaderValue::from_static("0"))
 }
 
 #[cfg(test)]
