@@ -255,6 +255,11 @@ impl<'a> Exchange<'a> {
         })
     }
 
+    /// The client is why its request was not sent: there is nothing to send again.
+    fn is_at_fault(&self) -> bool {
+        self.progress.fault().is_some() || self.progress.is_too_large()
+    }
+
     /// The client has kept still for too long.
     fn stalled_body(&self) -> Answer {
         // Whoever notices first tells.
@@ -473,6 +478,7 @@ impl<'a> Exchange<'a> {
                 lease.peer().latency.observe((now - started).as_secs_f64(), now);
                 Ok(self.accept(response, lease))
             }
+            Err(_) if self.is_at_fault() => Ok(self.broken(lease.peer())),
             Err(Failed::Unsent(request)) => {
                 self.unsent = Some(Unsent::Request(request));
                 Err(Broken::Unsent)
