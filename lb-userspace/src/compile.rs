@@ -104,7 +104,7 @@ pub fn compile(desired: &DesiredState, node: &Node, ids: &Ids) -> (Compiled, Ids
         rings.insert(*id, cache.ring(&ids.rings, members));
     }
     problem::sort(&mut problems);
-    let nodes = nodes::Nodes::new(desired, &allocation.backends);
+    let nodes = nodes::Nodes::new(desired, &services, &allocation.backends);
     let frontends = claims.frontends_with(&services);
     let denied = node.denied.clone().unwrap_or_default();
     let denies = |family| denied.iter().any(|network| IpFamily::of(network.addr()) == family);

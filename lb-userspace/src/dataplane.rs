@@ -284,7 +284,9 @@ impl Dataplane {
         }
         let devices = self.ways.add(&Netlink::connect()?, backends);
         let tunnels = self.tunnel_indices();
-        let is_known = |index: &u32| tunnels.contains(index) || self.uplink_indices().contains(index);
+        let uplinks = self.uplink_indices();
+        // one without a route is to be told
+        let is_known = |device: &Option<u32>| device.is_some_and(|it| tunnels.contains(&it) || uplinks.contains(&it));
         if devices.iter().all(is_known) { Ok(()) } else { self.follow_ways() }
     }
 

@@ -23,7 +23,7 @@ use crate::admin;
 use crate::clock;
 use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::dataplane::{AddressWatch, kube_proxy};
+use crate::dataplane::{AddressWatch, Note, kube_proxy};
 use crate::expiry;
 use crate::l7::supervisor::Front;
 use crate::model::Problem;
@@ -76,6 +76,8 @@ pub(super) struct Control {
     moved: Vec<Problem>,
     /// Why interfaces or addresses could not be followed the last time.
     follow_failed: Option<Problem>,
+    /// What there was to say of interfaces and ways when it was last asked.
+    remarks: Vec<Note>,
     /// What the last look at the maps found.
     maps_changed: Option<Problem>,
     health_checks: HealthChecks,
@@ -127,6 +129,7 @@ impl Control {
             exhaustion: Exhaustion::default(),
             moved: Vec::new(),
             follow_failed: None,
+            remarks: Vec::new(),
             maps_changed: None,
             health_checks,
             unheard: Vec::new(),
@@ -155,7 +158,10 @@ impl Control {
                 () = changed(&mut addresses) => self.follow_interfaces(),
                 Ok(()) = front.changed() => self.follow_front(),
                 () = sleep_until(due.unwrap_or(self.started).into()), if due.is_some() => self.pass()?,
-                _ = garbage.tick() => self.collect_garbage(),
+                _ = garbage.tick() => {
+                    self.look_at_remarks();
+                    self.collect_garbage();
+                }
                 _ = watchdog.tick() => service_manager::watchdog(),
                 _ = others.tick() => {
                     self.look_for_others();
@@ -265,6 +271,15 @@ impl Control {
         tokio::task::block_in_place(|| self.state.look_for_exhaustion(&mut self.exhaustion, now));
         if before != self.exhaustion.problems() {
             self.schedule.changed(now);
+        }
+    }
+
+    /// Whether there is something else to say of interfaces and ways: they are looked at beside the loop.
+    fn look_at_remarks(&mut self) {
+        let found: Vec<_> = self.state.dataplane().remarks().collect();
+        if found != self.remarks {
+            self.remarks = found;
+            self.schedule.changed(clock::now());
         }
     }
 

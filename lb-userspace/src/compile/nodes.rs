@@ -1,11 +1,12 @@
 //! Where tunnels begin and end: the cluster's nodes, and which of them each backend runs on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::Owner;
 use crate::model::node::node_of;
 use crate::model::{Backend, DesiredState, Forwarding, Service, Target};
-use crate::tables::{BackendId, BackendKey, IpFamily};
+use crate::tables::{BackendId, BackendKey, IpFamily, ServiceId};
 
 /// The nodes as the data plane needs them.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -22,7 +23,12 @@ pub(super) struct Nodes {
 
 impl Nodes {
     /// `backends` are those that have an id.
-    pub(super) fn new(desired: &DesiredState, backends: &BTreeMap<(IpFamily, BackendKey), BackendId>) -> Self {
+    /// `services`: those that have a frontend in the data plane. Tunnels lead to the backends of no others.
+    pub(super) fn new(
+        desired: &DesiredState,
+        services: &BTreeMap<Owner, ServiceId>,
+        backends: &BTreeMap<(IpFamily, BackendKey), BackendId>,
+    ) -> Self {
         let mut nodes = Self::default();
         for node in desired.nodes.values() {
             for address in &node.addresses {
@@ -34,7 +40,9 @@ impl Nodes {
                 nodes.own6 = node.addresses.iter().find_map(|address| v6(*address));
             }
         }
-        for service in desired.services.values().filter(|service| service.forwarding == Forwarding::Dsr) {
+        let keys: BTreeSet<_> = services.keys().map(|(key, ..)| key).collect();
+        let used = desired.services.values().filter(|service| keys.contains(&service.key));
+        for service in used.filter(|service| service.forwarding == Forwarding::Dsr) {
             nodes.of_backends.extend(of_service(service, desired, backends));
         }
         nodes

@@ -12,8 +12,9 @@ use super::report::{self, Figures};
 use crate::exit::Exit;
 use crate::host::{self, Root};
 
-/// A run of one input that takes longer than so many seconds has failed.
-const TIMEOUT: u64 = 10;
+/// A run of one input that takes longer than so many seconds has failed. The first of `kernel` loads all programs of both
+/// families, which takes 7 of an idle machine.
+const TIMEOUT: u64 = 60;
 /// Runs of a target with a seed, those of the saved inputs among them.
 const SEEDED: u32 = 2_000;
 /// Longest input, in bytes.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::follow::{Entry, News};
 use super::subject::WatchId;
 use crate::model::Problem;
+use crate::model::problem::code;
 use crate::source::{Object, ObjectKey, SourceEvent};
 
 type Set = BTreeMap<ObjectKey, Object>;
@@ -58,7 +59,7 @@ impl Picture {
             News::Fault(problem) => {
                 // A single object that must not be read is missed by those who refer to it, and by nobody else. So are
                 // our own kinds and namespaces, which the rights of earlier versions did not have in them.
-                told.complete |= problem.is_some() && id.can_be_missed();
+                told.complete |= problem.as_ref().is_some_and(may_not_read) && id.can_be_missed();
                 told.fault = problem;
             }
         }
@@ -85,6 +86,11 @@ impl Picture {
             problems
         })
     }
+}
+
+/// The server refused for good; of other faults it may think better in a moment.
+fn may_not_read(problem: &Problem) -> bool {
+    problem.code == code::API_FORBIDDEN
 }
 
 impl Told {
