@@ -256,7 +256,7 @@ impl<F: Side> World<F> {
 
 /// At ingress a packet to a port of the range for source NAT, or any of SCTP, is looked up as a reply first.
 fn is_reply<F: Side>(hook: Hook, maps: &Maps<F>, tuple: &Tuple) -> bool {
-    let range = maps.settings[setting::SNAT_PORTS as usize];
+    let range = maps.settings[setting::SNAT_PORTS as usize] >> 32;
     let (first, last) = ((range >> 16) as u16, range as u16);
     hook == Hook::Egress || tuple.protocol == SCTP || (first..=last).contains(&tuple.destination.1)
 }

@@ -366,7 +366,7 @@ fn reply<F: Ip, L: Lookup<F>>(lookup: &L, key: &FlowKey<F::Addr>) -> Option<Repl
     if let Some(entry) = lookup.reply(Table::Proven, key) {
         return Some(*entry);
     }
-    lookup.reply(Table::HalfOpen, key).map(|entry| *entry)
+    lookup.reply(Table::HalfOpen, key).map(|entry| *entry).filter(|entry| entry.flags & flow_flag::HOST == 0)
 }
 
 /// A flow and its backend.

@@ -225,7 +225,7 @@ fn reply_of_pod<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, parsed: &Parsed<
         if inside::frontend_of(lookup, parsed).is_some() {
             return Verdict::HandOver(Task::Forward);
         }
-        snat::note_host(lookup, &parsed.key);
+        snat::note_host(lookup, &parsed.key, parsed.transport.tcp_flags);
         return Verdict::Pass;
     };
     if reply.flags & flow_flag::LOCAL == 0 {
@@ -409,6 +409,9 @@ fn find_reply<F: Ip, L: Lookup<F>>(lookup: &L, parsed: &Parsed<F::Addr>) -> Opti
     let mut entry = lookup.reply(Table::HalfOpen, &parsed.key)?;
     let clock = lookup.clock();
     flow::note_reply::<F, L>(lookup, &mut entry, parsed.key.protocol, parsed.transport.tcp_flags, ticks(clock));
+    if entry.flags & flow_flag::HOST != 0 {
+        return None; // an answer to the node itself; or its port is a frontend's
+    }
     Some((*entry, clock))
 }
 

@@ -2,13 +2,14 @@
 
 use crate::abi::{BackendEntry, FlowEntry, FlowKey, ReplyEntry, flow_flag, protocol, setting};
 use crate::be::Be16;
-use crate::conntrack::{FlowState, TCP_ESTABLISHED, idle_ticks, timeout_ticks};
+use crate::conntrack::{FlowState, idle_ticks, timeout_ticks};
 use crate::drop_reason::DropReason;
-use crate::flow::{forward_key, is_same_flow, replies_of, reply_entry};
+use crate::flow::{forward_key, is_first, is_same_flow, replies_of, reply_entry};
 use crate::hash::{rehash, scale};
 use crate::ip::Ip;
 use crate::lookup::{Lookup, Table};
 use crate::pipeline::in_range;
+use crate::transport::tcp_flag;
 
 /// How many ports are tried for one flow: with nine in ten ports to one backend taken, 16 tries miss less than once in
 /// five flows; with half of them taken, once in 65,000.
@@ -60,10 +61,11 @@ pub fn lease<F: Ip, L: Lookup<F>>(
     Err(DropReason::SnatExhausted)
 }
 
-/// The node itself, or a client that it masquerades, sends from a port of ours: the tuple of the replies is marked as taken, so
-/// that no flow of ours gets it, nor its replies. What has it already keeps it.
+/// The node itself, or a client that it masquerades, begins something from a port of ours: the tuple of the answers is marked
+/// as taken, so that no flow of ours gets it, until the node closes it. What has the tuple already keeps it. Only beginnings
+/// count, or whoever gets an answer of the node, and be it a reset, could take ports from us.
 #[inline(always)]
-pub(crate) fn note_host<F: Ip, L: Lookup<F>>(lookup: &L, key: &FlowKey<F::Addr>) {
+pub(crate) fn note_host<F: Ip, L: Lookup<F>>(lookup: &L, key: &FlowKey<F::Addr>, tcp_flags: u8) {
     if !in_range(lookup.setting(setting::SNAT_PORTS), key.source_port.host())
         || lookup.uplink_address(lookup.ingress()) != Some(key.source)
     {
@@ -78,12 +80,20 @@ pub(crate) fn note_host<F: Ip, L: Lookup<F>>(lookup: &L, key: &FlowKey<F::Addr>)
         protocol: key.protocol,
     };
     if let Some(mut held) = lookup.reply(Table::HalfOpen, &replies) {
-        if held.flags & flow_flag::HOST != 0 && held.last_seen != now {
-            held.last_seen = now; // once a tick, so that the cache line stays shared
+        if held.flags & flow_flag::HOST == 0 {
+            return;
         }
-        return;
-    }
-    if lookup.reply(Table::Proven, &replies).is_none() {
+        if tcp_flags & (tcp_flag::FIN | tcp_flag::RST) == 0 {
+            if held.last_seen != now {
+                held.last_seen = now; // once a tick, so that the cache line stays shared
+            }
+            return;
+        }
+        drop(held);
+        lookup.remove_reply(Table::HalfOpen, &replies);
+    } else if (key.protocol == u32::from(protocol::UDP) || is_first(key.protocol, tcp_flags))
+        && lookup.reply(Table::Proven, &replies).is_none()
+    {
         let mark = ReplyEntry { flags: flow_flag::HOST | flow_flag::LOCAL, last_seen: now, ..ReplyEntry::default() };
         lookup.add_reply(Table::HalfOpen, &replies, &mark);
     }
@@ -180,12 +190,12 @@ pub fn claim<F: Ip, L: Lookup<F>>(
         return true;
     }
     let Some(mut held) = lookup.reply(Table::HalfOpen, &replies) else { return false };
-    // a connection of the node may be silent for as long as an established flow
-    let patience = match hurried {
-        _ if held.flags & flow_flag::HOST != 0 => TCP_ESTABLISHED,
-        true => HURRIED,
-        false => timeout_ticks(FlowState::HALF_OPEN.number(), key.protocol as u8),
-    };
+    // what the node uses may be silent for as long as an established flow, once it was answered
+    const ANSWERED: u32 = flow_flag::HOST | flow_flag::REPLIED;
+    let answered = held.flags & ANSWERED == ANSWERED;
+    let state = if answered { FlowState::PROVEN } else { FlowState::HALF_OPEN };
+    let hurried = hurried && held.flags & flow_flag::HOST == 0;
+    let patience = if hurried { HURRIED } else { timeout_ticks(state.number(), key.protocol as u8) };
     let over = idle_ticks(now, held.last_seen) > patience;
     if over || is_same_flow(&held, &wanted) {
         *held = wanted;

@@ -80,14 +80,51 @@ fn a_port_that_the_node_uses_itself_is_leased_to_nobody() {
 }
 
 #[test]
+fn the_node_takes_a_port_only_where_it_begins_something_and_until_it_closes_it() {
+    let mut bench = Bench::new();
+    // a stray segment is answered with a reset; a server of the node answers whoever asks
+    for flags in [RST, RST | ACK, SYN_ACK, ACK, FIN | ACK] {
+        let own = tcp((NODE, PORT), (REMOTE_POD, 8080), flags);
+        bench.egress(&own, Verdict::Pass, &own);
+    }
+    assert!(bench.replies(Table::HalfOpen).is_empty());
+    for end in [RST, FIN | ACK] {
+        for flags in [SYN, ACK, end] {
+            let own = tcp((NODE, PORT), (REMOTE_POD, 8080), flags);
+            bench.egress(&own, Verdict::Pass, &own);
+            assert_eq!(bench.replies(Table::HalfOpen).is_empty(), flags == end);
+        }
+    }
+    bench.assert_equal_state();
+}
+
+#[test]
 fn what_the_node_uses_stays_its_own_when_ports_run_out() {
-    let mut bench = one_port();
-    let own = tcp((NODE, PORT), (REMOTE_POD, 8080), SYN);
+    for (answered, wait) in [(false, conntrack::TCP_HALF_OPEN), (true, conntrack::TCP_ESTABLISHED)] {
+        let mut bench = one_port();
+        let own = tcp((NODE, PORT), (REMOTE_POD, 8080), SYN);
+        bench.egress(&own, Verdict::Pass, &own);
+        if answered {
+            assert_eq!(bench.run(Hook::Ingress, &reply(SYN_ACK)), (Verdict::Pass, reply(SYN_ACK)));
+        }
+        bench.wait(wait / 2);
+        bench.dropped(&segment(1, SYN), DropReason::SnatExhausted);
+        bench.wait(wait - wait / 2 + 1);
+        assert_eq!(bench.run(Hook::Ingress, &segment(1, SYN)).0, Verdict::Transmit(bench.devices.first), "{answered}");
+        bench.assert_equal_state();
+    }
+}
+
+#[test]
+fn a_frontend_at_the_nodes_own_address_goes_before_what_the_node_uses() {
+    let mut bench = Bench::new();
+    // the frontend's port is in the range; a pod of another node has begun something from there to the client, masqueraded
+    let own = tcp((NODE, 30_088), (CLIENT, 40_000), SYN);
+    bench.set(setting::SNAT_PORTS, snat_ports((15_000, 31_000), (15_000, 31_000)));
     bench.egress(&own, Verdict::Pass, &own);
-    bench.wait(conntrack::TCP_HALF_OPEN + 1);
-    bench.dropped(&segment(1, SYN), DropReason::SnatExhausted);
-    bench.wait(conntrack::TCP_ESTABLISHED);
-    assert_eq!(bench.run(Hook::Ingress, &segment(1, SYN)).0, Verdict::Transmit(bench.devices.first));
+    assert_eq!(bench.replies(Table::HalfOpen).len(), 1);
+    let request = tcp((CLIENT, 40_000), (NODE, 30_088), SYN);
+    assert_ne!(bench.run(Hook::Ingress, &request.bytes()).0, Verdict::Pass);
     bench.assert_equal_state();
 }
 

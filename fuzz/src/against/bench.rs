@@ -180,8 +180,8 @@ fn vary<F: Ip>(maps: &mut Maps<F>, dsr: RangeInclusive<u32>, u: &mut Unstructure
                 }
             }
             _ => {
-                let last = u.int_in_range(15_000..=15_020)?;
-                maps.settings[setting::SNAT_PORTS as usize] = (15_000 << 16) | last;
+                let range = (15_000, u.int_in_range(15_000..=15_020)?);
+                maps.settings[setting::SNAT_PORTS as usize] = setting::snat_ports(range, range);
             }
         }
     }

@@ -46,7 +46,8 @@ pub(super) fn random<F: Side>(u: &mut Unstructured<'_>) -> Result<Maps<F>> {
     maps.mac = u.arbitrary::<bool>()?.then(ours);
     maps.listening = *u.choose(&[0, frontend_flag::FRONT_HTTP, frontend_flag::FRONT])?;
     maps.settings[setting::NODE_PORTS as usize] = (30_080 << 16) | 30_081;
-    maps.settings[setting::SNAT_PORTS as usize] = (15_000 << 16) | u.int_in_range(15_000..=15_020)?;
+    let range = (15_000, u.int_in_range(15_000..=15_020)?);
+    maps.settings[setting::SNAT_PORTS as usize] = setting::snat_ports(range, range);
     maps.proven_capacity = *u.choose(&[usize::MAX, usize::MAX, 1, 0])?;
     let unresolved = u.arbitrary()?;
     maps.routing = Box::new(move |to| route::<F>(F::ip(to), unresolved));

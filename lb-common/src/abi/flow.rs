@@ -55,7 +55,7 @@ pub mod flow_flag {
     /// Packets of the flow may come in a tunnel, so its segments must leave room for an outer header.
     pub const DSR: u32 = 16;
     /// In a reply entry: no flow of ours, but the node itself, or what it masquerades, uses the tuple. Always with [`LOCAL`],
-    /// so that replies are left to the stack.
+    /// which no program takes for a flow that it has to turn back.
     pub const HOST: u32 = 32;
 }
 

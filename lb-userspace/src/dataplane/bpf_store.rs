@@ -139,7 +139,7 @@ impl BpfStore {
         let node4 = Ipv4Addr::from((self.setting(setting::NODE_ADDRESS4)? as u32).to_ne_bytes());
         let node6 = tunnels::join(self.setting(setting::NODE_ADDRESS6)?, self.setting(setting::NODE_ADDRESS6_LOW)?);
         Ok(Settings {
-            snat_ports: unpack(self.setting(setting::SNAT_PORTS)?),
+            snat_ports: leased(self.setting(setting::SNAT_PORTS)?),
             node_ports: (node_ports != 0).then(|| unpack(node_ports)),
             snat_address4: (!address4.is_unspecified()).then_some(address4),
             snat_address6: (!address6.is_unspecified()).then_some(address6),
@@ -345,6 +345,12 @@ impl MapStore for BpfStore {
     }
 }
 
+/// The ports of source NAT in this word; none, so that the word is written anew, where it does not say to which ports replies
+/// come: versions before 0.1 left that out, and without it no reply is known.
+const fn leased(word: u64) -> (u16, u16) {
+    if word >> 32 == 0 { (0, 0) } else { unpack(word) }
+}
+
 fn insert<K: Pod, V: Pod>(
     hash: &mut HashMap<MapData, K, V>,
     name: &'static str,
@@ -374,4 +380,16 @@ fn failed(map: &'static str, operation: &'static str, error: MapError) -> StoreE
 
 fn full(map: &'static str, capacity: u32) -> StoreError {
     StoreError::Full { map, capacity, flag: spec::flag(map) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_does_not_say_where_replies_come_to_is_written_anew() {
+        let range = (15_000, 29_999);
+        assert_eq!(leased(setting::snat_ports(range, range)), range);
+        assert_eq!(leased(pack(range)), (0, 0));
+    }
 }
