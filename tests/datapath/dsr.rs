@@ -1,7 +1,13 @@
 //! Tunnels between nodes: what goes in, what comes out, and what is not let in.
 
-use lb_common::abi::{FormerRing, ServiceEntry, Stat, Task, flow_flag};
+use lb_common::abi::{FlowKey, FlowKey4, FormerRing, ServiceEntry, Stat, Task, flow_flag};
+use lb_common::addr::Address;
+use lb_common::be::Be16;
+use lb_common::csum::Delta;
 use lb_common::drop_reason::DropReason;
+use lb_common::hash::{flow_hash, scale};
+use lb_common::host::Maps;
+use lb_common::ip::Ip;
 use lb_common::lookup::Table;
 use lb_common::verdict::Verdict;
 
@@ -156,7 +162,7 @@ fn a_congestion_mark_on_the_way_reaches_the_pod() {
     let mut marked = tunnel(&tcp((CLIENT, 40_000), (VIP, 91), SYN), NODE_2, NODE, 0, 3, 64);
     let class = |bytes: &mut Vec<u8>, at: usize, class: u8| {
         let old = u16::from_be_bytes([bytes[at], bytes[at + 1]]);
-        let delta = lb_common::csum::Delta::NONE.half(old.to_be(), (old & 0xff00 | u16::from(class)).to_be());
+        let delta = Delta::NONE.half(old.to_be(), (old & 0xff00 | u16::from(class)).to_be());
         let sum = u16::from_ne_bytes([bytes[at + 10], bytes[at + 11]]);
         bytes[at + 10..at + 12].copy_from_slice(&delta.apply(sum).to_ne_bytes());
         bytes[at + 1] = class;
@@ -276,44 +282,106 @@ fn the_mss_leaves_room_for_the_outer_header() {
     bench.assert_equal_state();
 }
 
-/// The segment without payload and with the option, its checksum made right again.
+/// The segment without payload and with the option.
 fn with_mss(segment: &Builder, mss: u16) -> Vec<u8> {
-    let [high, low] = mss.to_be_bytes();
-    let mut bytes = segment.clone().payload(&[2, 4, high, low]).bytes();
-    let old = [bytes[46], bytes[47]];
-    bytes[46] = 0x60;
-    let delta = lb_common::csum::Delta::NONE.half(u16::from_ne_bytes(old), u16::from_ne_bytes([0x60, old[1]]));
-    let sum = u16::from_ne_bytes([bytes[50], bytes[51]]);
-    bytes[50..52].copy_from_slice(&delta.apply(sum).to_ne_bytes());
-    bytes
+    as_option(segment.clone().payload(&option(mss)).bytes(), 34)
 }
 
-/// Service 15 had another ring before: its first six slots were of the local pod, the last one of the remote one.
+/// The option of TCP that says how much a segment may carry.
+pub(crate) fn option(mss: u16) -> [u8; 4] {
+    let [high, low] = mss.to_be_bytes();
+    [2, 4, high, low]
+}
+
+/// Makes four bytes of payload an option of the TCP header at `tcp`, whose checksum is made right again.
+pub(crate) fn as_option(mut frame: Vec<u8>, tcp: usize) -> Vec<u8> {
+    let (place, sum) = (tcp + 12, tcp + 16);
+    let old = [frame[place], frame[place + 1]];
+    frame[place] = 0x60;
+    let delta = Delta::NONE.half(u16::from_ne_bytes(old), u16::from_ne_bytes([0x60, old[1]]));
+    let checksum = delta.apply(u16::from_ne_bytes([frame[sum], frame[sum + 1]]));
+    frame[sum..sum + 2].copy_from_slice(&checksum.to_ne_bytes());
+    frame
+}
+
+/// Services 15 (TCP) and 16 (UDP) had other rings before: their first six slots were of a local pod, the last one of a
+/// remote one.
 fn changed(open: bool) -> Bench {
     Bench::with(move |devices| {
         let mut maps = host(devices);
-        let ServiceEntry { ring, .. } = maps.add_ring(&[1, 1, 1, 1, 1, 1, 3]);
-        let until = if open { u32::MAX / 4 } else { 1 };
-        maps.former_rings.insert(15, FormerRing { ring, until, changed: 1 });
+        change(&mut maps, 15, (1, 3), open);
+        change(&mut maps, 16, (2, 7), open);
         maps
     })
 }
 
-/// A client's port whose flow is in one of the first six slots of service 15, or in the last.
-fn port(last: bool) -> u16 {
-    let slot = |port: u16| lb_common::hash::scale(lb_common::hash::flow_hash(&key(port)), 7);
+/// Gives a service a ring that it had before, of seven slots, the last of them of another backend. `open`: it counts still.
+pub(crate) fn change<F: Ip>(maps: &mut Maps<F>, service: u32, (first, last): (u32, u32), open: bool) {
+    let ServiceEntry { ring, .. } = maps.add_ring(&[first, first, first, first, first, first, last]);
+    let until = if open { u32::MAX / 4 } else { 1 };
+    maps.former_rings.insert(service, FormerRing { ring, until, changed: 1 });
+}
+
+/// A client's port whose flow is in one of the first six slots of seven, or in the last.
+pub(crate) fn port_in<A: Address>(key: impl Fn(u16) -> FlowKey<A>, last: bool) -> u16 {
+    let slot = |port: u16| scale(flow_hash(&key(port)), 7);
     (40_000..).find(|port| (slot(*port) == 6) == last).unwrap()
 }
 
+/// Such a port to service 15.
+fn port(last: bool) -> u16 {
+    port_in(key, last)
+}
+
 /// The flow from this port to service 15.
-fn key(port: u16) -> lb_common::abi::FlowKey4 {
-    lb_common::abi::FlowKey4 {
+fn key(port: u16) -> FlowKey4 {
+    FlowKey4 {
         source: crate::world::address(CLIENT),
         destination: crate::world::address(VIP),
-        source_port: lb_common::be::Be16::new(port),
-        destination_port: lb_common::be::Be16::new(93),
+        source_port: Be16::new(port),
+        destination_port: Be16::new(93),
         protocol: 6,
     }
+}
+
+/// A datagram to service 16.
+fn datagram(last: bool) -> Builder {
+    let to_16 = |port| FlowKey4 { destination_port: Be16::new(5301), protocol: 17, ..key(port) };
+    udp((CLIENT, port_in(to_16, last)), (VIP, 5301))
+}
+
+/// A datagram does not say whether it is a flow's first. Flows of a backend on this node are known here, so one of no known
+/// flow goes by the ring before only if that named another node.
+#[test]
+fn datagrams_keep_to_the_ring_that_they_began_with() {
+    let mut bench = changed(true);
+    let device = bench.devices.first;
+    for (number, packet) in [(1, datagram(true)), (2, datagram(false))] {
+        for _ in 0..2 {
+            let on = sent(Hook::Ingress, &packet);
+            expect(&mut bench, Hook::Ingress, &packet.bytes(), Verdict::Transmit(device), &on);
+        }
+        assert_eq!(bench.host.tracked.borrow().len(), number);
+        assert_eq!(count(&bench, Stat::FlowsKept), number as u64, "the second one is known");
+    }
+    bench.assert_equal_state();
+    let mut bench = changed(false);
+    let packet = datagram(true);
+    bench.ingress(&packet, Verdict::Deliver, &packet.clone().to("10.244.1.11", 53));
+    assert!(bench.host.tracked.borrow().is_empty(), "long after");
+    bench.assert_equal_state();
+}
+
+#[test]
+fn datagrams_are_sent_on_once_where_nodes_disagree() {
+    let mut bench = Bench::new();
+    let device = bench.devices.first;
+    let packet = datagram(false);
+    let on = tunnel(&packet.clone().macs(NEXT_NODE, UPLINK).ttl(63), NODE, NODE_2, 1, 0, 64);
+    expect(&mut bench, Hook::Ingress, &tunnel(&packet, NODE_3, NODE, 0, 0, 64), Verdict::Transmit(device), &on);
+    let inside = packet.clone().to("10.244.1.11", 53).bytes();
+    expect(&mut bench, Hook::Ingress, &tunnel(&packet, NODE_3, NODE, 1, 0, 64), Verdict::Deliver, &inside);
+    bench.assert_equal_state();
 }
 
 #[test]
@@ -406,7 +474,7 @@ fn what_xdp_cannot_send_on_is_known_to_have_come_in_a_tunnel() {
     assert_eq!(hex(&inside), hex(&tagged(&packet.bytes(), TAGS[0])), "out of the tunnel");
     if let Some(kernel) = &bench.kernel {
         assert_eq!(kernel.handed_over.task(), Some(Task::SendOn));
-        assert_eq!(kernel.handed_over.flow, lb_common::hash::flow_hash(&key(port(false))));
+        assert_eq!(kernel.handed_over.flow, flow_hash(&key(port(false))));
     }
     // the same that came directly
     let (verdict, _) = bench.run(Hook::Ingress, &inside);

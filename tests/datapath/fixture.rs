@@ -171,7 +171,7 @@ impl Bench {
         let here: BTreeMap<FlowKey4, TrackedEntry> = self.host.tracked.borrow().iter().map(|(k, v)| (*k, *v)).collect();
         let (there, here) = (kernel.tracked().into_iter().map(timeless), here.into_iter().map(timeless));
         assert_eq!(there.collect::<BTreeMap<_, _>>(), here.collect(), "{}", map::TRACKED4);
-        for id in 1..=15 {
+        for id in 1..=16 {
             let host = self.host.service_stats.borrow().get(&id).copied().unwrap_or_default();
             assert_eq!(kernel.service_counters(id), host, "counters of service {id}");
         }

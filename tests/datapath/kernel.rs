@@ -231,9 +231,8 @@ impl Kernel {
     /// Makes the second uplink something else, with these bits of [`device_flag`].
     pub(crate) fn set_flags(&mut self, device: u32, flags: u32) {
         let mut devices: HashMap<_, u32, DeviceEntry> = self.hash(map::DEVICES);
-        devices
-            .insert(device, DeviceEntry { address4: address("10.20.0.11"), flags, ..Default::default() }, 0)
-            .unwrap();
+        let DeviceEntry { address4, address6, .. } = devices.get(&device, 0).unwrap();
+        devices.insert(device, DeviceEntry { address4, address6, flags, ..Default::default() }, 0).unwrap();
     }
 
     /// Sets further bits of [`device_flag`].
@@ -524,7 +523,8 @@ const NETWORK: &str = "
     ip -6 route add blackhole fd00:99::1/128
 ";
 
-fn run(line: &str) {
+/// Runs a command of plain words in the namespace that the test is in.
+pub(crate) fn run(line: &str) {
     let mut words = line.split_whitespace();
     let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
     assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));

@@ -10,6 +10,7 @@ mod explain;
 mod fixture;
 mod forward;
 mod fragments;
+mod hops;
 mod icmp;
 mod inside;
 mod kernel;

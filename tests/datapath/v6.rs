@@ -15,11 +15,13 @@ mod dsr;
 mod errors;
 mod headers;
 mod icmp;
+mod inside;
 mod malformed;
 mod policy;
 pub(crate) mod random;
 mod refused;
 mod sctp;
+mod tunnel;
 
 /// A flow to the backend on the next node, begun; gives the port of its lease.
 fn begin(bench: &mut Bench6) -> u16 {

@@ -78,6 +78,7 @@ const FRONTENDS: &[(&str, u16, u16, u32, u32)] = &[
     (VIP, 91, 6, 13, frontend_flag::DSR),
     (VIP, 92, 6, 14, frontend_flag::DSR),
     (VIP, 93, 6, 15, frontend_flag::DSR),
+    (VIP, 5301, 17, 16, frontend_flag::DSR),
     // a frontend whose port lies in the SNAT range
     (VIP, 15_001, 6, 3, 0),
 ];
@@ -100,6 +101,7 @@ const RINGS: &[(u32, &[u32])] = &[
     (13, &[1; 7]),
     (14, &[4]),
     (15, &[3, 3, 3, 3, 3, 3, 1]),
+    (16, &[7, 7, 7, 7, 7, 7, 2]),
     (1, &[1; 7]),
     (2, &[2]),
     (3, &[3; 7]),

@@ -23,6 +23,8 @@ use crate::world::{Devices, FRONT_MARK, NEXT_NODE, ROUTER2, UPLINK2, mac};
 
 pub(crate) const CLIENT: &str = "2001:db8::7";
 pub(crate) const VIP: &str = "fd00:100::100";
+/// A cluster IP with the same backends.
+pub(crate) const CLUSTER_IP: &str = "fd00:96::1";
 pub(crate) const FRONT: &str = "fd00:100::1";
 pub(crate) const NODE: &str = "fd00:10::11";
 /// Where the second uplink is.
@@ -48,6 +50,15 @@ const FRONTENDS: &[(&str, u16, u16, u32, u32)] = &[
     (VIP, 90, 6, 8, frontend_flag::DSR),
     (VIP, 5300, 17, 9, frontend_flag::DSR),
     (VIP, 91, 6, 10, frontend_flag::DSR),
+    // and to either of two, as services 15 and 16 of IPv4
+    (VIP, 93, 6, 11, frontend_flag::DSR),
+    (VIP, 5301, 17, 12, frontend_flag::DSR),
+    // for clients inside the cluster
+    (CLUSTER_IP, 80, 6, 1, frontend_flag::CLUSTER),
+    (CLUSTER_IP, 81, 6, 2, frontend_flag::CLUSTER),
+    // nobody there
+    (VIP, 84, 6, 13, 0),
+    (VIP, 55, 17, 13, 0),
 ];
 
 /// Backends by id: address, port, protocol, on this node. Service n has backend n.
@@ -82,8 +93,16 @@ pub(crate) fn host(devices: Devices) -> Maps<V6> {
         let ring = maps.add_ring(&[id; 3]);
         maps.services.insert(id, ring);
     }
-    for (service, backend) in [(8, 2), (9, 6), (10, 1)] {
-        let ring = maps.add_ring(&[backend; 3]);
+    let of_dsr: [(u32, &[u32]); 6] = [
+        (8, &[2; 3]),
+        (9, &[6; 3]),
+        (10, &[1; 3]),
+        (11, &[2, 2, 2, 2, 2, 2, 1]),
+        (12, &[6, 6, 6, 6, 6, 6, 5]),
+        (13, &[]),
+    ];
+    for (service, slots) in of_dsr {
+        let ring = maps.add_ring(slots);
         maps.services.insert(service, ring);
     }
     maps.nodes.extend([(address(NODE), node_flag::OWN), (address(NODE_3), node_flag::PEER)]);
@@ -217,7 +236,7 @@ impl Bench6 {
         let timeless = |(key, entry)| (key, TrackedEntry { last_seen: 0, ..entry });
         let here: BTreeMap<FlowKey6, TrackedEntry> = self.host.tracked.borrow().iter().map(|(k, v)| (*k, *v)).collect();
         assert!(remembered.into_iter().map(timeless).eq(here.into_iter().map(timeless)), "{}", map::TRACKED6);
-        for id in 1..=10 {
+        for id in 1..=13 {
             let host = self.host.service_stats.borrow().get(&id).copied().unwrap_or_default();
             assert_eq!(kernel.service_counters(id), host, "counters of service {id}");
         }

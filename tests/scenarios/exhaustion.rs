@@ -56,10 +56,16 @@ fn clients_without_a_port_are_counted_and_told_of_and_get_one_when_others_end() 
             ensure!(listed >= 1 && metric >= 1.0, "{listed} {metric}");
             Ok(())
         })?;
-        eventually("it to be said", SOON, || Ok(ensure!(said(cluster)?, "not yet")))?;
+        eventually("it to be said", SOON, || {
+            ensure!(said(cluster)?, "not yet");
+            Ok(())
+        })?;
         // what has come and is not read makes a reset of the end
         drop(held);
         eventually("a port to come back", SOON * 2, || connect(cluster, to).map(drop))?;
-        eventually("it to be taken back", SOON * 4, || Ok(ensure!(!said(cluster)?, "still said")))
+        eventually("it to be taken back", SOON * 4, || {
+            ensure!(!said(cluster)?, "still said");
+            Ok(())
+        })
     })
 }

@@ -2,27 +2,32 @@
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use weir_lab::{Cluster, Flow, SOON, ask_tcp, ask_udp, eventually};
+use weir_lab::{Cluster, Family, Flow, SOON, ask_tcp, ask_udp, eventually};
 
-use crate::common::{scenario, web, web_service};
+use crate::common::{scenario, web};
+use crate::ipv6::dual_services;
 
-/// Flows through the first node to the pod on the second one.
+/// Flows of both families through the first node to the pod on the second one.
 fn flows_to_the_far_pod(cluster: &mut Cluster) -> Result<Vec<Flow>> {
     cluster.add_pod(1, "far", "web")?;
     cluster.write_pods()?;
-    cluster.write("web.yaml", &web_service("web"))?;
+    dual_services(cluster)?;
     cluster.start_agents()?;
-    let to = cluster.nodes[0].port(30070);
-    (0..4).map(|_| Flow::start(&cluster.client, to)).collect()
+    let to = Family::BOTH.map(|family| cluster.nodes[0].port_of(family, 30070));
+    to.iter().cycle().take(8).map(|to| Flow::start(&cluster.client, *to)).collect()
 }
 
 /// The flows go on, and a new connection and a datagram come through.
 fn everything_goes_on(cluster: &Cluster, flows: &[Flow]) -> Result<()> {
     flows.iter().try_for_each(|flow| flow.goes_on(20))?;
-    ask_tcp(&cluster.client, cluster.nodes[0].port(30070), None)?;
-    eventually("datagrams to come through", SOON, || {
-        ask_udp(&cluster.client, cluster.nodes[0].port(30053), None, "hello").map(drop)
-    })
+    for family in Family::BOTH {
+        let port = |port| cluster.nodes[0].port_of(family, port);
+        ask_tcp(&cluster.client, port(30070), None)?;
+        eventually("datagrams to come through", SOON, || {
+            ask_udp(&cluster.client, port(30053), None, "hello").map(drop)
+        })?;
+    }
+    Ok(())
 }
 
 fn none_broke(flows: Vec<Flow>) -> Result<()> {
@@ -36,15 +41,18 @@ fn none_broke(flows: Vec<Flow>) -> Result<()> {
 /// Moves the way to the second node's pods to the router, and closes the one before.
 fn move_the_way(cluster: &Cluster) -> Result<()> {
     let (near, far) = (&cluster.nodes[0], &cluster.nodes[1]);
-    let pods = far.pod_cidr();
-    cluster.wire.ip(&format!("route replace {pods} via {}", far.ip))?;
     // a router would also tell the node of the shorter way, which the node must not take
     cluster.wire.set_sysctl("net/ipv4/conf/all/send_redirects", "0")?;
     cluster.wire.set_sysctl("net/ipv4/conf/switch/send_redirects", "0")?;
-    near.netns.ip(&format!("route replace {pods} via 192.168.77.1"))?;
     let direct = near.netns.mac("eth0")?;
-    let rule = format!("iptables -t raw -A PREROUTING -m mac --mac-source {direct} -d {pods} -j DROP");
-    far.netns.shell(&rule).map(drop)
+    for family in Family::BOTH {
+        let pods = family.of(far.pod_cidr(), far.pod_cidr6());
+        cluster.wire.ip(&format!("route replace {pods} via {}", family.node(far)))?;
+        near.netns.ip(&format!("route replace {pods} via {}", family.of("192.168.77.1", "fd00:77::1")))?;
+        let rule = format!("-t raw -A PREROUTING -m mac --mac-source {direct} -d {pods} -j DROP");
+        far.netns.shell(&format!("{}tables {rule}", family.ip()))?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -74,7 +82,9 @@ fn a_neighbour_changes_its_hardware_address_under_traffic() -> Result<()> {
                 cluster.nodes[0].end_agent(Signal::KILL)?;
             }
             let far = &cluster.nodes[1].netns;
-            far.set_sysctl("net/ipv4/conf/eth0/arp_notify", "1")?; // says so by a gratuitous ARP
+            // says so by a gratuitous ARP, and by an unsolicited neighbour advertisement
+            far.set_sysctl("net/ipv4/conf/eth0/arp_notify", "1")?;
+            far.set_sysctl("net/ipv6/conf/eth0/ndisc_notify", "1")?;
             far.ip("link set eth0 address 02:00:00:00:77:99")?;
             everything_goes_on(cluster, &flows).with_context(|| format!("with an agent: {agent}"))?;
             none_broke(flows)

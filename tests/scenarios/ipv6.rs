@@ -1,6 +1,6 @@
 //! IPv6 and dual stack: the frontends of layer 4, with real clients.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,13 +16,20 @@ use crate::common::{EXTERNAL, greeted_by, metric, options, problems, scenario, s
 /// The external address of the Services here.
 pub(crate) const EXTERNAL6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, 0x100);
 /// The address of a load balancer.
-const BALANCER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x200, 0, 0, 0, 0, 1);
+pub(crate) const BALANCER: Ipv4Addr = Ipv4Addr::new(10, 100, 200, 1);
+/// The same of IPv6.
+pub(crate) const BALANCER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x200, 0, 0, 0, 0, 1);
 
 /// The Service of [`crate::common::web`] in both families, and one of type LoadBalancer with an address of each.
 pub(crate) fn dual(cluster: &mut Cluster) -> Result<()> {
     cluster.add_pod(0, "near", "web")?;
     cluster.add_pod(1, "far", "web")?;
     cluster.write_pods()?;
+    dual_services(cluster)
+}
+
+/// The Services of [`dual`] for pods of one's own.
+pub(crate) fn dual_services(cluster: &Cluster) -> Result<()> {
     let ports = [Port::tcp(7070, 7070).at(30070), Port::tcp(80, 8080).at(30080), Port::udp(5353, 5353).at(30053)];
     let (four, six) = (EXTERNAL.to_string(), EXTERNAL6.to_string());
     let families = ["IPv4", "IPv6"];
@@ -38,7 +45,7 @@ pub(crate) fn dual(cluster: &mut Cluster) -> Result<()> {
     let ports = [Port::tcp(7070, 7070), Port::udp(5353, 5353)];
     let balanced =
         Service { name: "balanced", app: "web", ports: &ports, kind: Some("LoadBalancer"), families: &families, ..web };
-    let status = format!("status: {{loadBalancer: {{ingress: [{{ip: 10.100.200.1}}, {{ip: \"{BALANCER6}\"}}]}}}}\n");
+    let status = format!("status: {{loadBalancer: {{ingress: [{{ip: {BALANCER}}}, {{ip: \"{BALANCER6}\"}}]}}}}\n");
     cluster.write("balanced.yaml", &(balanced.yaml().replace(&format!("{:?}", [&four, &six]), "[]") + &status))
 }
 

@@ -15,7 +15,10 @@ const HOP: &str = "2001:db8:1::1";
 
 /// The frame with an outer header; `label` is the flow label.
 pub(super) fn tunnel(inner: &Builder6, from: &str, to: &str, label: u32, hops: u8) -> Vec<u8> {
-    let frame = inner.bytes();
+    tunnel_of(&inner.bytes(), (from, to), label, hops)
+}
+
+pub(super) fn tunnel_of(frame: &[u8], (from, to): (&str, &str), label: u32, hops: u8) -> Vec<u8> {
     let mut outer = (0x6000_0000 | label).to_be_bytes().to_vec();
     outer.extend(((frame.len() - 14) as u16).to_be_bytes());
     outer.extend([41, hops]);

@@ -50,34 +50,40 @@ fn sum_of(source: &[u8], destination: &[u8], protocol: u8, payload: &[u8]) -> u1
     fold(pseudo.chunks(2).map(|p| u64::from(u16::from_be_bytes([p[0], *p.get(1).unwrap_or(&0)]))).sum())
 }
 
+/// The frame is a reset from the VIP of the packet; `expected` is what stands behind the ports, up to the flags.
+pub(super) fn is_reset(frame: &[u8], packet: &Builder6, expected: [u8; 10]) {
+    assert_eq!(frame[..12], [packet.macs[1], packet.macs[0]].concat(), "back to where it came from");
+    let ((vip, at), (client, port)) = (packet.destination, packet.source);
+    let (ip, segment) = frame[14..].split_at(40);
+    assert_eq!(ip[..8], [0x60, 0, 0, 0, 0, 20, 6, 64]);
+    assert_eq!((&ip[8..24], &ip[24..40]), (&vip.octets()[..], &client.octets()[..]));
+    assert_eq!(segment[..14], [&at.to_be_bytes()[..], &port.to_be_bytes(), &expected].concat());
+    assert_eq!(sum_of(&vip.octets(), &client.octets(), 6, segment), 0xffff, "the checksum");
+}
+
+/// The frame is "port unreachable" from the VIP of the datagram.
+pub(super) fn is_unreachable(frame: &[u8], packet: &Builder6) {
+    let (vip, client) = (packet.destination.0.octets(), packet.source.0.octets());
+    let (ip, message) = frame[14..].split_at(40);
+    assert_eq!((&ip[8..24], &ip[24..40]), (&vip[..], &client[..]));
+    assert_eq!((&message[..2], &message[8..]), (&[1, 4][..], &packet.quoted(usize::MAX)[..]));
+    assert_eq!(sum_of(&vip, &client, 58, message), 0xffff, "the checksum");
+}
+
 #[test]
 fn clients_that_find_nobody_are_told_so() {
     let mut bench = Bench6::new();
-    let octets = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap().octets();
-    let (vip, client) = (octets(VIP), octets(CLIENT));
     let hook = Hook::Companion; // XDP leaves that to it
-    {
-        for (flags, expected) in
-            [(SYN, [0, 0, 0, 0, 0, 0, 0, 13, 0x50, 0x14]), (ACK, [0, 0, 0, 9, 0, 0, 0, 0, 0x50, 4])]
-        {
-            let packet = packet6(Carries::Tcp(flags), (CLIENT, 40_000), (VIP, 9)).payload(b"hello").options(60, 1);
-            let (verdict, bytes) = bench.run(hook, &packet.bytes());
-            assert_eq!(verdict, Verdict::Answer, "{hook:?}");
-            assert_eq!(bytes[..12], [ROUTER, UPLINK].concat(), "back to where it came from");
-            let (ip, segment) = bytes[14..].split_at(40);
-            assert_eq!(ip[..8], [0x60, 0, 0, 0, 0, 20, 6, 64]);
-            assert_eq!((&ip[8..24], &ip[24..40]), (&vip[..], &client[..]));
-            assert_eq!(segment[..14], [&9_u16.to_be_bytes()[..], &40_000_u16.to_be_bytes(), &expected].concat());
-            assert_eq!(sum_of(&vip, &client, 6, segment), 0xffff, "the checksum");
-        }
-        let packet = packet6(Carries::Udp, (CLIENT, 40_000), (VIP, 9)).payload(b"four");
+    for (flags, expected) in [(SYN, [0, 0, 0, 0, 0, 0, 0, 13, 0x50, 0x14]), (ACK, [0, 0, 0, 9, 0, 0, 0, 0, 0x50, 4])] {
+        let packet = packet6(Carries::Tcp(flags), (CLIENT, 40_000), (VIP, 9)).payload(b"hello").options(60, 1);
         let (verdict, bytes) = bench.run(hook, &packet.bytes());
         assert_eq!(verdict, Verdict::Answer, "{hook:?}");
-        let (ip, message) = bytes[14..].split_at(40);
-        assert_eq!((&ip[8..24], &ip[24..40]), (&vip[..], &client[..]));
-        assert_eq!((&message[..2], &message[8..]), (&[1, 4][..], &packet.quoted(usize::MAX)[..]));
-        assert_eq!(sum_of(&vip, &client, 58, message), 0xffff, "the checksum");
+        is_reset(&bytes, &packet, expected);
     }
+    let packet = packet6(Carries::Udp, (CLIENT, 40_000), (VIP, 9)).payload(b"four");
+    let (verdict, bytes) = bench.run(hook, &packet.bytes());
+    assert_eq!(verdict, Verdict::Answer, "{hook:?}");
+    is_unreachable(&bytes, &packet);
     assert_eq!(bench.host.drops.borrow()[DropReason::NoPort as usize].packets, 3);
     assert_eq!(bench.host.stats.borrow()[Stat::Refused as usize], 3);
     bench.assert_equal_state();
