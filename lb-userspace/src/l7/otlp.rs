@@ -16,11 +16,13 @@ use hyper::header::{HOST, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use serde::Serialize;
 
+use super::control::Collector;
 use super::forward::Ends;
 use super::table::RouteEntry;
 use super::trace::{self, Context};
 use crate::clock;
 use crate::model::PathMatch;
+use crate::model::settings::SpanSettings;
 
 mod export;
 mod wire;
@@ -28,6 +30,8 @@ mod wire;
 pub use export::start;
 use wire::{Attribute, attribute};
 
+/// As whom the front tells them, if nobody says.
+const SERVICE: &str = "weir";
 /// Spans that wait in a worker; those beyond are lost.
 const MOST: usize = 2048;
 /// Bytes that they may take, as clients choose how long what they tell of is: so no more than 64 times as many wait for the
@@ -43,13 +47,44 @@ pub struct Spans {
     bytes: Cell<usize>,
 }
 
-/// Where spans go, and how many there are.
+/// The thread that sends spans, and what the agent's flags say of them.
 #[derive(Clone, Debug)]
 pub struct Exporter {
-    /// The thread that sends them.
-    pub to: SyncSender<Vec<Span>>,
-    /// Of a million requests with which traces begin so many are sampled.
-    pub per_million: u32,
+    /// Takes them.
+    pub to: SyncSender<Batch>,
+    /// Where they go unless the settings say otherwise.
+    pub flags: Option<Collector>,
+}
+
+/// Spans for one collector.
+#[derive(Debug)]
+pub struct Batch {
+    /// `HOST:PORT`.
+    pub collector: String,
+    /// As whom the front tells them.
+    pub service: String,
+    /// What it tells.
+    pub spans: Vec<Span>,
+}
+
+impl Exporter {
+    /// `HOST:PORT`; `None`: there are to be no spans.
+    fn collector(&self, settings: &SpanSettings) -> Option<String> {
+        if settings.on == Some(false) {
+            return None;
+        }
+        settings.collector().or_else(|| self.flags.as_ref().map(|flags| flags.address.clone()))
+    }
+
+    /// Of a million requests with which traces begin so many are sampled; `None`: there are to be no spans.
+    fn per_million(&self, settings: &SpanSettings) -> Option<u32> {
+        let asked = settings.on == Some(true) && settings.host.is_some();
+        if settings.on == Some(false) || !(asked || self.flags.is_some()) {
+            return None;
+        }
+        let all = 1_000_000;
+        Some(settings.part().unwrap_or_else(|| self.flags.as_ref().map_or(all, |flags| flags.per_million)))
+    }
 }
 
 /// What a request does.
@@ -78,12 +113,12 @@ impl Spans {
     }
 
     /// A request begins: backends get its span as their parent. `None`: it is not sampled.
-    pub fn begin(&self, head: &mut Parts, ends: &Ends, chance: u64) -> Option<Box<Span>> {
-        let exporter = self.exporter.as_ref()?;
-        let parent = Context::of(&head.headers);
+    pub fn begin(&self, head: &mut Parts, ends: &Ends, settings: &SpanSettings, chance: u64) -> Option<Box<Span>> {
+        let per_million = self.exporter.as_ref()?.per_million(settings)?;
+        let parent = Context::of(&head.headers).filter(|_| settings.trusts);
         let sampled = match &parent {
-            Some(parent) => parent.is_sampled(),
-            None => chance % 1_000_000 < u64::from(exporter.per_million),
+            Some(parent) if settings.parent_based => parent.is_sampled(),
+            _ => chance % 1_000_000 < u64::from(per_million),
         };
         let (trace, span) =
             (parent.as_ref().map_or_else(trace::fresh_trace, |one| one.trace.clone()), trace::fresh_span());
@@ -111,15 +146,16 @@ impl Spans {
     }
 
     /// Hands over what there is; how many were lost because too many are waiting.
-    pub fn flush(&self) -> u64 {
-        let batch = std::mem::take(&mut *self.waiting.borrow_mut());
+    pub fn flush(&self, settings: &SpanSettings) -> u64 {
+        let spans = std::mem::take(&mut *self.waiting.borrow_mut());
         self.bytes.set(0);
-        match &self.exporter {
-            Some(exporter) if !batch.is_empty() => match exporter.to.try_send(batch) {
-                Ok(()) => 0,
-                Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => batch.len() as u64,
-            },
-            _ => 0,
+        let Some(exporter) = self.exporter.as_ref().filter(|_| !spans.is_empty()) else { return 0 };
+        // Where that has just changed to nowhere, they are lost.
+        let Some(collector) = exporter.collector(settings) else { return spans.len() as u64 };
+        let service = settings.service.clone().unwrap_or_else(|| SERVICE.to_owned());
+        match exporter.to.try_send(Batch { collector, service, spans }) {
+            Ok(()) => 0,
+            Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => batch.spans.len() as u64,
         }
     }
 }
@@ -204,6 +240,11 @@ mod tests {
     use hyper::Request;
 
     use super::*;
+    use crate::model::settings::Sampler;
+
+    fn flags(per_million: u32) -> Option<Collector> {
+        Some(Collector { address: "127.0.0.1:4318".to_owned(), per_million })
+    }
 
     fn begun(spans: &Spans, traceparent: Option<&str>, chance: u64) -> (Option<Box<Span>>, Context) {
         let mut request = Request::builder().uri("/x?secret");
@@ -212,14 +253,14 @@ mod tests {
         }
         let mut head = request.body(()).expect("a request").into_parts().0;
         let ends = Ends::new(([192, 0, 2, 7], 40000).into(), ([203, 0, 113, 1], 80).into());
-        let span = spans.begin(&mut head, &ends, chance);
+        let span = spans.begin(&mut head, &ends, &SpanSettings::default(), chance);
         (span, Context::of(&head.headers).expect("backends get one"))
     }
 
     #[test]
     fn otlp_traces_go_on_and_begin() {
         let (to, _from) = sync_channel(1);
-        let spans = Spans::new(Some(Exporter { to, per_million: 500_000 }));
+        let spans = Spans::new(Some(Exporter { to, flags: flags(500_000) }));
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let (span, told) = begun(&spans, Some(parent), u64::MAX);
         let span = span.expect("the parent is sampled");
@@ -234,19 +275,47 @@ mod tests {
     }
 
     #[test]
+    fn otlp_settings_are_stronger_than_flags() {
+        let (to, _from) = sync_channel(1);
+        let exporter = |flags| Exporter { to: to.clone(), flags };
+        let asked = |on, host: Option<&str>, sampler| SpanSettings {
+            on,
+            host: host.map(str::to_owned),
+            sampler,
+            ..SpanSettings::default()
+        };
+        let says = |flags, settings: &SpanSettings| {
+            let exporter = exporter(flags);
+            (exporter.collector(settings), exporter.per_million(settings))
+        };
+        let (flag, own) = (Some("127.0.0.1:4318".to_owned()), Some("b:4318".to_owned()));
+        assert_eq!(says(None, &asked(None, None, None)), (None, None));
+        assert_eq!(says(None, &asked(Some(true), Some("b"), None)), (own.clone(), Some(1_000_000)));
+        assert_eq!(says(None, &asked(None, Some("b"), None)), (None, None), "nobody has asked for them");
+        assert_eq!(says(flags(5), &asked(None, None, None)), (flag.clone(), Some(5)));
+        assert_eq!(says(flags(5), &asked(Some(true), Some("b"), Some(Sampler::Part))), (own, Some(10_000)));
+        assert_eq!(says(flags(5), &asked(Some(true), None, Some(Sampler::Never))), (flag, Some(0)));
+        assert_eq!(says(flags(5), &asked(Some(false), Some("b"), None)), (None, None));
+    }
+
+    #[test]
     fn otlp_spans_never_wait() {
         let (to, from) = sync_channel(1);
-        let spans = Spans::new(Some(Exporter { to, per_million: 1_000_000 }));
+        let spans = Spans::new(Some(Exporter { to, flags: flags(1_000_000) }));
         let one = || {
             let span = begun(&spans, None, 0).0.expect("sampled");
             spans.end(*span, Duration::from_millis(1), 200, 5)
         };
-        assert_eq!((one(), spans.flush(), one(), spans.flush()), (0, 0, 0, 1), "nobody takes the second");
-        assert_eq!(from.recv().expect("a batch").len(), 1);
+        assert_eq!(
+            (one(), spans.flush(&SpanSettings::default()), one(), spans.flush(&SpanSettings::default())),
+            (0, 0, 0, 1),
+            "nobody takes the second"
+        );
+        assert_eq!(from.recv().expect("a batch").spans.len(), 1);
         let fitting = MOST_BYTES / begun(&spans, None, 0).0.expect("sampled").bytes();
         let lost: u64 = (0..MOST + 3).map(|_| one()).sum();
         assert!(lost >= 3 && lost >= (MOST + 3 - fitting) as u64, "{lost} of {}", MOST + 3);
-        spans.flush();
+        spans.flush(&SpanSettings::default());
         let long = || {
             let mut span = begun(&spans, None, 0).0.expect("sampled");
             span.attributes.push(attribute("user_agent.original", "x".repeat(60_000)));

@@ -86,7 +86,7 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Cli
     let refusal = client.guard.refusal().or_else(|| request.extensions().get::<Refusal>().copied());
     let (mut head, body) = request.into_parts();
     #[cfg(feature = "otlp")]
-    let span = worker.spans.begin(&mut head, &asker.ends, worker.random());
+    let span = worker.spans.begin(&mut head, &asker.ends, &settings.asked.spans, worker.random());
     settings.prepare(&mut head);
     let mut record = Record::new(&worker, &view, &head, &asker.ends);
     #[cfg(feature = "otlp")]

@@ -341,7 +341,7 @@ impl Worker {
         let lost = self.log.borrow_mut().flush();
         self.counters.log_lines_lost.add(lost);
         #[cfg(feature = "otlp")]
-        self.counters.spans_lost.add(self.spans.flush());
+        self.counters.spans_lost.add(self.spans.flush(&self.view.borrow().router.settings.asked.spans));
     }
 }
 

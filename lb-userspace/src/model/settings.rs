@@ -12,6 +12,7 @@ mod compression;
 mod forwarded;
 mod log;
 mod requests;
+mod spans;
 mod streams;
 mod tls;
 mod upstreams;
@@ -23,6 +24,7 @@ pub use compression::{Coding, CompressionSettings};
 pub use forwarded::{ForwardedSettings, address};
 pub use log::{Escape, LogFormat, LogPart, LogSettings, LogVariable};
 pub use requests::RequestSettings;
+pub use spans::{Sampler, SpanSettings};
 pub use streams::StreamSettings;
 pub use tls::{Hsts, TlsSettings, TlsVersion};
 pub use upstreams::UpstreamSettings;
@@ -49,6 +51,8 @@ pub struct FrontSettings {
     pub compression: CompressionSettings,
     /// Connections of TCP ports.
     pub streams: StreamSettings,
+    /// Spans of requests.
+    pub spans: SpanSettings,
     /// TLS and the redirects to it.
     pub tls: TlsSettings,
 }

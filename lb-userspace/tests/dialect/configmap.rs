@@ -54,6 +54,16 @@ fn unknown_and_refused_keys_are_told() {
     assert_eq!(site.get("a.example", "/", &[]).status, 200);
 }
 
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn spans_need_a_weir_that_is_built_with_them() {
+    let pod = Pod::echo();
+    let data = [("enable-opentelemetry", "true"), ("otlp-collector-host", "tempo"), ("otel-sampler", "AlwaysOn")];
+    let site = configured(&data, &[], &pod);
+    assert_eq!(site.codes(), ["configmap-key-refused", "configmap-key-refused"]);
+    assert!(site.problems.iter().all(|problem| problem.message.contains("built without spans")), "{:?}", site.problems);
+}
+
 #[test]
 fn headers_of_all_requests_and_answers() {
     let pod = Pod::answering(|_| answer("200 OK", &[("Server", "pod"), ("X-Powered-By", "y"), ("X-Keep", "z")], "x"));

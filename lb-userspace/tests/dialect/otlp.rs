@@ -2,18 +2,22 @@
 
 use serde_json::Value;
 
-use crate::harness::{Site, ingress};
+use crate::harness::{Site, config_map, ingress};
 use crate::pod::{Pod, answer};
 
 /// A collector, and spans that it was sent.
 fn spans(collector: &Pod) -> Vec<Value> {
+    spans_of(collector, "weir")
+}
+
+fn spans_of(collector: &Pod, service: &str) -> Vec<Value> {
     let mut spans = Vec::new();
     for asked in collector.seen() {
         assert_eq!(asked.line, "POST /v1/traces HTTP/1.1");
         assert_eq!(asked.header("content-type"), Some("application/json"));
         let body: Value = serde_json::from_slice(&asked.body).expect("JSON");
         for resource in body["resourceSpans"].as_array().expect("a list") {
-            assert_eq!(attribute(&resource["resource"], "service.name"), "weir");
+            assert_eq!(attribute(&resource["resource"], "service.name"), service);
             for scope in resource["scopeSpans"].as_array().expect("a list") {
                 spans.extend(scope["spans"].as_array().expect("a list").iter().cloned());
             }
@@ -98,4 +102,41 @@ fn otlp_requests_do_not_wait_for_a_collector() {
     quiet.get("a.example", "/", &[]);
     quiet.get("a.example", "/", &["--header", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]);
     quiet.eventually("the one that was asked for", || spans(&nothing).len() == 1);
+}
+
+#[test]
+fn otlp_keys_of_the_configmap() {
+    let collector = Pod::answering(|_| answer("200 OK", &[], "{}"));
+    let pod = Pod::echo();
+    let port = collector.address.port().to_string();
+    let data = [
+        ("enable-opentelemetry", "true"),
+        ("otlp-collector-host", "127.0.0.1"),
+        ("otlp-collector-port", port.as_str()),
+        ("otel-service-name", "shop"),
+        ("opentelemetry-trust-incoming-span", "false"),
+    ];
+    let web = ingress("web", "a.example", "/", &[]);
+    let mut site = Site::configured(&data, &web, &[("web", &pod)]);
+    assert!(site.problems.is_empty(), "{:?}", site.problems);
+    let parent = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+    site.get("a.example", "/one", &["--header", parent]);
+    site.eventually("the span", || spans_of(&collector, "shop").len() == 1);
+    let first = &spans_of(&collector, "shop")[0];
+    assert!(first.get("parentSpanId").is_none() && !first.to_string().contains("0af7651916cd43dd"), "{first:#}");
+    // To another collector, and only where whoever began the trace wants it.
+    let other = Pod::answering(|_| answer("200 OK", &[], "{}"));
+    let at = other.address.port().to_string();
+    let data = [
+        ("enable-opentelemetry", "true"),
+        ("otlp-collector-host", "127.0.0.1"),
+        ("otlp-collector-port", at.as_str()),
+        ("otel-sampler", "AlwaysOff"),
+    ];
+    site.apply(&(config_map(&data) + &web));
+    site.get("a.example", "/none", &[]);
+    site.get("a.example", "/two", &["--header", &parent.replace("-00", "-01")]);
+    site.eventually("the span that its parent asks for", || spans(&other).len() == 1);
+    assert_eq!(attribute(&spans(&other)[0], "url.path"), "/two");
+    assert_eq!(spans_of(&collector, "shop").len(), 1);
 }

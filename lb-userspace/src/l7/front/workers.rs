@@ -62,7 +62,7 @@ impl Workers {
                 limits,
                 limiter: Arc::clone(&limiter),
                 #[cfg(feature = "otlp")]
-                exporter: exporter.clone(),
+                exporter: Some(exporter.clone()),
             };
             shared.push(worker);
             let end = End { number, tell: tell_end.clone() };
@@ -143,10 +143,9 @@ fn start_log() -> Result<LogEnds, FrontError> {
 }
 
 #[cfg(feature = "otlp")]
-fn start_spans(collector: Option<&Collector>) -> Result<Option<otlp::Exporter>, FrontError> {
-    let Some(Collector { address, per_million }) = collector else { return Ok(None) };
-    let to = otlp::start(address.clone()).map_err(start_error("start the export of spans"))?;
-    Ok(Some(otlp::Exporter { to, per_million: *per_million }))
+fn start_spans(flags: Option<&Collector>) -> Result<otlp::Exporter, FrontError> {
+    let to = otlp::start().map_err(start_error("start the export of spans"))?;
+    Ok(otlp::Exporter { to, flags: flags.cloned() })
 }
 
 /// Tells that a worker has ended, also when it panicked.

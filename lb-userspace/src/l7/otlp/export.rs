@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
-use super::{Span, wire};
+use super::{Batch, wire};
 use crate::l7::chain;
 use crate::l7::names::Names;
 
@@ -29,34 +29,39 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Where collectors take spans.
 const PATH: &str = "/v1/traces";
 
-/// Starts it, for the collector at `HOST:PORT`. It ends with the last worker.
-pub fn start(collector: String) -> io::Result<SyncSender<Vec<Span>>> {
+/// Starts it. It ends with the last worker.
+pub fn start() -> io::Result<SyncSender<Batch>> {
     let (to, from) = sync_channel(QUEUE);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let export = move || {
-        let mut export =
-            Export { collector, node, names: Rc::new(Names::new(Vec::new())), connection: None, failing: false };
-        let local = LocalSet::new();
-        while let Some(spans) = gather(&from) {
-            let sent = local.block_on(&runtime, async { timeout(PATIENCE, export.send(&spans)).await });
+        let (names, collector) = (Rc::new(Names::new(Vec::new())), String::new());
+        let mut export = Export { collector, node, names, connection: None, failing: false };
+        let (local, mut next) = (LocalSet::new(), None);
+        while let Some(batch) = gather(&from, &mut next) {
+            export.go_to(&batch.collector);
+            let sent = local.block_on(&runtime, async { timeout(PATIENCE, export.send(&batch)).await });
             let result = sent.unwrap_or_else(|_| Err("it does not answer".to_owned()));
-            export.note(result, spans.len());
+            export.note(result, batch.spans.len());
         }
     };
     std::thread::Builder::new().name("spans".to_owned()).spawn(export)?;
     Ok(to)
 }
 
-/// What is here now; `None`: nothing comes any more.
-fn gather(from: &Receiver<Vec<Span>>) -> Option<Vec<Span>> {
-    let mut spans = from.recv().ok()?;
-    while spans.len() < MOST
+/// What is here now for one collector; `None`: nothing comes any more. What is for another one is next.
+fn gather(from: &Receiver<Batch>, next: &mut Option<Batch>) -> Option<Batch> {
+    let mut batch = next.take().or_else(|| from.recv().ok())?;
+    while batch.spans.len() < MOST
         && let Ok(more) = from.try_recv()
     {
-        spans.extend(more);
+        if (&more.collector, &more.service) != (&batch.collector, &batch.service) {
+            *next = Some(more);
+            break;
+        }
+        batch.spans.extend(more.spans);
     }
-    Some(spans)
+    Some(batch)
 }
 
 struct Export {
@@ -68,8 +73,16 @@ struct Export {
 }
 
 impl Export {
-    async fn send(&mut self, spans: &[Span]) -> Result<(), String> {
-        let body = Bytes::from(wire::request(&self.node, spans));
+    /// From now on they go there.
+    fn go_to(&mut self, collector: &str) {
+        if self.collector != collector {
+            collector.clone_into(&mut self.collector);
+            (self.connection, self.failing) = (None, false);
+        }
+    }
+
+    async fn send(&mut self, batch: &Batch) -> Result<(), String> {
+        let body = Bytes::from(wire::request(&self.node, &batch.service, &batch.spans));
         // A connection that the collector has closed meanwhile says nothing about the collector.
         if let Some(mut open) = self.connection.take().filter(|open| !open.is_closed())
             && self.post(&mut open, body.clone()).await.is_ok()

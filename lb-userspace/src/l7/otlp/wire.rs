@@ -77,9 +77,9 @@ pub(super) fn nanoseconds<S: Serializer>(time: &SystemTime, to: S) -> Result<S::
 }
 
 /// The body of a request to a collector.
-pub(super) fn request(node: &str, spans: &[Span]) -> Vec<u8> {
+pub(super) fn request(node: &str, service: &str, spans: &[Span]) -> Vec<u8> {
     let resource = [
-        attribute("service.name", "weir"),
+        attribute("service.name", service),
         attribute("service.version", env!("CARGO_PKG_VERSION")),
         attribute("host.name", node),
     ];

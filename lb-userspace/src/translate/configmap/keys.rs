@@ -15,6 +15,7 @@ mod logs;
 mod policy;
 mod refused;
 mod requests;
+mod spans;
 mod streams;
 mod tls;
 mod upstreams;
@@ -45,6 +46,8 @@ pub(super) enum Support {
     Applied(fn(&mut FrontSettings, &str) -> Parsed<()>),
     /// The same, and without it something would be open that is meant to be closed.
     Guards(fn(&mut FrontSettings, &str) -> Parsed<()>),
+    /// The same as the first, where weir is built with spans.
+    Spans(fn(&mut FrontSettings, &str) -> Parsed<()>),
     /// Names a ConfigMap whose entries are headers.
     Headers(fn(&mut FrontSettings) -> &mut Vec<(String, crate::model::filters::Template)>),
     /// Every Ingress has the annotation of this name, unless it says otherwise itself.
@@ -75,6 +78,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         refused::KEYS,
         refused::MOOT,
         requests::KEYS,
+        spans::KEYS,
         streams::KEYS,
         tls::KEYS,
         upstreams::KEYS,

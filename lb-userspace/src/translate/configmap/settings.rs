@@ -10,6 +10,8 @@ use crate::source::Objects;
 use crate::source::kinds::ConfigMap;
 use crate::translate::ingress::dialect::{self, Asked, similar, value::Wrong};
 
+const NO_SPANS: &str = "this weir was built without spans";
+
 /// What a ConfigMap asks for.
 #[derive(Clone, Debug, Default)]
 pub(in crate::translate) struct Read {
@@ -47,8 +49,13 @@ impl Reading<'_> {
         let asks_for_nothing = text.trim() == key.default || text.trim().is_empty();
         let result = match key.support {
             Support::Refused { .. } | Support::Moot(_) if asks_for_nothing => Ok(()),
+            Support::Spans(_) if asks_for_nothing && !cfg!(feature = "otlp") => Ok(()),
             _ if text.trim().is_empty() => Ok(()),
             Support::Applied(apply) => apply(&mut self.read.front, text),
+            Support::Spans(apply) if cfg!(feature = "otlp") => apply(&mut self.read.front, text),
+            Support::Spans(_) => {
+                return self.refused(key, NO_SPANS, Some("a weir that was built with the feature otlp"));
+            }
             Support::Own(apply) => apply(&mut self.read.own, text),
             Support::Guards(apply) => return self.guard(key, text, apply),
             Support::Headers(headers) => return self.headers(key, text, headers),

@@ -30,7 +30,8 @@ const NO_MODSECURITY: &str = "there is no ModSecurity in this front";
 const WAF: &str = "a web application firewall as a Service of its own";
 const NO_MODULE: &str = "it is an option of a module of nginx";
 const NO_OPENTRACING: &str = "OpenTracing has ended";
-const TRACE: &str = "W3C trace context, which is passed on as it came; spans by OTLP with the flag `--otlp`, where weir is built with them";
+const TRACE: &str = "W3C trace context, which is passed on as it came; spans by OTLP with `enable-opentelemetry` or the flag `--otlp`, where weir is built with them";
+const OWN_SPANS: &str = "spans are handed over five times a second, and bounded by what they take of memory";
 const NO_GEOIP: &str = "there is no database of places here";
 const GEOIP: &str = "a Service in front, or auth-url, that knows places";
 const NO_FILES: &str = "the access log goes to standard output, and the front writes no file";
@@ -61,8 +62,6 @@ pub(super) const KEYS: &[Key] = &[
     refused("enable-modsecurity", "flag", "false", "Switches ModSecurity on.", NO_MODSECURITY, WAF),
     refused("modsecurity-snippet", "text", "", "Rules of ModSecurity.", NO_MODSECURITY, WAF),
     refused("enable-owasp-modsecurity-crs", "flag", "false", "Loads the OWASP rules.", NO_MODSECURITY, WAF),
-    refused("enable-opentelemetry", "flag", "false", "Spans of nginx's module.", NO_MODULE, TRACE),
-    refused("opentelemetry-trust-incoming-span", "flag", "true", "Continues the client's trace.", NO_MODULE, TRACE),
     refused("opentelemetry-operation-name", "text", "", "Names of spans.", NO_MODULE, TRACE),
     refused(
         "opentelemetry-config",
@@ -72,15 +71,6 @@ pub(super) const KEYS: &[Key] = &[
         NO_MODULE,
         TRACE,
     ),
-    refused("otlp-collector-host", "host", "", "Where spans go.", NO_MODULE, TRACE),
-    refused("otlp-collector-port", "port", "4317", "Where spans go.", NO_MODULE, TRACE),
-    refused("otel-max-queuesize", "number", "2048", "Spans that wait.", NO_MODULE, TRACE),
-    refused("otel-schedule-delay-millis", "milliseconds", "5000", "How long.", NO_MODULE, TRACE),
-    refused("otel-max-export-batch-size", "number", "512", "Spans sent at once.", NO_MODULE, TRACE),
-    refused("otel-service-name", "text", "nginx", "Who we are.", NO_MODULE, TRACE),
-    refused("otel-sampler", "name", "AlwaysOn", "Which requests have spans.", NO_MODULE, TRACE),
-    refused("otel-sampler-parent-based", "flag", "true", "Whether the client decides.", NO_MODULE, TRACE),
-    refused("otel-sampler-ratio", "number", "0.01", "How many requests have spans.", NO_MODULE, TRACE),
     refused("jaeger-collector-host", "host", "", "Where spans go.", NO_OPENTRACING, TRACE),
     refused("jaeger-collector-port", "port", "6831", "Where spans go.", NO_OPENTRACING, TRACE),
     refused("jaeger-endpoint", "URL", "", "Where spans go.", NO_OPENTRACING, TRACE),
@@ -214,6 +204,9 @@ pub(super) const MOOT: &[Key] = &[
     moot("http2-max-field-size", "size", "", "Longest header.", OBSOLETE),
     moot("http2-max-header-size", "size", "", "Longest head.", OBSOLETE),
     moot("http2-max-requests", "number", "0", "Requests on a connection.", OBSOLETE),
+    moot("otel-max-queuesize", "number", "2048", "Spans that wait.", OWN_SPANS),
+    moot("otel-schedule-delay-millis", "milliseconds", "5000", "How long.", OWN_SPANS),
+    moot("otel-max-export-batch-size", "number", "512", "Spans sent at once.", OWN_SPANS),
     moot("enable-multi-accept", "flag", "true", "How connections are accepted.", OWN_WORKERS),
     moot("max-worker-open-files", "number", "0", "Open files of one worker.", "the front raises it as far as it may"),
     moot("map-hash-bucket-size", "bytes", "64", "Memory for maps.", OWN_MEMORY),

@@ -70,6 +70,7 @@ fn rows() -> String {
 
 fn here(difference: &str, support: Support) -> String {
     match support {
+        Support::Spans(_) => format!("Where weir is built with the feature `otlp`. {difference}").trim().to_owned(),
         Support::Applied(_) | Support::Guards(_) | Support::Headers(_) | Support::Own(_) => difference.to_owned(),
         Support::Refused { reason, instead } => format!("**Refused**: {reason}. Instead: {instead}."),
         Support::Moot(reason) => format!("Without effect: {reason}."),
