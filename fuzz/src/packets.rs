@@ -6,11 +6,12 @@ use arbitrary::{Result, Unstructured};
 use lb_common::addr::{Addr6, V4, V6};
 use lb_common::be::Be32;
 use lb_common::dsr::Tunnel;
+use lb_common::neighbour::Discovery;
 
 use crate::wire::{self, Datagram, ICMP, ICMP6, IP6IP6, IPIP, SCTP, TCP, UDP};
 
 /// An address family with addresses to play with.
-pub(crate) trait Side: Tunnel {
+pub(crate) trait Side: Tunnel + Discovery {
     /// The n-th address of a kind.
     fn place(place: Place, number: u8) -> IpAddr;
 

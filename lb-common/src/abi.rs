@@ -4,6 +4,7 @@
 //! addresses and ports in network byte order. Whoever changes a type, a map or its meaning changes [`ABI_VERSION`], which
 //! stands in the path of the pins.
 
+mod announced;
 mod call;
 mod counters;
 mod device;
@@ -20,6 +21,7 @@ mod service;
 pub mod setting;
 pub mod socket;
 
+pub use announced::*;
 pub use call::*;
 pub use counters::*;
 pub use device::*;

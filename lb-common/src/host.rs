@@ -11,9 +11,9 @@ use std::collections::HashMap;
 use std::vec::Vec;
 
 use crate::abi::{
-    AffinityEntry, AffinityKey, BackendEntry, Counters, DropCounters, FlowEntry, FlowKey, FormerRing, FragmentEntry,
-    FragmentKey, FrontendEntry, FrontendKey, LoadEntry, NextHop, Note, Refusals, ReplyEntry, STATS, ServiceEntry, Stat,
-    TrackedEntry, setting,
+    AffinityEntry, AffinityKey, AnnouncedEntry, BackendEntry, Counters, DropCounters, FlowEntry, FlowKey, FormerRing,
+    FragmentEntry, FragmentKey, FrontendEntry, FrontendKey, LoadEntry, NextHop, Note, Refusals, ReplyEntry, STATS,
+    ServiceEntry, Stat, TrackedEntry, setting,
 };
 use crate::csum::Delta;
 use crate::drop_reason::{DROP_REASONS, DropReason};
@@ -131,6 +131,10 @@ pub struct Maps<F: Ip> {
     pub into_tick: Cell<u64>,
     /// Index of the device that packets come in by.
     pub ingress: u32,
+    /// What neighbours are told of addresses.
+    pub announced: RefCell<HashMap<F::Addr, AnnouncedEntry>>,
+    /// The device has taken a tag off what comes in.
+    pub tagged: bool,
     /// What was spent on ICMP errors.
     pub refusals: RefCell<Refusals>,
     /// Next hops, by slot.
@@ -197,6 +201,8 @@ impl<F: Ip> Default for Maps<F> {
             now: Cell::new(1_000),
             into_tick: Cell::new(0),
             ingress: 0,
+            announced: RefCell::default(),
+            tagged: false,
             refusals: RefCell::default(),
             hops: RefCell::default(),
             flows: Default::default(),
@@ -363,6 +369,14 @@ impl<F: Ip> Lookup<F> for Maps<F> {
 
     fn is_tunnel(&self, device: u32) -> bool {
         self.tunnels.contains(&device)
+    }
+
+    fn announced(&self, address: F::Addr) -> Option<RefMut<'_, AnnouncedEntry>> {
+        RefMut::filter_map(self.announced.borrow_mut(), |announced| announced.get_mut(&address)).ok()
+    }
+
+    fn is_tagged(&self) -> bool {
+        self.tagged
     }
 
     fn note(&self) -> Option<RefMut<'_, Note<F::Addr>>> {

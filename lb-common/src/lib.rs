@@ -29,6 +29,7 @@ pub mod limit;
 pub mod limits;
 pub mod lookup;
 pub mod maglev;
+pub mod neighbour;
 pub mod packet;
 pub mod parse;
 pub mod pipeline;

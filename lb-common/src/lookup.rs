@@ -3,8 +3,8 @@
 use core::ops::DerefMut;
 
 use crate::abi::{
-    BackendEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey, NextHop, Note, Refusals,
-    ReplyEntry, ServiceEntry, Stat,
+    AnnouncedEntry, BackendEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey, NextHop,
+    Note, Refusals, ReplyEntry, ServiceEntry, Stat,
 };
 use crate::conntrack::ticks;
 use crate::drop_reason::DropReason;
@@ -151,6 +151,16 @@ pub trait Lookup<F: Ip> {
 
     /// What one program says of its packet to the next one.
     fn note(&self) -> Option<Self::Ref<'_, Note<F::Addr>>>;
+
+    /// What neighbours of the device that the packet came in by are told of an address; `None` if it is not announced to them.
+    fn announced(&self, _address: F::Addr) -> Option<Self::Ref<'_, AnnouncedEntry>> {
+        None
+    }
+
+    /// The packet came with a tag that the device has taken off.
+    fn is_tagged(&self) -> bool {
+        false
+    }
 
     /// Counts a packet from a client.
     fn count_packet(&self, service: u32, backend: u32, bytes: usize);

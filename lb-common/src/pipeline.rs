@@ -19,6 +19,7 @@ use crate::hash::flow_hash;
 use crate::icmp;
 use crate::ip::Ip;
 use crate::lookup::{Lookup, Table};
+use crate::neighbour::Discovery;
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed, parse};
 use crate::policy::{self, Policies};
@@ -45,7 +46,10 @@ pub use tunnel::{tunnel, tunnel_of};
 ///
 /// In the kernel the beginnings of flows and the parts of DSR are programs of their own, which go on where [`ingress_of`] ends; here is what they make
 /// together.
-pub fn ingress<F: Tunnel, P: Room, L: Nodes<F> + Policies<F>>(packet: &mut P, lookup: &L) -> Verdict {
+pub fn ingress<F: Tunnel + Discovery, P: Room, L: Nodes<F> + Policies<F>>(packet: &mut P, lookup: &L) -> Verdict {
+    if let Some(frame) = question::<F, P, L>(packet, lookup) {
+        return F::answer(packet, &frame, lookup);
+    }
     let mut verdict = once(packet, lookup);
     if verdict == Verdict::Tunnel {
         verdict = match dsr::open(packet, Ethernet::parse(packet), lookup) {
@@ -68,6 +72,15 @@ pub fn ingress<F: Tunnel, P: Room, L: Nodes<F> + Policies<F>>(packet: &mut P, lo
         Verdict::Tunnel => Verdict::Pass,
         verdict => verdict,
     }
+}
+
+/// The header of a frame in which a neighbour asks for an address, or tells of one. In the kernel ARP goes to a program of its own
+/// at once, and neighbour discovery where other ICMPv6 would go, so behind the look at who is denied.
+fn question<F: Discovery, P: Packet, L: Lookup<F>>(packet: &P, lookup: &L) -> Option<Ethernet> {
+    let frame = Ethernet::parse(packet).ok().filter(|frame| F::is_asked(packet, frame))?;
+    let may_be_denied = frame.ether_type == F::ETHER_TYPE;
+    let denied = may_be_denied && is_denied::<F, P, L>(packet, frame.network, lookup);
+    (!denied).then_some(frame)
 }
 
 /// The pipeline from its beginning to where it ends in the kernel, too.

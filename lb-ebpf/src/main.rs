@@ -11,6 +11,7 @@ mod forget;
 mod front;
 mod handover;
 mod maps;
+mod neighbour;
 mod onward;
 mod policy;
 mod refuse;
@@ -35,6 +36,7 @@ use lb_common::drop_reason::DropReason;
 use lb_common::dsr::icmp_of;
 use lb_common::ethernet::Ethernet;
 use lb_common::lookup::Lookup;
+use lb_common::neighbour::{ARP, Discovery as _};
 use lb_common::packet::Packet as _;
 use lb_common::pipeline;
 use lb_common::verdict::Verdict;
@@ -57,6 +59,9 @@ pub fn weir_xdp(ctx: XdpContext) -> u32 {
         unsafe { XDP_PROGRAMS.tail_call(&ctx, xdp_slot::IPV6) };
         return xdp_action::XDP_PASS;
     }
+    if is_arp(&frame) {
+        return neighbour::at_xdp(&ctx);
+    }
     at_xdp::<V4>(&ctx, frame)
 }
 
@@ -76,6 +81,10 @@ pub fn weir_xdp_icmp(ctx: XdpContext) -> u32 {
 /// ICMP of [`weir_xdp6`].
 #[xdp(frags)]
 pub fn weir_xdp_icmp6(ctx: XdpContext) -> u32 {
+    let packet = XdpPacket(&ctx);
+    if Ethernet::parse(&packet).is_ok_and(|frame| V6::is_asked(&packet, &frame)) {
+        return neighbour::at_xdp(&ctx);
+    }
     icmp_at_xdp::<V6>(&ctx)
 }
 
@@ -92,6 +101,9 @@ pub fn weir_tc_ingress(ctx: TcContext) -> i32 {
         // SAFETY: as in `weir_xdp`.
         unsafe { TC_PROGRAMS.tail_call(&ctx, tc_slot::INGRESS6) };
         return TC_ACT_UNSPEC;
+    }
+    if is_arp(&frame) {
+        return neighbour::at_tc(&ctx);
     }
     at_tc_ingress::<V4>(&ctx, frame)
 }
@@ -111,6 +123,10 @@ pub fn weir_in_icmp(ctx: TcContext) -> i32 {
 /// ICMP of [`weir_ingress6`].
 #[classifier]
 pub fn weir_in_icmp6(ctx: TcContext) -> i32 {
+    let packet = SkbPacket(ctx.skb.skb);
+    if Ethernet::parse(&packet).is_ok_and(|frame| V6::is_asked(&packet, &frame)) {
+        return neighbour::at_tc(&ctx);
+    }
     icmp_at_tc_ingress::<V6>(&ctx)
 }
 
@@ -157,6 +173,12 @@ pub fn weir_sk_lookup(ctx: SkLookupContext) -> u32 {
 #[inline(always)]
 fn carries_ipv6(frame: &Result<Ethernet, DropReason>) -> bool {
     matches!(frame, Ok(frame) if frame.ether_type == V6::ETHER_TYPE)
+}
+
+/// A neighbour asks for an address, or tells of one.
+#[inline(always)]
+fn is_arp(frame: &Result<Ethernet, DropReason>) -> bool {
+    matches!(frame, Ok(frame) if frame.ether_type == ARP)
 }
 
 #[inline(always)]

@@ -5,9 +5,9 @@ use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, SockMap};
 use lb_common::abi::{
-    BackendEntry, Counters, DeviceEntry, DropCounters, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry,
-    FrontendKey, NextHop, Note, Refusals, ReplyEntry, RingLine, STATS, ServiceEntry, budget, setting, tc_slot,
-    xdp_slot,
+    AnnouncedEntry, AnnouncedKey, BackendEntry, Counters, DeviceEntry, DropCounters, FlowEntry, FlowKey, FragmentEntry,
+    FragmentKey, FrontendEntry, FrontendKey, NextHop, Note, Refusals, ReplyEntry, RingLine, STATS, ServiceEntry,
+    budget, setting, tc_slot, xdp_slot,
 };
 use lb_common::addr::{Family, V4, V6};
 use lb_common::drop_reason::DROP_REASONS;
@@ -68,6 +68,8 @@ pub(crate) trait FamilyMaps: Ip {
     const VIPS: &'static HashMap<Addr<Self>, u32>;
     /// NEXT_HOPS.
     const NEXT_HOPS: &'static PerCpuArray<NextHop<Addr<Self>>>;
+    /// ANNOUNCED.
+    const ANNOUNCED: &'static HashMap<AnnouncedKey<Addr<Self>>, AnnouncedEntry>;
     /// NOTES.
     const NOTES: &'static PerCpuArray<Note<Addr<Self>>>;
 }
@@ -75,7 +77,7 @@ pub(crate) trait FamilyMaps: Ip {
 /// The maps of one family: each a static of its own, because that is what makes a map of the object.
 macro_rules! family_maps {
     ($family:ty: $frontends:ident, $backends:ident, $flows:ident, $replies:ident, $half_flows:ident, $half_replies:ident,
-     $fragments:ident, $node_addrs:ident, $vips:ident, $next_hops:ident, $notes:ident) => {
+     $fragments:ident, $node_addrs:ident, $vips:ident, $next_hops:ident, $notes:ident, $announced:ident) => {
         #[map]
         static $frontends: HashMap<FrontendKey<Addr<$family>>, FrontendEntry> =
             HashMap::with_max_entries(limits::FRONTENDS, 0);
@@ -105,6 +107,9 @@ macro_rules! family_maps {
         #[map]
         static $next_hops: PerCpuArray<NextHop<Addr<$family>>> = PerCpuArray::with_max_entries(limits::NEXT_HOPS, 0);
         #[map]
+        static $announced: HashMap<AnnouncedKey<Addr<$family>>, AnnouncedEntry> =
+            HashMap::with_max_entries(limits::ANNOUNCED, BPF_F_NO_PREALLOC);
+        #[map]
         static $notes: PerCpuArray<Note<Addr<$family>>> = PerCpuArray::with_max_entries(1, 0);
 
         impl FamilyMaps for $family {
@@ -118,12 +123,13 @@ macro_rules! family_maps {
             const NODE_ADDRS: &'static HashMap<Addr<Self>, u32> = &$node_addrs;
             const VIPS: &'static HashMap<Addr<Self>, u32> = &$vips;
             const NEXT_HOPS: &'static PerCpuArray<NextHop<Addr<Self>>> = &$next_hops;
+            const ANNOUNCED: &'static HashMap<AnnouncedKey<Addr<Self>>, AnnouncedEntry> = &$announced;
             const NOTES: &'static PerCpuArray<Note<Addr<Self>>> = &$notes;
         }
     };
 }
 
 family_maps!(V4: FRONTENDS4, BACKENDS4, FLOWS4, REPLIES4, HALF_FLOWS4, HALF_REPLIES4, FRAGMENTS4, NODE_ADDRS4, VIPS4,
-    NEXT_HOPS4, NOTES4);
+    NEXT_HOPS4, NOTES4, ANNOUNCED4);
 family_maps!(V6: FRONTENDS6, BACKENDS6, FLOWS6, REPLIES6, HALF_FLOWS6, HALF_REPLIES6, FRAGMENTS6, NODE_ADDRS6, VIPS6,
-    NEXT_HOPS6, NOTES6);
+    NEXT_HOPS6, NOTES6, ANNOUNCED6);

@@ -10,8 +10,9 @@ use aya_ebpf::bindings::{
 use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_map_lookup_elem, bpf_sk_release};
 use aya_ebpf::maps::PerCpuArray;
 use lb_common::abi::{
-    BackendEntry, Counters, DeviceEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey,
-    NextHop, Note, Refusals, ReplyEntry, ServiceEntry, Stat, device_flag, frontend_flag, setting, tc_slot, xdp_slot,
+    AnnouncedEntry, AnnouncedKey, BackendEntry, Counters, DeviceEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey,
+    FrontendEntry, FrontendKey, NextHop, Note, Refusals, ReplyEntry, ServiceEntry, Stat, device_flag, frontend_flag,
+    setting, tc_slot, xdp_slot,
 };
 use lb_common::addr::{Addr4, Addr6, Address, V4, V6};
 use lb_common::drop_reason::DropReason;
@@ -332,6 +333,19 @@ impl<F: Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES> {
         if RESOLVES {
             sample::share(self.ctx.cast(), self.ingress);
         }
+    }
+
+    #[inline(always)]
+    fn announced(&self, address: F::Addr) -> Option<&mut AnnouncedEntry> {
+        let key = AnnouncedKey { address, device: self.ingress, fill: Default::default() };
+        // SAFETY: as in `flow`.
+        F::ANNOUNCED.get_ptr_mut(key).map(|place| unsafe { &mut *place })
+    }
+
+    #[inline(always)]
+    fn is_tagged(&self) -> bool {
+        // SAFETY: on tc the context is a `__sk_buff`, valid while the program runs.
+        RESOLVES && unsafe { (*self.ctx.cast::<__sk_buff>()).vlan_present } != 0
     }
 
     #[inline(always)]

@@ -12,11 +12,11 @@ use aya::programs::{Program, ProgramError, SchedClassifier, SkLookup, TestRun as
 use aya::test_helpers::NetNsGuard;
 use aya::util::KernelVersion;
 use lb_common::abi::{
-    self, BackendEntry4, BackendEntry6, CALLED, Called, DeviceEntry, DropCounters, FlowEntry4, FlowKey4, FormerRing,
-    FrontendEntry, FrontendKey4, FrontendKey6, Handover, Refusals, ReplyEntry4, RingLine, SampleHead, ServiceEntry,
-    Task, TrackedEntry, device_flag, map, program, setting,
+    self, AnnouncedEntry, AnnouncedKey, BackendEntry4, BackendEntry6, CALLED, Called, DeviceEntry, DropCounters,
+    FlowEntry4, FlowKey4, FormerRing, FrontendEntry, FrontendKey4, FrontendKey6, Handover, Refusals, ReplyEntry4,
+    RingLine, SampleHead, ServiceEntry, Task, TrackedEntry, device_flag, map, program, setting,
 };
-use lb_common::addr::{Addr6, Address as _, V4, V6};
+use lb_common::addr::{Addr6, Address as _, Family, V4, V6};
 use lb_common::be::Be32;
 use lb_common::drop_reason::{DROP_REASONS, DropReason};
 use lb_common::host::Maps;
@@ -191,6 +191,12 @@ impl Kernel {
     fn fill_networks<K: aya::Pod>(&mut self, name: &str, keys: impl Iterator<Item = Key<K>>) {
         let mut trie: LpmTrie<&mut MapData, K, u32> = self.ebpf.map_mut(name).unwrap().try_into().unwrap();
         keys.for_each(|key| trie.insert(&key, 1, 0).unwrap());
+    }
+
+    /// What neighbours of the first uplink are told of an address.
+    pub(crate) fn announce<F: Family<Addr: aya::Pod>>(&mut self, name: &str, address: F::Addr, entry: AnnouncedEntry) {
+        let key = AnnouncedKey { address, device: self.devices.first, fill: Default::default() };
+        self.hash(name).insert(key, entry, 0).unwrap();
     }
 
     fn fill_devices(&mut self) {

@@ -17,6 +17,7 @@ mod kernel;
 mod leases;
 mod limits;
 mod malformed;
+mod neighbours;
 mod packet;
 mod packet6;
 mod policy;

@@ -15,13 +15,15 @@ pub struct Called {
 
 /// All programs that are called, in the order in which they are put in place: what replies need first, what takes packets in
 /// last, and what is called before what calls it.
-pub const CALLED: [Called; 38] = [
+pub const CALLED: [Called; 40] = [
     Called { program: program::INSIDE6, map: map::TC_PROGRAMS, slot: tc_slot::INSIDE6 },
     Called { program: program::INSIDE4, map: map::TC_PROGRAMS, slot: tc_slot::INSIDE4 },
     Called { program: program::TC_REFUSE, map: map::TC_PROGRAMS, slot: tc_slot::REFUSE },
     Called { program: program::XDP_REFUSE, map: map::XDP_PROGRAMS, slot: xdp_slot::REFUSE },
     Called { program: program::TC_RESET, map: map::TC_PROGRAMS, slot: tc_slot::RESET },
     Called { program: program::XDP_RESET, map: map::XDP_PROGRAMS, slot: xdp_slot::RESET },
+    Called { program: program::TC_NEIGHBOUR, map: map::TC_PROGRAMS, slot: tc_slot::NEIGHBOUR },
+    Called { program: program::XDP_NEIGHBOUR, map: map::XDP_PROGRAMS, slot: xdp_slot::NEIGHBOUR },
     Called { program: program::SAMPLE_TC, map: map::TC_PROGRAMS, slot: tc_slot::SAMPLE },
     Called { program: program::SAMPLE, map: map::XDP_PROGRAMS, slot: xdp_slot::SAMPLE },
     Called { program: program::TC_EGRESS6, map: map::TC_PROGRAMS, slot: tc_slot::EGRESS6 },
@@ -92,6 +94,8 @@ pub mod xdp_slot {
     pub const FIRST: u32 = 18;
     /// [`crate::abi::program::XDP_FIRST6`].
     pub const FIRST6: u32 = 19;
+    /// [`crate::abi::program::XDP_NEIGHBOUR`].
+    pub const NEIGHBOUR: u32 = 20;
     /// How many there are.
     pub const COUNT: u32 = 24;
 }
@@ -140,6 +144,8 @@ pub mod tc_slot {
     pub const FIRST: u32 = 20;
     /// [`crate::abi::program::TC_FIRST6`].
     pub const FIRST6: u32 = 21;
+    /// [`crate::abi::program::TC_NEIGHBOUR`].
+    pub const NEIGHBOUR: u32 = 22;
     /// How many there are.
     pub const COUNT: u32 = 24;
 }

@@ -76,6 +76,10 @@ pub enum Stat {
     TunnelErrors = 25,
     /// Clients told by a reset, or by an ICMP error, that nobody is there.
     Refused = 26,
+    /// Neighbours who asked for an announced address and were told.
+    NeighboursTold = 27,
+    /// Packets in which another station says that it has an address that is announced here.
+    Rivals = 28,
 }
 
 /// How many words EVENT_STATS has.

@@ -41,6 +41,10 @@ pub const NODE_ADDRS6: &str = "NODE_ADDRS6";
 pub const VIPS4: &str = "VIPS4";
 /// Hash of [`crate::addr::Addr6`] to a `u32` (always 1), like VIPS4.
 pub const VIPS6: &str = "VIPS6";
+/// Hash of [`super::AnnouncedKey4`] to [`super::AnnouncedEntry`]: the addresses that this node answers for.
+pub const ANNOUNCED4: &str = "ANNOUNCED4";
+/// Hash of [`super::AnnouncedKey6`] to [`super::AnnouncedEntry`].
+pub const ANNOUNCED6: &str = "ANNOUNCED6";
 /// Hash of interface index (`u32`) to [`super::DeviceEntry`].
 pub const DEVICES: &str = "DEVICES";
 /// Array of `u64` words, indexed by [`super::setting`].

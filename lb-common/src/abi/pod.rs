@@ -28,6 +28,7 @@ pod!(
     LoadEntry,
     Note4,
     Note6,
+    AnnouncedEntry,
 );
 
 macro_rules! pod_of_family {
@@ -37,4 +38,14 @@ macro_rules! pod_of_family {
     };
 }
 
-pod_of_family!(FrontendKey, BackendEntry, FlowKey, FlowEntry, ReplyEntry, FragmentKey, SocketKey, SocketPeer);
+pod_of_family!(
+    AnnouncedKey,
+    FrontendKey,
+    BackendEntry,
+    FlowKey,
+    FlowEntry,
+    ReplyEntry,
+    FragmentKey,
+    SocketKey,
+    SocketPeer
+);

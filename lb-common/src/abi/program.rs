@@ -83,6 +83,10 @@ pub const TC_CHOOSE6: &str = "weir_tc_choose6";
 pub const XDP_RESET: &str = "weir_xdp_reset";
 /// [`XDP_RESET`] on tc; in TC_PROGRAMS.
 pub const TC_RESET: &str = "weir_tc_reset";
+/// Answers neighbours who ask for an announced address ([`crate::neighbour`]), under XDP; in XDP_PROGRAMS.
+pub const XDP_NEIGHBOUR: &str = "weir_xdp_neigh";
+/// [`XDP_NEIGHBOUR`] on tc; in TC_PROGRAMS.
+pub const TC_NEIGHBOUR: &str = "weir_tc_neigh";
 /// [`XDP_DSR`] on tc; in TC_PROGRAMS.
 pub const TC_DSR: &str = "weir_tc_dsr";
 /// IPv6 of [`TC_DSR`]; in TC_PROGRAMS.

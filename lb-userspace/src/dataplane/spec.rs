@@ -11,11 +11,11 @@ use lb_common::abi::socket::{
     PORT_LINES, PortLine, SocketChoice, SocketKey4, SocketKey6, SocketPeer4, SocketPeer6, socket_setting,
 };
 use lb_common::abi::{
-    AffinityEntry, AffinityKey, BackendEntry4, BackendEntry6, Counters, DeviceEntry, DropCounters, FlowEntry4,
-    FlowEntry6, FlowKey4, FlowKey6, FormerRing, FragmentEntry, FragmentKey4, FragmentKey6, FrontendEntry, FrontendKey4,
-    FrontendKey6, LoadEntry, NextHop4, NextHop6, Note4, Note6, RangeKey4, RangeKey6, Refusals, ReplyEntry4,
-    ReplyEntry6, RingLine, STATS, SampleBudget, SampleNote, ServiceEntry, TrackedEntry, budget, map, setting, tc_slot,
-    xdp_slot,
+    AffinityEntry, AffinityKey, AnnouncedEntry, AnnouncedKey4, AnnouncedKey6, BackendEntry4, BackendEntry6, Counters,
+    DeviceEntry, DropCounters, FlowEntry4, FlowEntry6, FlowKey4, FlowKey6, FormerRing, FragmentEntry, FragmentKey4,
+    FragmentKey6, FrontendEntry, FrontendKey4, FrontendKey6, LoadEntry, NextHop4, NextHop6, Note4, Note6, RangeKey4,
+    RangeKey6, Refusals, ReplyEntry4, ReplyEntry6, RingLine, STATS, SampleBudget, SampleNote, ServiceEntry,
+    TrackedEntry, budget, map, setting, tc_slot, xdp_slot,
 };
 use lb_common::addr::{Addr4, Addr6};
 use lb_common::drop_reason::DROP_REASONS;
@@ -110,6 +110,8 @@ pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 58] {
         MapSpec::new::<FragmentKey6, FragmentEntry>(map::FRAGMENTS6, LruHash, limits::FRAGMENTS),
         MapSpec::new::<Addr6, u32>(map::NODE_ADDRS6, Hash, limits::NODE_ADDRESSES),
         MapSpec::new::<Addr6, u32>(map::VIPS6, Hash, frontends).lazy(),
+        MapSpec::new::<AnnouncedKey4, AnnouncedEntry>(map::ANNOUNCED4, Hash, limits::ANNOUNCED).lazy(),
+        MapSpec::new::<AnnouncedKey6, AnnouncedEntry>(map::ANNOUNCED6, Hash, limits::ANNOUNCED).lazy(),
         MapSpec::new::<u32, DeviceEntry>(map::DEVICES, Hash, limits::DEVICES),
         MapSpec::new::<u32, u64>(map::SETTINGS, Array, setting::COUNT),
         MapSpec::new::<u32, Counters>(map::SERVICE_STATS, PerCpuArray, services),

@@ -152,7 +152,7 @@ fn events(registry: &mut Registry, counts: &CounterSnapshot) {
 }
 
 /// Labels of what is counted beside services, backends and drops.
-pub(super) const EVENTS: [(Stat, &str); 19] = [
+pub(super) const EVENTS: [(Stat, &str); 21] = [
     (Stat::FragmentsPassed, "fragments_passed"),
     (Stat::HandedOver, "handed_over"),
     (Stat::FlowTableFull, "flow_table_full"),
@@ -172,6 +172,8 @@ pub(super) const EVENTS: [(Stat, &str); 19] = [
     (Stat::ErrorsShared, "icmp_errors_shared"),
     (Stat::TunnelErrors, "icmp_errors_of_tunnels"),
     (Stat::Refused, "clients_refused"),
+    (Stat::NeighboursTold, "neighbours_told"),
+    (Stat::Rivals, "rivals_heard"),
 ];
 
 fn front(registry: &mut Registry, front: &FrontRow) {

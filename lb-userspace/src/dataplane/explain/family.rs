@@ -7,7 +7,7 @@ use aya::maps::lpm_trie::Key;
 use lb_common::abi::{DeviceEntry, RangeKey4, RangeKey6, map};
 use lb_common::addr::{Addr4, Addr6, Address, V4, V6};
 use lb_common::dsr::Tunnel;
-use lb_common::ip::Ip;
+use lb_common::neighbour::Discovery;
 use lb_common::question::Kind;
 
 /// Names of the maps of a family.
@@ -29,7 +29,7 @@ pub(super) struct FamilyMaps {
 }
 
 /// A family whose maps can be read.
-pub(super) trait LiveFamily: Tunnel + Ip {
+pub(super) trait LiveFamily: Tunnel + Discovery {
     /// Its maps.
     const MAPS: FamilyMaps;
     /// How its routes are asked for.
