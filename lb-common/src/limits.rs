@@ -24,7 +24,8 @@ pub const NODE_ADDRESSES: u32 = 4_096;
 pub const NODES: u32 = 16_384;
 /// Flows of one family in tunnels that a change of their ring concerns.
 pub const TRACKED_FLOWS: u32 = 65_536;
-/// Addresses of one family that this node announces to its neighbours, times the devices; memory is taken as they are written.
+/// Addresses of one family that this node announces to its neighbours, one for each device; memory is taken as they are
+/// written.
 pub const ANNOUNCED: u32 = 131_072;
 /// Network devices that carry an address.
 pub const DEVICES: u32 = 1_024;

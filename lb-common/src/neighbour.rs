@@ -3,7 +3,7 @@
 //!
 //! Whoever says that he has it, and is another, is noted: two nodes that answer for one address is for the agents to end.
 
-use crate::abi::{AnnouncedEntry, Stat};
+use crate::abi::{AnnouncedEntry, Stat, announced_flag, setting};
 use crate::addr::{Addr4, Addr6, Address, Family, V4, V6};
 use crate::be::Be32;
 use crate::csum::Delta;
@@ -58,7 +58,7 @@ impl Discovery for V4 {
             note_rival::<V4, L>(&mut own, question.hardware, lookup);
             return Verdict::Pass;
         }
-        let Some(mac) = lookup.announced(question.target).map(|own| own.mac) else { return Verdict::Pass };
+        let Some(mac) = told_of::<V4, L>(lookup, question.target) else { return Verdict::Pass };
         if !question.is_request || !is_heard_by::<P>(packet, mac) {
             return Verdict::Pass;
         }
@@ -96,7 +96,7 @@ impl Discovery for V6 {
             note_rival::<V6, L>(&mut own, hardware, lookup);
             return Verdict::Pass;
         }
-        let Some(mac) = lookup.announced(message.target).map(|own| own.mac) else { return Verdict::Pass };
+        let Some(mac) = told_of::<V6, L>(lookup, message.target) else { return Verdict::Pass };
         if !message.is_answerable() || !is_heard_by::<P>(packet, mac) {
             return Verdict::Pass;
         }
@@ -110,6 +110,14 @@ impl Discovery for V6 {
 #[inline(always)]
 fn is_of_another_network<F: Ip, L: Lookup<F>>(frame: &Ethernet, lookup: &L) -> bool {
     (frame.network != ethernet::HEADER || lookup.is_tagged()) && lookup.carries_vlans(lookup.ingress())
+}
+
+/// What neighbours are told of an address now.
+#[inline(always)]
+fn told_of<F: Ip, L: Lookup<F>>(lookup: &L, address: F::Addr) -> Option<Mac> {
+    let (mac, flags) = lookup.announced(address).map(|own| (own.mac, own.flags))?;
+    let holds = || lookup.setting(setting::ANNOUNCED_UNTIL) > lookup.clock();
+    (flags & announced_flag::SILENT == 0 && holds()).then_some(mac)
 }
 
 /// The frame is for everybody or for this station, and not for a neighbour's, seen because the switch flooded it.

@@ -4,6 +4,7 @@
 //! frontend leads to it, the maps are written before a program that reads them is attached. When it ends, programs and
 //! maps stay: packets go on.
 
+mod announcer;
 mod control;
 mod deny_list;
 mod dry_run;
@@ -110,10 +111,11 @@ async fn serve(config: Config, level: LevelHandle) -> Result<Option<(Arc<State>,
     }
 
     let events = sources::start(&config, &facts, api.as_ref());
-    let mut control = Control::new(config, facts, sinks, Arc::clone(&state), front, cluster)?;
+    let announcer = announcer::start(&state, &facts.name)?;
+    let mut control = Control::new(config, facts, sinks, Arc::clone(&state), front, cluster, announcer)?;
     let result = control.run(events, &mut stop).await;
     state.update_readiness(|readiness| readiness.ending = true);
-    let (front, cluster) = control.into_parts();
+    let (front, cluster, announcer) = control.into_parts();
     if matches!(result, Ok(Reason::Replaced)) {
         tracing::info!("another agent asks for the pin path: it takes over");
         give_up(cluster).await;
@@ -122,6 +124,9 @@ async fn serve(config: Config, level: LevelHandle) -> Result<Option<(Arc<State>,
         return Ok(Some((state, stop)));
     }
     service_manager::stopping();
+    if let Some(announcer) = announcer {
+        announcer.leave().await;
+    }
     tracing::info!("ending: the front drains; a second signal does not wait for it");
     let drained = async { tokio::join!(front.shutdown(), give_up(cluster)).0 };
     tokio::select! {

@@ -4,6 +4,7 @@
 //! [`Dataplane::attach`] lets packets in. Everything stays pinned: when the agent ends, packets go on.
 
 pub mod addresses;
+pub mod announced;
 pub mod apply;
 mod attach;
 mod bpf_store;

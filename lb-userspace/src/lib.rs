@@ -11,6 +11,7 @@
 
 pub mod admin;
 pub mod agent;
+pub mod announce;
 pub mod check;
 pub mod cli;
 pub mod clock;

@@ -45,7 +45,7 @@ pub(crate) use frontends::is_of_our_class;
 pub use locate::locate;
 pub use node_ports::moved_node_ports;
 pub(crate) use service::is_of_other_proxy;
-pub use statuses::{Address, StatusWish, Statuses};
+pub use statuses::{Address, EXCLUDED, StatusWish, Statuses};
 pub use translation::{Targets, Translation};
 
 /// Our `loadBalancerClass`, unless a flag says another.

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use lb_common::abi::{AnnouncedEntry, AnnouncedKey, Stat, device_flag, map};
+use lb_common::abi::{AnnouncedEntry, AnnouncedKey, Stat, announced_flag, device_flag, map, setting};
 use lb_common::addr::{Addr4, Addr6, V4, V6};
 use lb_common::csum::fold;
 use lb_common::neighbour::mac_of;
@@ -62,10 +62,29 @@ fn bench() -> Bench {
     let mut bench = Bench::new();
     let ours = Addr4::from_bytes(OURS.octets());
     bench.host.announced.borrow_mut().insert(ours, told());
+    bench.host.settings[setting::ANNOUNCED_UNTIL as usize] = u64::MAX;
     if let Some(kernel) = &mut bench.kernel {
         kernel.announce::<V4>(map::ANNOUNCED4, ours, told());
+        kernel.set(setting::ANNOUNCED_UNTIL, u64::MAX);
     }
     bench
+}
+
+/// A node whose agent is gone, and one that leaves the address to another, are silent.
+#[test]
+fn nobody_is_told_by_a_node_that_has_left_it() {
+    let mut bench = bench();
+    let ours = Addr4::from_bytes(OURS.octets());
+    let silent = AnnouncedEntry { flags: announced_flag::SILENT, ..told() };
+    bench.host.announced.borrow_mut().insert(ours, silent);
+    bench.kernel.as_mut().map(|kernel| kernel.announce::<V4>(map::ANNOUNCED4, ours, silent));
+    passes(&mut bench, &asks(OURS));
+    bench.host.announced.borrow_mut().insert(ours, told());
+    bench.kernel.as_mut().map(|kernel| kernel.announce::<V4>(map::ANNOUNCED4, ours, told()));
+    assert_eq!(bench.run(Hook::Ingress, &asks(OURS).bytes()).0, Verdict::Answer);
+    bench.host.settings[setting::ANNOUNCED_UNTIL as usize] = 1;
+    bench.kernel.as_mut().map(|kernel| kernel.set(setting::ANNOUNCED_UNTIL, 1));
+    passes(&mut bench, &asks(OURS));
 }
 
 fn passes(bench: &mut Bench, packet: &Arp) {
@@ -206,8 +225,10 @@ fn bench6() -> Bench6 {
     let mut bench = Bench6::new();
     let ours = Addr6::from_bytes(OURS6.octets());
     bench.host.announced.borrow_mut().insert(ours, told());
+    bench.host.settings[setting::ANNOUNCED_UNTIL as usize] = u64::MAX;
     if let Some(kernel) = &mut bench.kernel {
         kernel.announce::<V6>(map::ANNOUNCED6, ours, told());
+        kernel.set(setting::ANNOUNCED_UNTIL, u64::MAX);
     }
     bench
 }

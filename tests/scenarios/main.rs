@@ -5,6 +5,7 @@
 mod addresses;
 mod agent_life;
 mod agent_node;
+mod announce;
 mod capture;
 mod changes;
 mod checksums;

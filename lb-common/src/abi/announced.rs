@@ -25,8 +25,14 @@ pub struct AnnouncedEntry {
     pub rival: u64,
     /// The hardware address that neighbours are told.
     pub mac: Mac,
-    /// Zero.
-    pub fill: u16,
+    /// Bits of [`announced_flag`].
+    pub flags: u16,
+}
+
+/// Bits of [`AnnouncedEntry::flags`].
+pub mod announced_flag {
+    /// Nobody is told: it is only listened to who else has the address.
+    pub const SILENT: u16 = 1;
 }
 
 impl AnnouncedEntry {

@@ -35,8 +35,11 @@ pub const NODE_ADDRESS6: u32 = 11;
 pub const NODE_ADDRESS6_LOW: u32 = 12;
 /// MTU of the network between the nodes; 0 if it is not known.
 pub const TUNNEL_MTU: u32 = 13;
+/// Until when neighbours are told of announced addresses, in nanoseconds of [`crate::lookup::Lookup::clock`]: a node whose agent
+/// is gone leaves them to others.
+pub const ANNOUNCED_UNTIL: u32 = 16;
 /// How many words there are.
-pub const COUNT: u32 = 16;
+pub const COUNT: u32 = 17;
 
 /// The word of [`SYN_LIMIT`] for so many connections per second, 0 for no limit: as many at once as come in a minute, for which the
 /// kernel tracks a connection that goes no further (`nf_conntrack_tcp_timeout_syn_recv`).

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
+use super::announcer;
 use super::deny_list::DenyList;
 use super::error::AgentError;
 use super::exhaustion::Exhaustion;
@@ -60,6 +61,10 @@ pub(super) struct Control {
     /// Writes into the cluster, if there is one.
     cluster: Option<Cluster>,
     statuses: Statuses,
+    /// Announces addresses to neighbours.
+    announcer: Option<announcer::Handle>,
+    /// Addresses that others have as well.
+    contested: Vec<Problem>,
     /// Gives addresses of pools.
     giver: pools::Giver,
     giving: Arc<pools::Giving>,
@@ -97,6 +102,7 @@ impl Control {
         state: Arc<State>,
         front: Front,
         cluster: Option<Cluster>,
+        announcer: Option<announcer::Handle>,
     ) -> Result<Self, AgentError> {
         let reconciler = Reconciler::new(state.dataplane().store()?)?;
         let giver = pools::Giver::new(pools::Memory::read(state.dataplane().run_dir()));
@@ -120,6 +126,8 @@ impl Control {
             front,
             cluster,
             statuses: Statuses::default(),
+            announcer,
+            contested: Vec::new(),
             giver,
             giving: Arc::default(),
             taken: Taken::default(),
@@ -173,6 +181,7 @@ impl Control {
                 _ = beat.tick() => {
                     self.state.beat();
                     self.follow_deny_list();
+                    self.follow_contests();
                     if addresses.is_none() {
                         addresses = self.state.dataplane().watch().ok();
                     }
@@ -182,8 +191,8 @@ impl Control {
     }
 
     /// What is left when the loop has ended.
-    pub(super) fn into_parts(self) -> (Front, Option<Cluster>) {
-        (self.front, self.cluster)
+    pub(super) fn into_parts(self) -> (Front, Option<Cluster>, Option<announcer::Handle>) {
+        (self.front, self.cluster, self.announcer)
     }
 
     fn take(&mut self, source: usize, event: crate::source::SourceEvent) {
@@ -223,6 +232,15 @@ impl Control {
     /// Whether other networks are denied now.
     fn follow_deny_list(&mut self) {
         if tokio::task::block_in_place(|| self.deny_list.follow()) {
+            self.schedule.changed(clock::now());
+        }
+    }
+
+    /// Whether another station has an address that is announced here.
+    fn follow_contests(&mut self) {
+        let found = problems::contested(&self.state.announcing());
+        if found != self.contested {
+            self.contested = found;
             self.schedule.changed(clock::now());
         }
     }

@@ -1,8 +1,10 @@
 //! Problems that the agent itself finds.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::announce::{Contest, Listing};
 use crate::dataplane::kube_proxy::KubeProxy;
 use crate::l7::supervisor::FrontStatus;
 use crate::model::problem::code;
@@ -82,6 +84,22 @@ pub(super) fn kube_proxy(found: &KubeProxy) -> Option<Problem> {
 pub(super) fn follow_failed(error: &dyn std::error::Error) -> Problem {
     let what = format!("cannot follow the change of interfaces or addresses: {error}");
     Problem::error(code::INTERFACES_NOT_FOLLOWED, &ObjectRef::default(), what)
+}
+
+/// Another station has an address that is announced here.
+pub(super) fn contested(listing: &Listing) -> Vec<Problem> {
+    let problem = |(address, contest): (&IpAddr, &Contest)| {
+        let [a, b, c, d, e, f] = contest.rival;
+        let end = match contest.left {
+            true => "this node leaves it to that station, as its hardware address is lower",
+            false => "this node keeps it, as its own hardware address is lower",
+        };
+        let what =
+            format!("the station {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} says that it has {address}: {end}");
+        let problem = Problem::warning(code::ADDRESS_CONTESTED, &ObjectRef::default(), what);
+        problem.at_field("status.loadBalancer.ingress").expected("one station of the network with this address")
+    };
+    listing.contested.iter().map(problem).collect()
 }
 
 #[cfg(test)]

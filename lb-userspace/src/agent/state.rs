@@ -16,6 +16,7 @@ use super::facts::Facts;
 use super::readiness::Readiness;
 use super::samples::Samples;
 use crate::admin;
+use crate::announce::Listing;
 use crate::clock;
 use crate::compile::Compiled;
 use crate::config::Config;
@@ -55,6 +56,7 @@ pub(super) struct State {
     beat: Mutex<Instant>,
     as_ingress_nginx: bool,
     kube_proxy: Mutex<Option<KubeProxy>>,
+    announcing: Mutex<Listing>,
     front: watch::Receiver<FrontStatus>,
 }
 
@@ -90,6 +92,7 @@ impl State {
             beat: Mutex::new(clock::now()),
             as_ingress_nginx: config.nginx_metrics,
             kube_proxy: Mutex::default(),
+            announcing: Mutex::default(),
             front,
         }
     }
@@ -201,6 +204,16 @@ impl State {
         exhaustion.look_at_ports(dropped, counted, now);
     }
 
+    /// Who announces what.
+    pub(super) fn set_announcing(&self, listing: Listing) {
+        *lock(&self.announcing) = listing;
+    }
+
+    /// Who announces what, as this node sees it.
+    pub(super) fn announcing(&self) -> Listing {
+        lock(&self.announcing).clone()
+    }
+
     /// How the front is.
     pub(super) fn front(&self) -> FrontStatus {
         self.front.borrow().clone()
@@ -284,6 +297,7 @@ impl admin::Agent for State {
             tables: picture.compiled.tables,
             routes: picture.compiled.routes,
             unhealthy: self.front().unhealthy,
+            announcing: Some(self.announcing()),
             counts: reading.counters.clone(),
             counted_at: Some(reading.taken),
         }

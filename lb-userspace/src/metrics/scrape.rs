@@ -15,6 +15,7 @@ use super::labels::{
     ServiceLabels,
 };
 use super::{counter_at, weir};
+use crate::announce::Listing;
 use crate::dataplane::{Conntrack, CounterSnapshot};
 use crate::l7::counters::FrontCounters;
 use crate::l7::hits::Hit;
@@ -68,6 +69,9 @@ impl Scrape {
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of weir", build);
         gauge(registry, "ready", "1 if /readyz answers 200", u64::from(self.view.missing.is_empty()));
+        if let Some(listing) = &self.view.announcing {
+            announced(registry, listing);
+        }
         if let Some(conntrack) = self.conntrack {
             gauge(registry, "conntrack_entries", "Connections that the kernel tracks", conntrack.entries);
             gauge(registry, "conntrack_capacity", "Connections that the kernel can track", conntrack.capacity);
@@ -106,6 +110,14 @@ impl Scrape {
         let names = ["backend_packets", "backend_bytes", "backend_flows", "backend_snat_exhausted"];
         traffic(registry, names, "a backend", rows);
     }
+}
+
+fn announced(registry: &mut Registry, listing: &Listing) {
+    gauge(registry, "announced_addresses", "Addresses that this node announces to its neighbours", listing.own);
+    let help = "Addresses that this node has taken, from another node or new ones";
+    registry.register("announced_taken", help, counter_at(listing.taken));
+    let help = "How often another station said that it has an address that this node announces";
+    registry.register("announced_rivals", help, counter_at(listing.rivals));
 }
 
 /// Packets, bytes and flows of services or backends.

@@ -225,6 +225,7 @@ fn everything() -> Vec<String> {
     let mut scrape = scrape();
     let backend = BackendKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp, local: true };
     scrape.view.backend_ids = Arc::new([((IpFamily::V4, backend), BackendId(5))].into());
+    scrape.view.announcing = Some(crate::announce::Listing::default());
     let certificate = crate::model::Certificate {
         chain: String::new(),
         key: String::new().into(),

@@ -120,6 +120,9 @@ pub struct FrontendRow {
     pub address: Option<IpAddr>,
     /// Port.
     pub port: u16,
+    /// Name of the node that announces the address to its neighbours; null if none does.
+    #[serde(default)]
+    pub announced_by: Option<String>,
 }
 
 /// Backends of a service by state.

@@ -21,7 +21,13 @@ fn desired_row(view: &View, service: &Service) -> ServiceRow {
     let families: Vec<_> = service.families.iter().flat_map(|family| family_rows(view, service, *family)).collect();
     let preferred = families.iter().find(|row| row.id.is_some()).cloned();
     let counters = families.iter().filter_map(|row| row.counters).reduce(|one, other| one + other);
-    let frontend = |f: &crate::model::Frontend| FrontendRow { kind: Some(f.kind), address: f.address, port: f.port };
+    let announcer = |address: Option<_>| view.announcing.as_ref()?.owners.get(&address?)?.clone();
+    let frontend = |f: &crate::model::Frontend| FrontendRow {
+        kind: Some(f.kind),
+        address: f.address,
+        port: f.port,
+        announced_by: announcer(f.address).filter(|_| f.kind == FrontendKind::LoadBalancer),
+    };
     ServiceRow {
         namespace: Some(service.key.namespace.clone()),
         name: Some(service.key.name.clone()),
@@ -152,5 +158,5 @@ fn table_frontend(key: &FrontendKey, cluster: bool) -> FrontendRow {
         true => Some(FrontendKind::ClusterIP),
         false => None,
     };
-    FrontendRow { kind, address: (!node_port).then_some(key.address), port: key.port }
+    FrontendRow { kind, address: (!node_port).then_some(key.address), port: key.port, announced_by: None }
 }

@@ -133,6 +133,7 @@ fn view() -> View {
     let tables = tables();
     let backend_ids = tables.backends.iter().map(|((family, id), key)| ((*family, *key), *id)).collect();
     View {
+        announcing: None,
         unhealthy: Arc::default(),
         node: Some("node-1".into()),
         missing: vec!["front: no socket listens".into()],
@@ -211,8 +212,8 @@ fn services_as_json() {
             "type": "NodePort", "id": 3,
             "families": [{"family": "IPv4", "policy": "Cluster", "id": 3, "ringSlots": 7, "counters": counters}],
             "frontends": [
-                {"kind": "NodePort", "address": null, "port": 30080},
-                {"kind": "ExternalIP", "address": "192.0.2.7", "port": 80},
+                {"kind": "NodePort", "address": null, "port": 30080, "announcedBy": null},
+                {"kind": "ExternalIP", "address": "192.0.2.7", "port": 80, "announcedBy": null},
             ],
             "backends": {"active": 1, "terminating": 1, "unhealthy": 1},
             "algorithm": "maglev", "forwarding": "snat", "forwardingReason": "--forwarding", "affinity": "none",
@@ -223,7 +224,7 @@ fn services_as_json() {
             "namespace": "default", "name": "weir", "portName": "http", "port": 80, "protocol": "TCP",
             "type": "NodePort", "id": null,
             "families": [{"family": "IPv4", "policy": "Cluster", "id": null, "ringSlots": null, "counters": null}],
-            "frontends": [{"kind": "ExternalIP", "address": "192.0.2.8", "port": 80}],
+            "frontends": [{"kind": "ExternalIP", "address": "192.0.2.8", "port": 80, "announcedBy": null}],
             "backends": {"active": 1, "terminating": 0, "unhealthy": 0},
             "algorithm": null, "forwarding": null, "forwardingReason": null, "affinity": "none",
             "externalTrafficPolicy": "Cluster", "internalTrafficPolicy": "Cluster", "healthCheckNodePort": null,
@@ -312,7 +313,8 @@ fn without_an_agent_names_are_null_and_the_rest_is_from_the_maps() {
     let services = json(Name::Services, &view);
     assert_eq!(services["services"][0]["name"], json!(null));
     assert_eq!(services["services"][0]["id"], 3);
-    assert_eq!(services["services"][0]["frontends"], json!([{"kind": "NodePort", "address": null, "port": 30080}]));
+    let node_port = json!({"kind": "NodePort", "address": null, "port": 30080, "announcedBy": null});
+    assert_eq!(services["services"][0]["frontends"], json!([node_port]));
     assert_eq!(services["services"][0]["backends"]["active"], 1);
     assert_eq!(json(Name::Backends, &view)["backends"][0]["address"], "10.1.1.2");
 }

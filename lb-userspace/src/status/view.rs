@@ -9,6 +9,7 @@ use super::row::{
     Counters, ForwardingRow, FrontRow, InterfaceRow, KubeProxyRow, MapRow, SocketLevelRow, SourceRow, StatusRow, WayRow,
 };
 use super::services;
+use crate::announce::Listing;
 use crate::compile::Owner;
 use crate::dataplane::CounterSnapshot;
 use crate::l7::table::RouteTable;
@@ -20,6 +21,8 @@ use crate::tables::{BackendId, BackendKey, IpFamily, ServiceId, Tables};
 pub struct View {
     /// Name of the node; `None` if only the pins were read.
     pub node: Option<String>,
+    /// Who announces which address; `None` if only the pins were read.
+    pub announcing: Option<Listing>,
     /// What is missing until the agent is ready.
     pub missing: Vec<String>,
     /// Sources.

@@ -50,7 +50,9 @@ fn selectors(field: &str, selectors: &[LabelSelector], owner: &ObjectRef, proble
 fn check_announcement(announcement: &Announcement, objects: &Objects, problems: &mut Vec<Problem>) {
     let (spec, owner) = (&announcement.spec, ObjectRef::new("Announcement", "", &announcement.metadata.name));
     problems.extend(rules::check(AnnouncementSpec::RULES, spec, &owner));
-    problems.push(Problem::info(code::NOT_YET, &owner, "addresses are not announced yet").at_field("spec"));
+    if spec.bgp.is_some() {
+        problems.push(Problem::info(code::NOT_YET, &owner, "routers are not told yet").at_field("spec.bgp"));
+    }
     selectors("spec.poolSelectors", &spec.pool_selectors, &owner, problems);
     selectors("spec.serviceSelectors", &spec.service_selectors, &owner, problems);
     selectors("spec.nodeSelectors", &spec.node_selectors, &owner, problems);

@@ -43,7 +43,7 @@ pub struct Statuses {
 type Given = BTreeMap<ObjectKey, Vec<IpAddr>>;
 
 /// A node is not to take traffic from outside.
-const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+pub const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
 impl Statuses {
     /// Every status that should be another, where pools have given these addresses. Called with every pass.

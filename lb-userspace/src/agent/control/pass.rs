@@ -9,13 +9,14 @@ use crate::agent::error::AgentError;
 use crate::agent::readiness::Readiness;
 use crate::agent::state::Picture;
 use crate::agent::{problems, service_manager};
+use crate::announce::wanted::Wanted;
 use crate::clock;
 use crate::cluster::{Wishes, own_statuses};
 use crate::compile::Node;
 use crate::dataplane::Note;
 use crate::expiry;
 use crate::l7::control::Listeners;
-use crate::model::{DesiredState, ObjectRef, Problem};
+use crate::model::{DesiredState, ObjectRef, Problem, TrafficPolicy};
 use crate::reconcile::{Followed, Outcome, Prune};
 use crate::source::{Changes, Kind};
 use crate::tables::Tables;
@@ -82,7 +83,7 @@ impl Control {
         node.denied = self.deny_list.networks();
         match self.follow(&changes, &settings, &node) {
             Step::Followed(targets, followed) => {
-                self.conclude(&targets, &followed);
+                self.conclude(&targets, &followed, &settings);
                 if changes.iter().any(|(key, _)| key.kind == Kind::Ingress) {
                     self.wish(&settings);
                 }
@@ -135,6 +136,7 @@ impl Control {
         problems.extend(problems::services_kept(outcome.kept, &self.objects.unread().collect::<Vec<_>>()));
         self.state.publish(Picture { desired, compiled: outcome.compiled });
         self.follow_health_checks();
+        self.announce(settings);
         self.report(problems);
         self.wish(settings);
         tracing::debug!(writes = outcome.writes, took = ?begun.took(), "pass");
@@ -142,7 +144,7 @@ impl Control {
     }
 
     /// What is left to do when a few changes were followed.
-    fn conclude(&mut self, targets: &Targets, followed: &Followed) {
+    fn conclude(&mut self, targets: &Targets, followed: &Followed, settings: &Settings) {
         let Picture { desired, compiled } = self.state.picture();
         let policies = || targets.keys().filter_map(|key| Some(desired.services.get(key)?.policy));
         if policies().any(|policy| policy.affinity.is_some()) {
@@ -152,10 +154,21 @@ impl Control {
         if followed.routes {
             self.front.publish(compiled.routes);
         }
+        if policies().any(|policy| policy.external == TrafficPolicy::Local) {
+            self.announce(settings);
+        }
         if policies().any(|policy| policy.health_check.is_some()) {
             self.follow_health_checks();
         }
         self.report(compiled.problems);
+    }
+
+    /// Says which addresses are to be announced to neighbours. Not before all is known: else others would be left to nobody.
+    fn announce(&self, settings: &Settings) {
+        if let Some(announcer) = self.announcer.as_ref().filter(|_| self.objects.complete()) {
+            let desired = self.state.picture().desired;
+            announcer.want(Wanted::new(&self.objects, &desired, &settings.pools, &self.facts.name));
+        }
     }
 
     /// Tells all Problems, if there are others than before. `found` are those of the maps.
@@ -261,6 +274,7 @@ impl Control {
     fn own_problems(&self) -> Vec<Problem> {
         let mut problems = self.config.not_yet.clone();
         problems.extend(self.moved.iter().cloned());
+        problems.extend(self.contested.iter().cloned());
         problems.extend(self.expiring.iter().cloned());
         problems.extend(self.follow_failed.iter().cloned());
         problems.extend(self.unheard.iter().cloned());

@@ -57,6 +57,8 @@ pub const HOST_PORT_TAKEN: &str = "host-port-taken";
 pub const HEALTH_CHECK_UNHEARD: &str = "health-check-unheard";
 /// Two Services ask for the same address, port and protocol.
 pub const FRONTEND_CONFLICT: &str = "frontend-conflict";
+/// Another station of the network says that it has an address that this node announces.
+pub const ADDRESS_CONTESTED: &str = "address-contested";
 /// A Service of type LoadBalancer has no address, and there is no pool to give one.
 pub const LOAD_BALANCER_NO_POOL: &str = "load-balancer-no-pool";
 /// Two pools have the same addresses; the older one has them.

@@ -1,0 +1,276 @@
+//! Announces addresses to the neighbours of this node: decides with each change of what is wanted or who lives which are its own,
+//! lets the packet path answer for them, and says so to everybody when one has come.
+
+mod contests;
+mod groups;
+mod own;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::state::State;
+use crate::announce::hello::{self, Hello, Peers, Stage};
+use crate::announce::owners::owners;
+use crate::announce::wanted::Wanted;
+use crate::clock;
+use crate::dataplane::DataplaneError;
+use crate::dataplane::announced::{FrameSocket, Segment};
+use own::Own;
+
+/// How often it is looked whether somebody fell silent, and what is due is sent.
+const TURN: Duration = Duration::from_millis(100);
+/// How often interfaces are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// When this node leaves its addresses, the others have so long to take them before it falls silent.
+const LEAVING: Duration = Duration::from_millis(150);
+/// Addresses that nobody else can take are answered for so long after an agent has ended: the next one may come.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// What the main loop has of the task.
+pub(super) struct Handle {
+    wanted: watch::Sender<Option<Arc<Wanted>>>,
+    end: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Handle {
+    /// What is to be announced now.
+    pub(super) fn want(&self, wanted: Wanted) {
+        self.wanted.send_if_modified(|known| {
+            let differs = known.as_deref() != Some(&wanted);
+            if differs {
+                *known = Some(Arc::new(wanted));
+            }
+            differs
+        });
+    }
+
+    /// Leaves the addresses to the others. Without that the task ends with this, and an agent that comes at once goes on.
+    pub(super) async fn leave(self) {
+        let _ = self.end.send(());
+        let _ = self.task.await;
+    }
+}
+
+/// The task.
+struct Announcer {
+    state: Arc<State>,
+    node: Arc<str>,
+    /// Nothing is known before all sources have told what there is.
+    wanted: watch::Receiver<Option<Arc<Wanted>>>,
+    socket: FrameSocket,
+    peers: Peers,
+    segments: Vec<Segment>,
+    own: Own,
+    /// Since when it listens to the others; `None` while there is nothing to announce.
+    listening: Option<Instant>,
+    /// It has listened for long enough.
+    settled: bool,
+    /// What an earlier agent of this node has announced until a moment ago.
+    resumed: BTreeSet<IpAddr>,
+    /// What it was decided by: who lives, this node included.
+    decided: BTreeSet<Arc<str>>,
+    said: Option<Instant>,
+    looked: Option<Instant>,
+}
+
+/// Starts the task; `None` where this process may not have packet sockets.
+pub(super) fn start(state: &Arc<State>, node: &str) -> Result<Option<Handle>, DataplaneError> {
+    let socket = match FrameSocket::open(hello::ETHER_TYPE) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::warn!(%error, "addresses cannot be announced to neighbours: that needs CAP_NET_RAW");
+            return Ok(None);
+        }
+    };
+    let (announced, segments) = (state.dataplane().announced()?, Vec::new());
+    let (wanted, follow) = watch::channel(None);
+    let (end, ended) = oneshot::channel();
+    let announcer = Announcer {
+        state: Arc::clone(state),
+        node: node.into(),
+        wanted: follow,
+        socket,
+        peers: Peers::default(),
+        segments,
+        settled: false,
+        resumed: if announced.holds()? { announced.addresses() } else { BTreeSet::new() },
+        own: Own::new(announced),
+        listening: None,
+        decided: BTreeSet::new(),
+        said: None,
+        looked: None,
+    };
+    Ok(Some(Handle { wanted, end, task: tokio::spawn(announcer.run(ended)) }))
+}
+
+impl Announcer {
+    async fn run(mut self, mut ended: oneshot::Receiver<()>) {
+        let mut turns = interval(TURN);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let news = tokio::select! {
+                told = &mut ended => return if told.is_ok() { self.leave().await },
+                Ok(()) = self.wanted.changed() => true,
+                received = self.socket.receive() => match self.hear(received) {
+                    true => true,
+                    false => continue,
+                },
+                _ = turns.tick(), if self.listening.is_some() => false,
+            };
+            tokio::task::block_in_place(|| self.turn(news));
+        }
+    }
+
+    /// True if it is news. Pods and others behind this node have no say.
+    fn hear(&mut self, received: io::Result<(u32, Vec<u8>)>) -> bool {
+        let now = clock::now();
+        let is_neighbour = |device| self.segments.iter().any(|segment| segment.doors.contains(&device));
+        let frame = received.ok().filter(|(device, _)| is_neighbour(*device)).map(|(_, frame)| frame);
+        let hello = frame.and_then(|frame| Hello::read(&frame)).filter(|hello| *hello.node != *self.node);
+        let Some(hello) = hello else { return false };
+        let before = self.peers.alive(now);
+        self.peers.hear(&hello, now);
+        self.peers.alive(now) != before
+    }
+
+    fn turn(&mut self, news: bool) {
+        let (now, wanted) = (clock::now(), self.wanted.borrow_and_update().clone());
+        let Some(wanted) = wanted else { return };
+        if wanted.addresses.is_empty() {
+            self.idle(now);
+            return;
+        }
+        let since = *self.listening.get_or_insert(now);
+        let looked = self.look(now);
+        let settles = !self.settled && (now - since >= hello::SILENCE || !wanted.concerns_others(&self.node));
+        if settles {
+            self.settled = true;
+            self.said = None;
+        }
+        let mut alive = self.peers.alive(now);
+        alive.insert(Arc::clone(&self.node));
+        let changed = news || looked || settles || alive != self.decided;
+        match self.settled {
+            true if changed => self.decide(&wanted, alive, now),
+            false if changed => self.resume(&wanted, now),
+            _ => {}
+        }
+        self.say(&wanted, now);
+        if self.own.contend(now, &self.segments, &self.socket) {
+            self.write(&wanted);
+        }
+        self.own.tell(&wanted, &self.segments, &self.socket, now);
+        self.hold(&wanted);
+        self.publish(&wanted);
+    }
+
+    /// Nothing is to be announced: nobody is listened to until something is.
+    fn idle(&mut self, now: Instant) {
+        self.own.set(BTreeSet::new(), now);
+        self.write(&Wanted::default());
+        self.publish(&Wanted::default());
+        (self.listening, self.settled) = (None, false);
+    }
+
+    /// Looks at the interfaces; true if they are others.
+    fn look(&mut self, now: Instant) -> bool {
+        if self.looked.is_some_and(|looked| now - looked < LOOK) {
+            return false;
+        }
+        self.looked = Some(now);
+        let found = self.state.dataplane().segments();
+        match found {
+            Ok(found) => std::mem::replace(&mut self.segments, found) != self.segments,
+            Err(error) => {
+                tracing::warn!(%error, "interfaces cannot be seen; addresses are announced where they were");
+                false
+            }
+        }
+    }
+
+    /// Goes on with what an earlier agent of this node has announced. It takes nothing before it has listened.
+    fn resume(&mut self, wanted: &Wanted, now: Instant) {
+        let may = |address: &IpAddr| wanted.addresses.get(address).is_some_and(|may| may.nodes.contains(&self.node));
+        let mine: BTreeSet<_> = self.resumed.iter().copied().filter(may).collect();
+        self.own.set(mine, now);
+        self.write(wanted);
+    }
+
+    fn decide(&mut self, wanted: &Wanted, alive: BTreeSet<Arc<str>>, now: Instant) {
+        let owners = owners(wanted, &alive);
+        let mine = owners.iter().filter(|(_, owner)| **owner == self.node).map(|(address, _)| *address).collect();
+        if alive != self.decided {
+            let names: Vec<_> = alive.iter().map(ToString::to_string).collect();
+            tracing::info!(nodes = names.join(","), own = owners.len(), "nodes that announce addresses");
+        }
+        self.decided = alive;
+        self.own.set_owners(owners);
+        self.own.set(mine, now);
+        self.write(wanted);
+    }
+
+    fn write(&mut self, wanted: &Wanted) {
+        if let Err(error) = self.own.write(wanted, &self.segments) {
+            tracing::warn!(%error, "what neighbours are told could not be written; it is tried again");
+            self.looked = None;
+            self.decided.clear();
+        }
+    }
+
+    /// That this node lives, by all interfaces by which it announces.
+    fn say(&mut self, wanted: &Wanted, now: Instant) {
+        if !wanted.concerns_others(&self.node) || self.said.is_some_and(|said| now - said < hello::EVERY) {
+            return;
+        }
+        self.said = Some(now);
+        self.send_hello(if self.settled { Stage::Announces } else { Stage::Begins });
+    }
+
+    fn send_hello(&self, stage: Stage) {
+        let hello = Hello { node: self.node.to_string(), stage };
+        for segment in &self.segments {
+            if let Err(error) = self.socket.send(segment.index, &hello.frame(segment.mac)) {
+                tracing::debug!(%error, interface = segment.name, "other nodes were not told that this one lives");
+            }
+        }
+    }
+
+    /// Once this agent is gone nobody would know that others have taken the addresses; where there are no others, they stay.
+    fn hold(&mut self, wanted: &Wanted) {
+        let time = wanted.concerns_others(&self.node).then_some(hello::SILENCE);
+        if let Err(error) = self.own.hold(time) {
+            tracing::warn!(%error, "neighbours may no longer be told of addresses");
+        }
+    }
+
+    fn publish(&self, wanted: &Wanted) {
+        self.state.set_announcing(self.own.listing(wanted));
+    }
+
+    /// Says that it leaves, and answers until the others have had time to take what they can.
+    async fn leave(mut self) {
+        let wanted = self.wanted.borrow().clone().unwrap_or_default();
+        if self.own.is_empty() || !wanted.concerns_others(&self.node) {
+            return;
+        }
+        self.send_hello(Stage::Leaves);
+        sleep(LEAVING).await;
+        self.send_hello(Stage::Leaves);
+        let lives = |node: &Arc<str>| *node != self.node && self.decided.contains(node);
+        let is_taken = |address: &IpAddr| wanted.addresses.get(address).is_some_and(|may| may.nodes.iter().any(lives));
+        let kept: BTreeSet<_> = self.own.addresses().filter(|address| !is_taken(address)).collect();
+        tracing::info!(kept = kept.len(), "addresses are left to other nodes");
+        self.own.set(kept, clock::now());
+        self.write(&wanted);
+        if let Err(error) = self.own.hold(Some(LINGER)) {
+            tracing::warn!(%error, "neighbours may no longer be told of addresses");
+        }
+    }
+}
