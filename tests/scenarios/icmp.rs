@@ -1,28 +1,39 @@
 //! ICMP: a VIP that answers ping, errors that find their flow.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use weir_lab::{Capture, Cluster, Netns, Port, Request, SOON, Service, eventually, ping};
+use weir_lab::{Capture, Cluster, Family, Netns, Port, Request, SOON, Service, eventually, ping};
 
-use crate::common::{EXTERNAL, metric, scenario, web};
+use crate::common::{EXTERNAL, metric, scenario, vip, web};
 
 /// The VIP whose pod is on the other node than the one that clients reach.
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 100, 100, 101);
+/// The same of IPv6.
+const OTHER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, 0x101);
 
 fn event(cluster: &Cluster, node: usize, name: &str) -> Result<f64> {
     metric(&cluster.nodes[node], &format!("weir_packet_events_total{{event=\"{name}\"}}"))
 }
 
-/// A pod on each node, each behind a VIP of its own: HTTP at port 80, and at UDP port 9 nothing listens.
+/// Where [`OTHER`] is, in either family.
+fn other(family: Family) -> IpAddr {
+    family.of(OTHER.into(), OTHER6.into())
+}
+
+/// A pod on each node, each behind VIPs of its own: HTTP at port 80, and at UDP port 9 nothing listens.
 fn one_pod_per_vip(cluster: &mut Cluster) -> Result<()> {
-    for (node, (name, vip)) in [("near", EXTERNAL), ("far", OTHER)].into_iter().enumerate() {
+    for (node, (name, vips)) in
+        [("near", Family::BOTH.map(vip)), ("far", Family::BOTH.map(other))].into_iter().enumerate()
+    {
         cluster.add_pod(node, name, name)?;
-        let ports = [Port::tcp(80, 8080), Port::udp(9, 9999)];
+        let (ports, families) = ([Port::tcp(80, 8080), Port::udp(9, 9999)], ["IPv4", "IPv6"]);
+        let [four, six] = vips.map(|vip| vip.to_string());
+        let external_ips = [&*four, &*six];
         let service =
-            Service { name, app: name, ports: &ports, external_ips: &[&vip.to_string()], kind: None, families: &[] };
+            Service { name, app: name, ports: &ports, external_ips: &external_ips, kind: None, families: &families };
         cluster.write(&format!("{name}.yaml"), &service.yaml())?;
     }
     cluster.write_pods()?;
@@ -77,9 +88,9 @@ fn path_mtu_discovery_reaches_pods_on_both_nodes() -> Result<()> {
 }
 
 /// Sends to a UDP port where nothing listens, until the socket is told so.
-fn is_refused(from: &Netns, vip: Ipv4Addr) -> Result<()> {
+fn is_refused(from: &Netns, vip: IpAddr) -> Result<()> {
     from.run(|| {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        let socket = UdpSocket::bind(if vip.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
         socket.connect((vip, 9))?;
         socket.set_read_timeout(Some(Duration::from_millis(500)))?;
         eventually(&format!("{vip} to refuse"), SOON, || {
@@ -99,8 +110,11 @@ fn a_closed_port_of_a_pod_is_unreachable_at_the_vip() -> Result<()> {
         one_pod_per_vip(cluster)?;
         let branch = cluster.branch(1_500)?;
         for client in [&cluster.client, &branch.client] {
-            for vip in [EXTERNAL, OTHER] {
-                let capture = Capture::start(client, "eth0", "icmp")?;
+            for (vip, family) in
+                Family::BOTH.iter().flat_map(|family| [(vip(*family), family), (other(*family), family)])
+            {
+                let errors = family.of("icmp", "icmp6 and ip6[40] == 1");
+                let capture = Capture::start(client, "eth0", errors)?;
                 is_refused(client, vip)?;
                 let packets = capture.stop()?;
                 ensure!(!packets.is_empty(), "{vip}: nothing captured");

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use weir_lab::{Cluster, ControlGroup, Family, Node, Process, SOON, eventually};
 
 use crate::common::{EXTERNAL, metric, scenario};
-use crate::ipv6::EXTERNAL6;
+use crate::ipv6::{BALANCER, BALANCER6, EXTERNAL6};
 
 /// The cluster IP of [`inside`].
 pub(crate) const CLUSTER_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 7, 7);
@@ -300,16 +300,16 @@ fn moved_or_told(family: Family) -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn ipv6_is_balanced_at_sockets_too() -> Result<()> {
+fn ipv6_and_addresses_of_load_balancers_are_balanced_at_sockets_too() -> Result<()> {
     scenario(|cluster| {
-        dual_inside(cluster)?;
+        let status = format!("status: {{loadBalancer: {{ingress: [{{ip: {BALANCER}}}, {{ip: \"{BALANCER6}\"}}]}}}}\n");
+        inside_with(cluster, &(dual_service("web").replace("type: NodePort", "type: LoadBalancer") + &status))?;
         let node = &cluster.nodes[0];
         for (name, mut process) in [("host", on_host(cluster)?), ("pod", in_pod(cluster, "near")?)] {
-            let mut places = vec![(CLUSTER_IP6, 7070, 5353), (EXTERNAL6, 7070, 5353), (node.ip6, 30070, 30053)];
-            if name == "host" {
-                places.push((Ipv6Addr::LOCALHOST, 30070, 30053));
-            }
-            for (address, tcp, udp) in places {
+            let vips: [IpAddr; 4] = [CLUSTER_IP6.into(), EXTERNAL6.into(), BALANCER6.into(), BALANCER.into()];
+            let own = [Some(node.ip6), (name == "host").then_some(Ipv6Addr::LOCALHOST)].into_iter().flatten();
+            let own = own.map(|address| (IpAddr::from(address), 30070, 30053));
+            for (address, tcp, udp) in vips.map(|vip| (vip, 7070, 5353)).into_iter().chain(own) {
                 let seen = greeted(&mut process, (address, tcp).into(), 24)?;
                 ensure!(seen == both(), "{name} to {address}: {seen:?}");
                 let seen = answered(&mut process, (address, udp).into(), 12)?;
