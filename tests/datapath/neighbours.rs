@@ -77,13 +77,19 @@ fn nobody_is_told_by_a_node_that_has_left_it() {
     let ours = Addr4::from_bytes(OURS.octets());
     let silent = AnnouncedEntry { flags: announced_flag::SILENT, ..told() };
     bench.host.announced.borrow_mut().insert(ours, silent);
-    bench.kernel.as_mut().map(|kernel| kernel.announce::<V4>(map::ANNOUNCED4, ours, silent));
+    if let Some(kernel) = bench.kernel.as_mut() {
+        kernel.announce::<V4>(map::ANNOUNCED4, ours, silent);
+    }
     passes(&mut bench, &asks(OURS));
     bench.host.announced.borrow_mut().insert(ours, told());
-    bench.kernel.as_mut().map(|kernel| kernel.announce::<V4>(map::ANNOUNCED4, ours, told()));
+    if let Some(kernel) = bench.kernel.as_mut() {
+        kernel.announce::<V4>(map::ANNOUNCED4, ours, told());
+    }
     assert_eq!(bench.run(Hook::Ingress, &asks(OURS).bytes()).0, Verdict::Answer);
     bench.host.settings[setting::ANNOUNCED_UNTIL as usize] = 1;
-    bench.kernel.as_mut().map(|kernel| kernel.set(setting::ANNOUNCED_UNTIL, 1));
+    if let Some(kernel) = bench.kernel.as_mut() {
+        kernel.set(setting::ANNOUNCED_UNTIL, 1);
+    }
     passes(&mut bench, &asks(OURS));
 }
 

@@ -32,7 +32,7 @@ impl Groups {
             match self.enter(group) {
                 Ok(index) => drop(self.joined.insert(*group, index)),
                 Err(error) => {
-                    tracing::warn!(%error, group = %group.1, "questions for an IPv6 address may not be heard")
+                    tracing::warn!(%error, group = %group.1, "questions for an IPv6 address may not be heard");
                 }
             }
         }
