@@ -31,6 +31,9 @@ use super::stream;
 use super::tls;
 use super::worker::{Stage, Worker};
 
+/// How long who has come when the worker ends may take to ask.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// What is spoken on a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
@@ -135,9 +138,12 @@ where
     // A request may be on its way when the worker begins to drain: HTTP/1 cannot say that another one will not be answered
     // but with an answer (RFC 9112 section 9.6). So idle connections stay open as long as the worker accepts, and whoever
     // asks on one meanwhile is told that it was the last time. At the end, what has arrived by then is answered, too: the
-    // runtime looks at its sockets before a task that yields goes on.
+    // runtime looks at its sockets before a task that yields goes on. Who has just come is still about to ask.
     let end = async {
         closing(worker).await;
+        if !client.has_been_served() {
+            tokio::time::sleep(FIRST_REQUEST).await;
+        }
         tokio::task::yield_now().await;
     };
     // An error here concerns this connection only, and who caused it knows.

@@ -229,10 +229,12 @@ impl Front {
 
     /// Told to end by a signal: an agent that is there starts another one, which serves while this one drains.
     async fn leave(&mut self) {
-        if !self.workers.is_draining() {
+        let is_first = !self.workers.is_draining();
+        // First, for an agent that hangs does not listen.
+        self.workers.drain();
+        if is_first {
             self.tell(&FromFront::Leaving).await;
         }
-        self.workers.drain();
     }
 
     fn lose_agent(&mut self) {

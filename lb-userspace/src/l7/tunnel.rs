@@ -50,7 +50,11 @@ impl Tunnel {
             let Tunnel { client, backend: (backend, said), idle, place, stream, open } = self;
             if let Ok(client) = client.await {
                 let mut client = TokioIo::new(client);
-                if matches!(timeout(idle, client.write_all(&said)).await, Ok(Ok(()))) {
+                let begin = async {
+                    client.write_all(&said).await?;
+                    client.flush().await
+                };
+                if matches!(timeout(idle, begin).await, Ok(Ok(()))) {
                     both_ways(client, backend, idle).await;
                 }
             }
@@ -100,6 +104,8 @@ async fn copy(
             return to.shutdown().await;
         }
         to.write_all(&buffer[..count]).await?;
+        // TLS may keep a part of it in a buffer of its own, while the socket is full
+        to.flush().await?;
         bytes.set(bytes.get() + count as u64);
         last.set(Instant::now());
     }
@@ -108,6 +114,22 @@ async fn copy(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_a_buffer_holds_back_goes_out() {
+        let (mut client, near) = tokio::io::duplex(64);
+        let (far, mut backend) = tokio::io::duplex(64);
+        let near = tokio::io::BufWriter::new(near);
+        let talk = async {
+            backend.write_all(b"ping").await.expect("open");
+            let mut heard = [0; 4];
+            client.read_exact(&mut heard).await.expect("open");
+            drop((client, backend));
+            heard
+        };
+        let (_, heard) = tokio::join!(both_ways(near, far, Duration::from_secs(60)), talk);
+        assert_eq!(&heard, b"ping");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn ends_when_nothing_comes_of_either_side() {

@@ -21,7 +21,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::{Request, Response};
+use hyper::{Request, Response, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::AbortHandle;
 
@@ -82,6 +82,8 @@ struct Connection {
     stage: Stage,
     sending: Sending,
     receiving: Receiving,
+    /// The request says that none comes behind it.
+    last: bool,
     /// Who sends what is left of the request, and who waits for the answer meanwhile.
     rest: Option<(AbortHandle, Option<Waker>)>,
 }
@@ -110,6 +112,7 @@ impl Wire {
             stage: Stage::Idle,
             sending: Sending::default(),
             receiving: Receiving::default(),
+            last: false,
             rest: None,
         };
         Wire(Rc::new(RefCell::new(connection)))
@@ -157,8 +160,10 @@ impl Connection {
         }
         let mut byte = [0];
         let mut byte = ReadBuf::new(&mut byte);
-        let mut nobody = Context::from_waker(Waker::noop());
-        let quiet = Pin::new(&mut self.io).poll_read(&mut nobody, &mut byte).is_pending();
+        // Whoever looks at many connections in one go would find all of them quiet once the budget of its task is used up.
+        let look = poll_fn(|cx| Poll::Ready(Pin::new(&mut self.io).poll_read(cx, &mut byte).is_pending()));
+        let looked = std::pin::pin!(tokio::task::unconstrained(look));
+        let quiet = looked.poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(true);
         if !quiet {
             self.stage = Stage::Over;
         }
@@ -169,6 +174,7 @@ impl Connection {
         self.stage = Stage::Busy;
         self.rest = None;
         self.receiving.begin(request.method());
+        self.last = !answer::keeps(request.headers(), request.version() == Version::HTTP_10);
         self.sending = Sending::new(request);
     }
 
@@ -216,7 +222,7 @@ impl Connection {
     /// keeps it.
     fn settle(&mut self) {
         if self.stage == Stage::Busy && self.receiving.is_complete() {
-            let again = self.sending.is_complete() && self.receiving.is_kept();
+            let again = self.sending.is_complete() && self.receiving.is_kept() && !self.last;
             self.stage = if again { Stage::Idle } else { Stage::Over };
         }
     }

@@ -89,14 +89,14 @@ fn bounds_of_times() {
     let authority = Authority::new();
     let manifests = secret("one", &authority.issue(&["a.example"], Kind::Ecdsa))
         + &ingress_over_tls("web", "a.example", "one", &[]);
-    let tls = Site::configured(&[("tls-handshake-timeout", "300ms")], &manifests, &[("web", &pod)]);
+    let tls = Site::configured(&[("tls-handshake-timeout", "2s")], &manifests, &[("web", &pod)]);
     assert_eq!(to_the_end(connect(&tls, tls.tls_port()), "\u{16}\u{3}\u{1}"), "");
     is_hit(&tls, Hit::Handshake, 1);
     assert_eq!(tls.get_secured("a.example", "/", &["--cacert", authority.path()]).status, 200);
     let data = [
         ("use-proxy-protocol", "true"),
         ("proxy-real-ip-cidr", "127.0.0.0/8"),
-        ("proxy-protocol-header-timeout", "300ms"),
+        ("proxy-protocol-header-timeout", "2s"),
     ];
     let proxied = site(&data, &pod);
     assert_eq!(to_the_end(connect(&proxied, proxied.port()), "PROXY TCP4"), "");

@@ -137,12 +137,13 @@ fn digits(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok().filter(|_| plain)?.parse().ok()
 }
 
-/// HTTP/1.1 keeps connections unless it says otherwise, and 1.0 the other way round (RFC 9112 section 9.3).
-fn keeps(headers: &HeaderMap, old: bool) -> bool {
+/// Whether the connection goes on behind a message. HTTP/1.1 keeps connections unless it says otherwise, and 1.0 the other way
+/// round (RFC 9112 section 9.3).
+pub(super) fn keeps(headers: &HeaderMap, old: bool) -> bool {
     let says = |option: &str| {
         let values = headers.get_all(CONNECTION).iter();
         let mut options = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
         options.any(|one| one.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
     };
-    if old { says("keep-alive") } else { !says("close") }
+    !says("close") && (!old || says("keep-alive"))
 }

@@ -188,7 +188,34 @@ async fn what_is_sent_is_what_was_asked() {
         };
         let (answer, heard) = tokio::join!(wire.send(request), backend);
         assert_eq!(heard, expected);
-        assert!(answer.is_ok() && wire.is_ready());
+        assert!(answer.is_ok());
+        assert_eq!(wire.is_ready(), !expected.contains("HTTP/1.0"), "{expected}");
+    }
+}
+
+#[tokio::test]
+async fn behind_a_request_that_says_close_comes_none() {
+    for (headers, again) in [(&[][..], true), (&[("connection", "close")], false)] {
+        let (near, mut far) = duplex(1 << 16);
+        let wire = Wire::new(near);
+        let backend = async {
+            heard(&mut far).await;
+            far.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.expect("open");
+        };
+        let (answer, ()) = tokio::join!(wire.send(request("GET", headers, b"")), backend);
+        assert!(answer.is_ok());
+        assert_eq!(wire.is_ready(), again);
+    }
+}
+
+#[tokio::test]
+async fn many_connections_are_looked_at_in_one_go() {
+    // more than a task may do before it has to yield
+    for _ in 0..300 {
+        let (near, far) = duplex(64);
+        let wire = Wire::new(near);
+        drop(far);
+        assert!(!wire.is_ready());
     }
 }
 
