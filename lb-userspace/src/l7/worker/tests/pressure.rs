@@ -233,11 +233,13 @@ fn frames_that_bring_nothing_have_a_budget() {
 #[test]
 fn heads_of_http2_have_an_end() {
     let backend = Backend::answering(OK);
-    let front = Front::start(&all_to(&[backend.address]), with(guard::Limits { head: SHORT, ..patient() }));
+    let front = Front::start(&all_to(&[backend.address]), with(patient()));
     let mut client = Http2::connect(&front, &[]);
     client.request(1, "GET", HEADERS, END_STREAM);
     while client.try_frame(super::http2::CONTINUATION, 0, 1, b"") {}
     is_hit(&front, Hit::Continuation, 1);
+    drop(front);
+    let front = Front::start(&all_to(&[backend.address]), with(guard::Limits { head: SHORT, ..patient() }));
     let mut client = Http2::connect(&front, &[]);
     client.request(1, "GET", HEADERS, END_STREAM);
     client.read_to_end();
