@@ -77,26 +77,11 @@ pub(crate) fn lookup_batch<K: Pod, V: Pod>(
 ) -> io::Result<Batch<K, V>> {
     let mut keys: Vec<MaybeUninit<K>> = vec![MaybeUninit::uninit(); count as usize];
     let mut values: Vec<MaybeUninit<V>> = vec![MaybeUninit::uninit(); count as usize];
-    let start = from.unwrap_or(0);
-    let mut next = 0_u32;
-    let mut attr = MapBatch {
-        in_batch: from.map_or(0, |_| &raw const start as u64),
-        out_batch: &raw mut next as u64,
-        keys: keys.as_mut_ptr() as u64,
-        values: values.as_mut_ptr() as u64,
-        count,
-        map_fd: raw(map),
-        ..MapBatch::default()
-    };
-    let end = match bpf_mut(command::MAP_LOOKUP_BATCH, &mut attr) {
-        Ok(_) => false,
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
-        Err(error) => return Err(error),
-    };
-    let filled = keys.iter().zip(&values).take(attr.count as usize);
-    // SAFETY: the kernel wrote the first `attr.count` keys and values; both are `Pod`.
+    let (filled, next) = lookup(map, from, count, (keys.as_mut_ptr() as u64, values.as_mut_ptr() as u64))?;
+    let filled = keys.iter().zip(&values).take(filled);
+    // SAFETY: the kernel wrote the first `filled` keys and values; both are `Pod`.
     let entries = filled.map(|(key, value)| unsafe { (key.assume_init(), value.assume_init()) }).collect();
-    Ok(Batch { entries, next: (!end).then_some(next) })
+    Ok(Batch { entries, next })
 }
 
 /// Update flags of include/uapi/linux/bpf.h: whatever is there, or only where nothing is.
@@ -120,13 +105,27 @@ pub(crate) fn lookup_raw(
     (key, value): (usize, usize),
 ) -> io::Result<RawBatch> {
     let (mut keys, mut values) = (vec![0; key * count as usize], vec![0; value * count as usize]);
+    let (filled, next) = lookup(map, from, count, (keys.as_mut_ptr() as u64, values.as_mut_ptr() as u64))?;
+    keys.truncate(key * filled);
+    values.truncate(value * filled);
+    Ok(RawBatch { keys, values, next })
+}
+
+/// One round of a walk to these two places, which have room for `count` keys and `count` values: how many came, and where the
+/// next round goes on.
+fn lookup(
+    map: BorrowedFd<'_>,
+    from: Option<u32>,
+    count: u32,
+    (keys, values): (u64, u64),
+) -> io::Result<(usize, Option<u32>)> {
     let start = from.unwrap_or(0);
     let mut next = 0_u32;
     let mut attr = MapBatch {
         in_batch: from.map_or(0, |_| &raw const start as u64),
         out_batch: &raw mut next as u64,
-        keys: keys.as_mut_ptr() as u64,
-        values: values.as_mut_ptr() as u64,
+        keys,
+        values,
         count,
         map_fd: raw(map),
         ..MapBatch::default()
@@ -136,9 +135,7 @@ pub(crate) fn lookup_raw(
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
         Err(error) => return Err(error),
     };
-    keys.truncate(key * attr.count as usize);
-    values.truncate(value * attr.count as usize);
-    Ok(RawBatch { keys, values, next: (!end).then_some(next) })
+    Ok((attr.count as usize, (!end).then_some(next)))
 }
 
 /// Writes an element: bytes of the sizes that the map has, of a per-CPU one those of all CPUs.

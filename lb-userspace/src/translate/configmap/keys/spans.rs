@@ -1,6 +1,6 @@
 //! Keys about spans of requests (OpenTelemetry), which a weir has that is built with them.
 
-use super::{Key, Support};
+use super::{Key, Support, applied};
 use crate::model::settings::{FrontSettings, Sampler};
 use crate::translate::ingress::dialect::value::{self, Parsed, Wrong};
 
@@ -12,7 +12,7 @@ const fn spans(
     difference: &'static str,
     apply: fn(&mut FrontSettings, &str) -> Parsed<()>,
 ) -> Key {
-    Key { name, kind, default, meaning, difference, support: Support::Spans(apply) }
+    Key { support: Support::Spans(apply), ..applied(name, kind, default, meaning, difference, apply) }
 }
 
 pub(super) const KEYS: &[Key] = &[
