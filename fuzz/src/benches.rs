@@ -4,6 +4,8 @@
 pub(crate) mod fixture;
 #[path = "../../tests/datapath/kernel.rs"]
 pub(crate) mod kernel;
+#[path = "../../tests/datapath/loaded.rs"]
+pub(crate) mod loaded;
 #[path = "../../tests/datapath/packet.rs"]
 pub(crate) mod packet;
 #[path = "../../tests/datapath/packet6.rs"]

@@ -13,7 +13,7 @@ mod pipeline;
 mod requests;
 mod wire;
 
-use benches::{fixture, kernel, packet, packet6, world, world6};
+use benches::{fixture, kernel, loaded, packet, packet6, world, world6};
 
 /// Something to throw bytes at.
 #[derive(Debug)]

@@ -4,26 +4,24 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use aya::Ebpf;
-use aya::EbpfLoader;
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray};
-use aya::programs::{Program, ProgramError, SchedClassifier, SkLookup, TestRun as _, TestRunOptions, Xdp, XdpMode};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues};
+use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use aya::test_helpers::NetNsGuard;
 use aya::util::KernelVersion;
 use lb_common::abi::{
-    self, AnnouncedEntry, AnnouncedKey, BackendEntry4, BackendEntry6, CALLED, Called, DeviceEntry, DropCounters,
-    FlowEntry4, FlowKey4, FormerRing, FrontendEntry, FrontendKey4, FrontendKey6, Handover, Refusals, ReplyEntry4,
-    RingLine, SampleHead, ServiceEntry, Task, TrackedEntry, device_flag, map, program, setting,
+    self, AnnouncedEntry, AnnouncedKey, BackendEntry4, BackendEntry6, DeviceEntry, DropCounters, FlowEntry4, FlowKey4,
+    FormerRing, FrontendEntry, FrontendKey4, FrontendKey6, Handover, Refusals, ReplyEntry4, RingLine, SampleHead,
+    ServiceEntry, Task, TrackedEntry, device_flag, map, program, setting,
 };
 use lb_common::addr::{Addr6, Address as _, Family, V4, V6};
 use lb_common::be::Be32;
 use lb_common::drop_reason::{DROP_REASONS, DropReason};
 use lb_common::host::Maps;
 use lb_common::limits::RING_LINE_SLOTS;
-use lb_userspace::dataplane::object;
 
 use crate::fixture::{Outcome, hex};
+use crate::loaded::Loaded;
 use crate::packet::UPLINK;
 use crate::world::{Devices, FRONT_MARK, NODE, UPLINK2, address, mac};
 
@@ -38,7 +36,7 @@ const TC_ACT_REDIRECT: u32 = 7;
 
 /// The loaded programs and their namespace.
 pub(crate) struct Kernel {
-    ebpf: Ebpf,
+    ebpf: Loaded,
     pub(crate) devices: Devices,
     listener: std::net::TcpListener,
     /// What XDP left for the companion with the last packet.
@@ -66,7 +64,7 @@ pub(crate) fn available() -> bool {
 }
 
 impl Kernel {
-    /// Loads the programs into a fresh namespace and fills the maps from the host's.
+    /// Brings the programs into a fresh namespace and fills the maps from the host's.
     pub(crate) fn new(tables: impl Fn(Devices) -> Maps<V4>) -> Self {
         let netns = NetNsGuard::new().unwrap();
         for line in NETWORK.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -76,26 +74,9 @@ impl Kernel {
             std::fs::write(format!("/proc/sys/net/{family}/conf/all/forwarding"), "1").unwrap();
         }
         let devices = Devices { first: index("up0"), second: index("up1") };
-        let mut loader = EbpfLoader::new();
-        let backends = [map::BACKENDS4, map::BACKENDS6];
-        let others = [map::SERVICES, map::RINGS, map::FRONTENDS4, map::FRONTENDS6, map::FORMER_RINGS];
-        for name in others.into_iter().chain(backends) {
-            loader.map_max_entries(name, 64);
-        }
-        object::tell(&mut loader);
-        let mut ebpf = loader.load(&object::for_this_kernel()).unwrap();
-        call(&mut ebpf);
-        let xdp: &mut Xdp = ebpf.program_mut(program::XDP).unwrap().try_into().unwrap();
-        for device in ["up0", "up1"] {
-            // attached natively, so that the test run finds a receive queue with XDP on the device
-            xdp.attach(device, XdpMode::Driver).unwrap();
-        }
-        for name in [program::TC_EGRESS, program::ASK, program::TUNNEL] {
-            let classifier: &mut SchedClassifier = ebpf.program_mut(name).unwrap().try_into().unwrap();
-            load(|| classifier.load());
-        }
-        let sk_lookup: &mut SkLookup = ebpf.program_mut(program::SK_LOOKUP).unwrap().try_into().unwrap();
-        load(|| sk_lookup.load());
+        let mut ebpf = Loaded::take();
+        // attached natively, so that the test run finds a receive queue with XDP on the device
+        ["up0", "up1"].into_iter().for_each(|device| ebpf.attach_xdp(device));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut kernel = Self { ebpf, devices, listener, handed_over: Handover::default(), _netns: netns };
         kernel.fill(&tables(devices));
@@ -467,36 +448,6 @@ impl Kernel {
     fn array<V: aya::Pod>(&mut self, name: &str) -> Array<&mut MapData, V> {
         self.ebpf.map_mut(name).unwrap().try_into().unwrap()
     }
-}
-
-/// Loads the programs that others call, and puts them in their place.
-fn call(ebpf: &mut Ebpf) {
-    for Called { program, map, slot } in CALLED {
-        match ebpf.program_mut(program).unwrap() {
-            Program::Xdp(program) => load(|| program.load()),
-            Program::SchedClassifier(program) => load(|| program.load()),
-            other => panic!("{other:?} is called"),
-        }
-        let called = ebpf.program(program).unwrap().fd().unwrap().try_clone().unwrap();
-        let mut array: ProgramArray<&mut MapData> = ebpf.map_mut(map).unwrap().try_into().unwrap();
-        array.set(slot, &called, 0).unwrap();
-    }
-}
-
-/// Loads a program; the verifier gives up with EAGAIN when its thread gets a signal, and wants to be called again.
-fn load(program: impl FnMut() -> Result<(), ProgramError>) {
-    try_load(program).unwrap();
-}
-
-/// The same, for whom a refusal is an answer.
-pub(crate) fn try_load(mut program: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
-    for _ in 0..20 {
-        match program() {
-            Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == std::io::ErrorKind::WouldBlock => {}
-            other => return other,
-        }
-    }
-    panic!("the verifier was interrupted twenty times");
 }
 
 /// Two uplinks with resolved neighbours, routes to everything the fixtures name. The first has an index of more than 16 bits,

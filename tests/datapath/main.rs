@@ -16,6 +16,7 @@ mod inside;
 mod kernel;
 mod leases;
 mod limits;
+mod loaded;
 mod malformed;
 mod neighbours;
 mod packet;

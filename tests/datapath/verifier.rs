@@ -5,7 +5,8 @@ use aya::{EbpfLoader, VerifierLogLevel};
 use lb_common::abi::{CALLED, program};
 use lb_userspace::dataplane::object;
 
-use crate::kernel::{self, Kernel, try_load};
+use crate::kernel::{self, Kernel};
+use crate::loaded::try_load;
 use crate::world;
 
 /// A quarter of what the verifier allows (BPF_COMPLEXITY_LIMIT_INSNS, one million), since other versions of it walk further:
