@@ -125,8 +125,11 @@ pub fn note_reply<F: Ip, L: Lookup<F>>(
     }
 }
 
+/// What an unproven connection counts against.
+const COUNTS: u32 = flow_flag::LIMITED | flow_flag::AGAIN;
+
 /// Moves a flow whose client went on after a reply, and which holds its reply tuple, to the proven ones. If that table is
-/// full, the flow stays where it is.
+/// full, the flow stays where it is, and counts no more as unproven all the same.
 #[inline(always)]
 pub fn prove<F: Ip, L: Lookup<F>>(
     lookup: &L,
@@ -135,25 +138,25 @@ pub fn prove<F: Ip, L: Lookup<F>>(
     replies: &FlowKey<F::Addr>,
     now: u32,
 ) {
-    let flow = FlowEntry { state: flow.state | FlowState::PROVEN.number(), ..*flow };
+    let counts = flow.flags & COUNTS;
+    if counts != 0 {
+        limit::give_back(lookup, flow.service, counts);
+    }
+    let flow = FlowEntry { state: flow.state | FlowState::PROVEN.number(), flags: flow.flags & !COUNTS, ..*flow };
     let reply = reply_entry(key, &flow, now);
     // the reply entry first: a forward entry must never stand without it; another CPU may have written it in this moment
     let recorded = lookup.add_reply(Table::Proven, replies, &reply)
         || lookup.reply(Table::Proven, replies).is_some_and(|held| is_same_flow(&held, &reply));
-    if !recorded {
-        lookup.count(Stat::FlowTableFull);
+    if recorded && lookup.put_flow(Table::Proven, key, &flow) {
+        lookup.remove_flow(Table::HalfOpen, key);
+        lookup.remove_reply(Table::HalfOpen, replies);
         return;
     }
-    if !lookup.put_flow(Table::Proven, key, &flow) {
+    if recorded {
         lookup.remove_reply(Table::Proven, replies);
-        lookup.count(Stat::FlowTableFull);
-        return;
     }
-    if flow.flags & (flow_flag::LOCAL | flow_flag::INSIDE) == flow_flag::LOCAL
-        && key.protocol == u32::from(protocol::TCP)
-    {
-        limit::give_back(lookup, flow.service);
+    if let Some(mut kept) = lookup.flow(Table::HalfOpen, key) {
+        kept.flags &= !COUNTS; // or each further packet would give it back once more
     }
-    lookup.remove_flow(Table::HalfOpen, key);
-    lookup.remove_reply(Table::HalfOpen, replies);
+    lookup.count(Stat::FlowTableFull);
 }

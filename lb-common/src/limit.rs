@@ -5,9 +5,10 @@
 //! run out at a steady rate. Where no more are allowed the first segment is dropped and remembered: a client sends it again after a
 //! second (RFC 6298, section 2), which no flood of forged ones does, and then there is an allowance of its own for it.
 //!
-//! The allowances are those of the generic cell rate algorithm (ITU-T I.371, annex A), in nanoseconds: one store, no timer.
+//! The allowances are those of the generic cell rate algorithm (ITU-T I.371, annex A) in its form of virtual scheduling: a word holds
+//! the theoretical arrival time of the next connection, in nanoseconds. One store, no timer.
 
-use crate::abi::{budget, setting};
+use crate::abi::{budget, flow_flag, setting};
 use crate::ip::Ip;
 use crate::limits::SEEN_SYNS;
 use crate::lookup::Lookup;
@@ -37,37 +38,48 @@ impl Limit {
     }
 }
 
-/// A connection may begin; it counts from now on.
+/// The flags of a connection that may begin, by what it counts against from now on; `None` if it may not.
 #[inline(always)]
-pub(crate) fn admit<F: Ip, L: Lookup<F>>(lookup: &L, service: u32, hash: u32, clock: u64) -> bool {
-    let Some(limit) = Limit::from_setting(lookup.setting(setting::SYN_LIMIT)) else { return true };
-    let allowed =
-        take(lookup, budget::SERVICES + service, limit.of_service(), clock) && take(lookup, budget::NODE, limit, clock);
-    allowed || (comes_again(lookup, hash, clock) && take(lookup, budget::AGAIN, limit, clock))
+pub(crate) fn admit<F: Ip, L: Lookup<F>>(lookup: &L, service: u32, hash: u32, clock: u64) -> Option<u32> {
+    let Some(limit) = Limit::from_setting(lookup.setting(setting::SYN_LIMIT)) else { return Some(0) };
+    if take(lookup, budget::SERVICES + service, limit.of_service(), clock) {
+        if take(lookup, budget::NODE, limit, clock) {
+            return Some(flow_flag::LIMITED);
+        }
+        put_back(lookup, budget::SERVICES + service, limit.of_service());
+    }
+    (comes_again(lookup, hash, clock) && take(lookup, budget::AGAIN, limit, clock)).then_some(flow_flag::AGAIN)
 }
 
-/// A connection that counted is proven.
+/// A connection is proven: it counts no more against what its flags say.
 #[inline(always)]
-pub(crate) fn give_back<F: Ip, L: Lookup<F>>(lookup: &L, service: u32) {
+pub(crate) fn give_back<F: Ip, L: Lookup<F>>(lookup: &L, service: u32, flags: u32) {
     let Some(limit) = Limit::from_setting(lookup.setting(setting::SYN_LIMIT)) else { return };
-    if let Some(mut taken) = lookup.budget(budget::SERVICES + service) {
-        *taken = taken.saturating_sub(limit.of_service().interval);
+    if flags & flow_flag::AGAIN != 0 {
+        return put_back(lookup, budget::AGAIN, limit);
     }
-    if let Some(mut taken) = lookup.budget(budget::NODE) {
-        *taken = taken.saturating_sub(limit.interval);
-    }
+    put_back(lookup, budget::SERVICES + service, limit.of_service());
+    put_back(lookup, budget::NODE, limit);
 }
 
 /// Takes one from an allowance. CPUs that do so at once may take one together.
 #[inline(always)]
 fn take<F: Ip, L: Lookup<F>>(lookup: &L, index: u32, limit: Limit, clock: u64) -> bool {
-    let Some(mut taken) = lookup.budget(index) else { return true };
-    let until = if *taken > clock { *taken } else { clock };
-    if until - clock > limit.tolerance {
+    let Some(mut arrival) = lookup.budget(index) else { return true };
+    let next = if *arrival > clock { *arrival } else { clock };
+    if next - clock > limit.tolerance {
         return false;
     }
-    *taken = until + limit.interval;
+    *arrival = next + limit.interval;
     true
+}
+
+/// Gives one back.
+#[inline(always)]
+fn put_back<F: Ip, L: Lookup<F>>(lookup: &L, index: u32, limit: Limit) {
+    if let Some(mut arrival) = lookup.budget(index) {
+        *arrival = arrival.saturating_sub(limit.interval);
+    }
 }
 
 /// The same first segment came a while ago; else it is remembered, in the place of whatever stood there.

@@ -63,11 +63,13 @@ pub fn lease<F: Ip, L: Lookup<F>>(
 
 /// The node itself, or a client that it masquerades, begins something from a port of ours: the tuple of the answers is marked
 /// as taken, so that no flow of ours gets it, until the node closes it. What has the tuple already keeps it. Only beginnings
-/// count, or whoever gets an answer of the node, and be it a reset, could take ports from us.
+/// count, or whoever gets an answer of the node, and be it a reset, could take ports from us. Where source NAT has an address of
+/// its own, nothing of the node's has a tuple of ours.
 #[inline(always)]
 pub(crate) fn note_host<F: Ip, L: Lookup<F>>(lookup: &L, key: &FlowKey<F::Addr>, tcp_flags: u8) {
     if !in_range(lookup.setting(setting::SNAT_PORTS), key.source_port.host())
         || lookup.uplink_address(lookup.ingress()) != Some(key.source)
+        || F::from_settings(|index| lookup.setting(index)).is_some_and(|ours| ours != key.source)
     {
         return;
     }

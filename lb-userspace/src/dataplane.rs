@@ -101,7 +101,7 @@ use survey::Refusals;
 use transfer::Transfers;
 use ways::Ways;
 
-use crate::tables::{BackendId, Tables};
+use crate::tables::{BackendId, ServiceId, Tables};
 
 pub use config::{
     CgroupChoice, Config, DEFAULT_FWMARK, DEFAULT_PIN_PATH, DEFAULT_SNAT_PORTS, DEFAULT_TABLE, MapSizes, run_dir,
@@ -346,6 +346,11 @@ impl Dataplane {
     /// How many packets were dropped for a reason: one system call.
     pub fn dropped(&self, reason: DropReason) -> Result<u64, DataplaneError> {
         self.counters.dropped(reason)
+    }
+
+    /// Flows of a service that did not begin because no port was free for source NAT: one system call.
+    pub fn snat_exhausted(&self, id: ServiceId) -> Result<u64, DataplaneError> {
+        self.counters.snat_exhausted(id)
     }
 
     /// How often something happened: one system call.

@@ -14,14 +14,14 @@ pub struct Counters {
     pub snat_exhausted: u64,
 }
 
-/// Indices into SYN_BUDGETS.
+/// Indices into SYN_BUDGETS: those of the node each in a cache line (64 bytes) of its own, for all CPUs write them.
 pub mod budget {
     /// All that is new.
     pub const NODE: u32 = 0;
     /// What comes again after it was dropped.
-    pub const AGAIN: u32 = 1;
+    pub const AGAIN: u32 = 8;
     /// The service of id 0; the others follow.
-    pub const SERVICES: u32 = 2;
+    pub const SERVICES: u32 = 16;
 }
 
 /// Counters of a drop reason.

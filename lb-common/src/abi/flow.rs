@@ -57,6 +57,10 @@ pub mod flow_flag {
     /// In a reply entry: no flow of ours, but the node itself, or what it masquerades, uses the tuple. Always with [`LOCAL`],
     /// which no program takes for a flow that it has to turn back.
     pub const HOST: u32 = 32;
+    /// Of an unproven connection: it counts against what its service and the node may have ([`crate::limit`]).
+    pub const LIMITED: u32 = 64;
+    /// The same against what those may have that come again after they were dropped.
+    pub const AGAIN: u32 = 128;
 }
 
 /// A flow seen from the backend: how to turn its replies back.

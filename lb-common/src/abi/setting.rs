@@ -41,13 +41,20 @@ pub const ANNOUNCED_UNTIL: u32 = 16;
 /// How many words there are.
 pub const COUNT: u32 = 17;
 
-/// The word of [`SYN_LIMIT`] for so many connections per second, 0 for no limit: as many at once as come in a minute, for which the
-/// kernel tracks a connection that goes no further (`nf_conntrack_tcp_timeout_syn_recv`).
+/// Seconds for which the kernel tracks a connection that goes no further (`nf_conntrack_tcp_timeout_syn_recv`).
+const SYN_BURST: u32 = 60;
+
+/// The word of [`SYN_LIMIT`] for so many connections per second, 0 for no limit: as many at once as come in [`SYN_BURST`].
 pub const fn syn_limit(per_second: u32) -> u64 {
     match per_second {
         0 => 0,
-        _ => (1_000_000_000 / per_second as u64) | (60 * per_second as u64) << 32,
+        _ => (1_000_000_000 / per_second as u64) | ((SYN_BURST * per_second) as u64) << 32,
     }
+}
+
+/// Connections per second in a word that [`syn_limit`] has made.
+pub const fn syn_limit_of(word: u64) -> u32 {
+    (word >> 32) as u32 / SYN_BURST
 }
 
 /// The word of [`SNAT_PORTS`] for first and last port that are leased, and that replies come to.

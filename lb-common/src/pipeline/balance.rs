@@ -98,7 +98,9 @@ fn renew<F: Ip, L: Lookup<F>>(
     if !snat::claim(lookup, &parsed.key, backend, entry, now, false) {
         return false;
     }
-    if entry.flags & flow_flag::REPLIED != 0 && parsed.transport.tcp_flags & tcp_flag::RST == 0 {
+    let (protocol, flags) = (parsed.key.protocol, parsed.transport.tcp_flags);
+    // a first segment that comes again goes on from nothing: whoever forged it once can do so twice
+    if entry.flags & flow_flag::REPLIED != 0 && flags & tcp_flag::RST == 0 && !flow::is_first(protocol, flags) {
         flow::prove::<F, L>(lookup, &parsed.key, entry, &flow::replies_of(&parsed.key, entry, backend), now);
     }
     true
@@ -199,8 +201,8 @@ fn lead<F: Ip, L: Lookup<F>>(
         };
     }
     // those of the node's own clients and of other nodes' pods are not for the kernel to track twice
-    if local && flags & BY_TC != 0 && is_tcp(&parsed.key) && !limit::admit(lookup, service, hash, clock) {
-        return Err(Verdict::Drop(DropReason::SynLimited));
+    if local && flags & BY_TC != 0 && is_tcp(&parsed.key) {
+        entry.flags |= limit::admit(lookup, service, hash, clock).ok_or(Verdict::Drop(DropReason::SynLimited))?;
     }
     snat::lease(lookup, &parsed.key, &backend, &mut entry, hash, now).map_err(Verdict::Drop)?;
     let _ = lookup.put_flow(Table::HalfOpen, &parsed.key, &entry);

@@ -12,32 +12,25 @@ const SAID_FOR: Duration = Duration::from_secs(30);
 /// What was counted the last time, and what is to be said.
 #[derive(Debug, Default)]
 pub(super) struct Exhaustion {
-    ports: Rising<ServiceKey>,
-    flows: Rising<()>,
-    limited: Rising<()>,
+    ports: BTreeMap<ServiceKey, Rising>,
+    flows: Rising,
+    limited: Rising,
     /// Packets dropped for want of a port; while these stay the same, no Service has to be asked.
     dropped: Option<u64>,
 }
 
-/// Counters of which it matters when they last rose.
-#[derive(Debug)]
-struct Rising<K> {
-    counted: Option<BTreeMap<K, u64>>,
-    seen: BTreeMap<K, Instant>,
+/// A counter of which it matters when it last rose.
+#[derive(Debug, Default)]
+struct Rising {
+    counted: Option<u64>,
+    seen: Option<Instant>,
 }
 
-impl<K> Default for Rising<K> {
-    fn default() -> Self {
-        Self { counted: None, seen: BTreeMap::new() }
-    }
-}
-
-impl<K: Clone + Ord> Rising<K> {
+impl Rising {
     /// Takes in what was counted by now. The first time that is of before this agent.
-    fn look(&mut self, counted: BTreeMap<K, u64>, now: Instant) {
-        if let Some(before) = &self.counted {
-            let risen = counted.iter().filter(|(key, count)| **count > before.get(*key).copied().unwrap_or(0));
-            self.seen.extend(risen.map(|(key, _)| (key.clone(), now)));
+    fn look(&mut self, counted: u64, now: Instant) {
+        if self.counted.is_some_and(|before| counted > before) {
+            self.seen = Some(now);
         }
         self.counted = Some(counted);
         self.pass(now);
@@ -45,7 +38,7 @@ impl<K: Clone + Ord> Rising<K> {
 
     /// Nothing was counted until now.
     fn pass(&mut self, now: Instant) {
-        self.seen.retain(|_, last| now.saturating_duration_since(*last) < SAID_FOR);
+        self.seen.take_if(|last| now.saturating_duration_since(*last) >= SAID_FOR);
     }
 }
 
@@ -58,39 +51,45 @@ impl Exhaustion {
         counted: impl FnOnce() -> Option<BTreeMap<ServiceKey, u64>>,
         now: Instant,
     ) {
-        match (self.dropped != Some(dropped)).then(counted).flatten() {
-            Some(counted) => {
-                self.dropped = Some(dropped);
-                self.ports.look(counted, now);
+        if self.dropped != Some(dropped)
+            && let Some(counted) = counted()
+        {
+            self.ports.retain(|key, _| counted.contains_key(key));
+            for (key, count) in counted {
+                // a Service that has come since counts from nothing
+                let before = self.dropped.map(|_| 0);
+                self.ports.entry(key).or_insert(Rising { counted: before, seen: None }).look(count, now);
             }
-            None => self.ports.pass(now),
+            self.dropped = Some(dropped);
         }
+        self.ports.values_mut().for_each(|rising| rising.pass(now));
     }
 
     /// So many times by now there was no room for a proven flow.
     pub(super) fn look_at_flows(&mut self, refused: u64, now: Instant) {
-        self.flows.look([((), refused)].into(), now);
+        self.flows.look(refused, now);
     }
 
     /// So many first segments were dropped by now because of the limit on unproven connections.
     pub(super) fn look_at_limit(&mut self, dropped: u64, now: Instant) {
-        self.limited.look([((), dropped)].into(), now);
+        self.limited.look(dropped, now);
     }
 
     /// One Problem for each Service without ports, and one of the node where it is full.
     pub(super) fn problems(&self) -> Vec<Problem> {
-        let full = self.flows.seen.keys().map(|()| {
+        let full = self.flows.seen.map(|_| {
             let what = "the tables of proven flows are full: new connections work on as half-open ones, which a flood can push out";
             Problem::warning(code::FLOW_TABLE_FULL, &ObjectRef::default(), what)
                 .expected("a larger --max-flows, or --flow-memory")
         });
-        let limited = self.limited.seen.keys().map(|()| {
+        let limited = self.limited.seen.map(|_| {
             let what = "more new TCP connections come to pods of this node than clients go on with, as in a flood of forged segments: \
                         those that are not sent again are dropped";
             Problem::warning(code::SYN_LIMITED, &ObjectRef::default(), what)
                 .expected("fewer, or a larger --syn-limit where the kernel's connection tracking has room")
         });
-        self.ports.seen.keys().map(without_port).chain(full).chain(limited).collect()
+        let ports = self.ports.iter().filter(|(_, rising)| rising.seen.is_some());
+        ports.map(|(key, _)| without_port(key)).chain(full).chain(limited).collect()
     }
 }
 

@@ -194,10 +194,9 @@ impl State {
         }
         let Ok(dropped) = dataplane.dropped(DropReason::SnatExhausted) else { return };
         let counted = || {
-            let (counters, mut counted) = (dataplane.counters().ok()?, BTreeMap::<_, u64>::new());
+            let mut counted = BTreeMap::<_, u64>::new();
             for ((key, ..), id) in self.picture().compiled.services.iter() {
-                let exhausted = counters.services.get(id).map_or(0, |counters| counters.snat_exhausted);
-                *counted.entry(key.clone()).or_default() += exhausted;
+                *counted.entry(key.clone()).or_default() += dataplane.snat_exhausted(*id).ok()?;
             }
             Some(counted)
         };

@@ -147,7 +147,7 @@ impl BpfStore {
             node_address4: (!node4.is_unspecified()).then_some(node4),
             node_address6: (!node6.is_unspecified()).then_some(node6),
             tunnel_mtu: self.setting(setting::TUNNEL_MTU)? as u16,
-            syn_limit: (self.setting(setting::SYN_LIMIT)? >> 32) as u32 / 60,
+            syn_limit: setting::syn_limit_of(self.setting(setting::SYN_LIMIT)?),
             denies4: self.setting(setting::DENY)? & V4::DENY != 0,
             denies6: self.setting(setting::DENY)? & V6::DENY != 0,
         })

@@ -1,23 +1,21 @@
 //! Loads the kernel object, pins what it holds, and clears away what other versions left.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::{fs, io};
 
-use aya::maps::MapData;
 use aya::programs::{ProgramError, SchedClassifier, SkLookup, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use lb_common::abi::{ABI_VERSION, CALLED, map, program};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::config::{MapSizes, Pins};
-use super::error::{DataplaneError, map_io, pin_io};
+use super::error::{DataplaneError, pin_io};
 use super::object::{self, OBJECT};
 use super::report::Note;
-use super::spec::{self, MapSpec, Shape};
+use super::spec::{self, MapSpec};
 use super::transfer::{NEXT, Transfers};
-use super::{probe, sys};
+use super::{probe, transfer};
 
 /// Loads all programs over the pinned maps and pins them. Attaches nothing. Maps that get another size are moved as far as that
 /// can be done now.
@@ -93,27 +91,19 @@ fn raise_memlock() {
 
 /// Removes the maps that cannot be used again, and gives those whose entries can be moved.
 fn remove_unfit_maps(pins: &Pins, specs: &[MapSpec], notes: &mut Vec<Note>) -> Result<Transfers, DataplaneError> {
-    let (mut pinned, mut transfers) = (BTreeMap::new(), Transfers::default());
+    let mut pinned = BTreeMap::new();
     for spec in specs {
-        let Some(found) = pinned_shape(&pins.map(spec.name), spec.name)? else { continue };
-        let moved = transfers.plan(pins, spec, found)?;
-        pinned.insert(spec.name, moved.unwrap_or(found));
+        let found = transfer::pinned(&pins.map(spec.name), spec.name)?;
+        pinned.extend(found.map(|(_, shape)| (spec.name, shape)));
     }
+    let mut transfers = Transfers::plan(pins, specs, &mut pinned)?;
     for unfit in spec::unfit(specs, &pinned) {
         let pin = pins.map(unfit.name());
         fs::remove_file(&pin).map_err(DataplaneError::file("remove", pin))?;
-        transfers.forget(unfit.name());
+        transfers.forget(pins, unfit.name())?;
         notes.push(Note::warning("map-recreated", unfit.to_string()));
     }
     Ok(transfers)
-}
-
-/// What is pinned; `None` if nothing is. Something that is no map is an error: it is not ours.
-fn pinned_shape(pin: &Path, name: &'static str) -> Result<Option<Shape>, DataplaneError> {
-    let failed = DataplaneError::map(name);
-    let Some(fd): Option<OwnedFd> = sys::open_pin(pin).map_err(&failed)? else { return Ok(None) };
-    let info = MapData::from_fd(fd).and_then(|data| data.info()).map_err(map_io).map_err(failed)?;
-    Ok(Some(Shape::of(&info)))
 }
 
 fn load_object(pins: &Pins, specs: &[MapSpec], transfers: &Transfers) -> Result<Ebpf, DataplaneError> {

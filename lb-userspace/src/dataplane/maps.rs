@@ -1,7 +1,7 @@
 //! Pinned maps, opened with the definitions that the kernel holds, and entries counted.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::Pod;
 use aya::maps::lpm_trie::LpmTrie;
@@ -94,13 +94,27 @@ pub(crate) fn walk<K: Pod, V: Pod>(
 pub(crate) fn count(map: &MapData) -> io::Result<u64> {
     let info = map.info().map_err(map_io)?;
     let sizes = (info.key_size() as usize, info.value_size() as usize);
-    let (mut entries, mut cursor) = (0, None);
+    let mut entries = 0;
+    walk_raw(map.fd().as_fd(), sizes, |keys, _| {
+        entries += (keys.len() / sizes.0.max(1)) as u64;
+        Ok(())
+    })?;
+    Ok(entries)
+}
+
+/// Gives all keys and values of a map to `visit`, batch by batch, as bytes of these sizes ([`sys::lookup_raw`]).
+pub(crate) fn walk_raw(
+    map: BorrowedFd<'_>,
+    sizes: (usize, usize),
+    mut visit: impl FnMut(&[u8], &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut cursor: Option<Vec<u8>> = None;
     loop {
-        let batch = sys::lookup_raw(map.fd().as_fd(), cursor, BATCH, sizes)?;
-        entries += (batch.keys.len() / sizes.0.max(1)) as u64;
+        let batch = sys::lookup_raw(map, cursor.as_deref(), BATCH, sizes)?;
+        visit(&batch.keys, &batch.values)?;
         cursor = batch.next;
         if cursor.is_none() {
-            return Ok(entries);
+            return Ok(());
         }
     }
 }

@@ -80,6 +80,11 @@ impl CounterReader {
         sum(&self.drops, map::DROP_STATS, reason as u32, add_drops).map(|counters| counters.packets)
     }
 
+    /// Flows of a service that did not begin because no port was free for source NAT.
+    pub(crate) fn snat_exhausted(&self, id: ServiceId) -> Result<u64, DataplaneError> {
+        sum(&self.services, map::SERVICE_STATS, id.0, add).map(|counters| counters.snat_exhausted)
+    }
+
     /// Reads what is in use: one system call per service, backend, reason and event.
     pub(crate) fn read(&self, store: &BpfStore) -> Result<CounterSnapshot, DataplaneError> {
         let mut snapshot = CounterSnapshot::default();

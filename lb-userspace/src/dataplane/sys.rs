@@ -77,7 +77,10 @@ pub(crate) fn lookup_batch<K: Pod, V: Pod>(
 ) -> io::Result<Batch<K, V>> {
     let mut keys: Vec<MaybeUninit<K>> = vec![MaybeUninit::uninit(); count as usize];
     let mut values: Vec<MaybeUninit<V>> = vec![MaybeUninit::uninit(); count as usize];
-    let (filled, next) = lookup(map, from, count, (keys.as_mut_ptr() as u64, values.as_mut_ptr() as u64))?;
+    let (start, places) = (from.map(u32::to_ne_bytes), (keys.as_mut_ptr() as u64, values.as_mut_ptr() as u64));
+    let start = start.as_ref().map(<[u8; 4]>::as_slice);
+    let (filled, next) = lookup(map, (start, size_of::<u32>()), count, places)?;
+    let next = next.and_then(|next| next.try_into().ok()).map(u32::from_ne_bytes);
     let filled = keys.iter().zip(&values).take(filled);
     // SAFETY: the kernel wrote the first `filled` keys and values; both are `Pod`.
     let entries = filled.map(|(key, value)| unsafe { (key.assume_init(), value.assume_init()) }).collect();
@@ -92,38 +95,38 @@ pub(crate) const NOEXIST: u64 = 1;
 pub(crate) struct RawBatch {
     pub(crate) keys: Vec<u8>,
     pub(crate) values: Vec<u8>,
-    /// As in [`Batch`].
-    pub(crate) next: Option<u32>,
+    /// Where to go on; `None` at the end. Of a hash map four bytes, else as many as a key has.
+    pub(crate) next: Option<Vec<u8>>,
 }
 
 /// [`lookup_batch`] for keys and values of these sizes, of arrays as well; of per-CPU ones (5.13) the values of all CPUs, each
-/// rounded up to 8 bytes.
+/// rounded up to 8 bytes; of tries of networks (5.13).
 pub(crate) fn lookup_raw(
     map: BorrowedFd<'_>,
-    from: Option<u32>,
+    from: Option<&[u8]>,
     count: u32,
     (key, value): (usize, usize),
 ) -> io::Result<RawBatch> {
     let (mut keys, mut values) = (vec![0; key * count as usize], vec![0; value * count as usize]);
-    let (filled, next) = lookup(map, from, count, (keys.as_mut_ptr() as u64, values.as_mut_ptr() as u64))?;
+    let places = (keys.as_mut_ptr() as u64, values.as_mut_ptr() as u64);
+    let (filled, next) = lookup(map, (from, key.max(size_of::<u32>())), count, places)?;
     keys.truncate(key * filled);
     values.truncate(value * filled);
     Ok(RawBatch { keys, values, next })
 }
 
 /// One round of a walk to these two places, which have room for `count` keys and `count` values: how many came, and where the
-/// next round goes on.
+/// next round goes on, in as many bytes as are said beside where this one begins.
 fn lookup(
     map: BorrowedFd<'_>,
-    from: Option<u32>,
+    (from, cursor): (Option<&[u8]>, usize),
     count: u32,
     (keys, values): (u64, u64),
-) -> io::Result<(usize, Option<u32>)> {
-    let start = from.unwrap_or(0);
-    let mut next = 0_u32;
+) -> io::Result<(usize, Option<Vec<u8>>)> {
+    let mut next = vec![0; cursor];
     let mut attr = MapBatch {
-        in_batch: from.map_or(0, |_| &raw const start as u64),
-        out_batch: &raw mut next as u64,
+        in_batch: from.map_or(0, |start| start.as_ptr() as u64),
+        out_batch: next.as_mut_ptr() as u64,
         keys,
         values,
         count,

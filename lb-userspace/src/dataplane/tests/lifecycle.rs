@@ -138,10 +138,13 @@ fn maps_that_differ_are_made_anew_and_it_is_said() {
         drop(again);
         std::fs::create_dir_all(stage.config.pin_path.join("map/v0")).unwrap();
         let pin = stage.config.pin_path.join(format!("map/v{ABI_VERSION}/FLOWS4"));
-        std::fs::remove_file(&pin).unwrap();
+        let former = pin.with_file_name("FLOWS4-former"); // of an agent that died
+        std::fs::rename(&pin, &former).unwrap();
+        begin_at(&former, 1);
         let other = aya::maps::MapData::from_pin(pin.with_file_name("DEVICES")).unwrap();
         other.pin(&pin).unwrap();
         let mut anew = stage.start().unwrap();
+        assert!(!former.exists() && flows_at(&pin).is_empty(), "what its flows refer to is lost");
         anew.attach().unwrap();
         let notes: Vec<_> = anew.start_report().notes.iter().map(|note| note.message.as_str()).collect();
         assert!(notes.iter().any(|note| note.starts_with("map FLOWS4 is made anew: found Hash with 1024 entries")));
@@ -186,11 +189,13 @@ fn maps_of_another_size_keep_what_they_hold_and_get_what_comes_meanwhile() {
         drop(with(MapSizes { flows: 4_096, ..sizes }));
         begin_at(&former, 2); // by the programs that are still attached
         drop(with(sizes));
+        assert!(pin.with_file_name("FLOWS4-former-2").exists());
         let mut grown = with(larger);
         begin_at(&former, 3);
         grown.attach().unwrap();
         assert_eq!(flows_at(&pin), [flow(1), flow(2), flow(3)].into());
-        assert!(!former.exists(), "what is not used any more goes");
+        assert!(!former.exists() && !pin.with_file_name("FLOWS4-former-2").exists(), "what is not used any more goes");
+        assert_eq!(grown.start_report().notes.iter().filter(|note| note.message.starts_with("map RINGS ")).count(), 0);
         let notes: Vec<_> = grown.start_report().notes.iter().collect();
         assert!(notes.iter().all(|note| note.code != "map-recreated"), "{notes:?}");
         assert!(notes.iter().any(|note| note.code == "map-resized" && note.message.contains("SERVICES")), "{notes:?}");

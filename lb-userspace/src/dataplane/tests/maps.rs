@@ -10,13 +10,13 @@ use lb_common::be::{Be16, Be32};
 use lb_common::conntrack::{FlowState, TCP_CLOSED, TCP_ESTABLISHED};
 use lb_common::transport::tcp_flag;
 
-use super::stage::{run, sh};
+use super::stage::{run, sh, start};
 use crate::dataplane::apply::apply;
 use crate::dataplane::family::MapFamily;
 use crate::dataplane::mapped::Access;
 use crate::dataplane::spec::{self, Shape};
 use crate::dataplane::store::StoreError;
-use crate::dataplane::{Dataplane, inspect};
+use crate::dataplane::{Config, Dataplane, MapSizes, inspect};
 use crate::diff::diff;
 use crate::model::{Algorithm, FrontListener, Protocol};
 use crate::tables::{
@@ -95,6 +95,43 @@ fn what_is_written_is_loaded_again() {
         }
         store.grace_period().unwrap();
         assert_eq!(store.load().unwrap(), Tables { settings: tables.settings, ..Tables::default() });
+    });
+}
+
+#[test]
+fn programs_of_before_keep_their_tables_where_one_map_gets_another_size_and_an_endpoint_was_replaced() {
+    run("resize-tables", |stage| {
+        let (first, before) = (stage.start().unwrap(), tables());
+        write(&first, &before);
+        let mut used = first.store().unwrap(); // what the attached programs use
+        drop(first);
+        let sizes = MapSizes { services: 100, ..stage.config.sizes };
+        let second = start(&Config { sizes, ..stage.config.clone() }).unwrap();
+        let mut store = second.store().unwrap();
+        let mut actual = store.load().unwrap();
+        assert_eq!(actual, before, "all was moved");
+        let mut after = before.clone();
+        after.backends.remove(&(IpFamily::V4, BackendId(1)));
+        after.backends.insert((IpFamily::V4, BackendId(1)), backend("10.244.1.77", 8_080, true));
+        after.services.insert(ServiceId(1), ring(23, 3));
+        after.frontends.pop_first();
+        after.ranges.pop_first();
+        apply(&mut *store, &mut actual, &diff(&before, &after)).unwrap();
+        assert_eq!(store.load().unwrap(), after);
+        let kept = used.load().unwrap();
+        assert_eq!(
+            (kept.frontends, kept.services, kept.backends, kept.backend_nodes, kept.ranges),
+            (before.frontends, before.services, before.backends, before.backend_nodes, before.ranges)
+        );
+        // what comes after an agent that died in the midst of it
+        std::fs::remove_file(second.pins.map_in(map::RINGS, "former")).unwrap();
+        std::fs::hard_link(second.pins.map(map::RINGS), second.pins.map_in(map::RINGS, "next")).unwrap();
+        drop((store, second));
+        let third = start(&Config { sizes, ..stage.config.clone() }).unwrap();
+        assert_eq!(third.store().unwrap().load().unwrap(), after);
+        assert!(third.pins.map_in(map::RINGS, "former").exists(), "all were moved once more");
+        let notes = &third.start_report().notes;
+        assert!(notes.iter().all(|note| note.code != "map-recreated"), "{notes:?}");
     });
 }
 
