@@ -66,6 +66,7 @@ mod tc;
 mod transfer;
 mod tunnels;
 mod unload;
+mod verify;
 mod watch;
 mod ways;
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::{fs, io};
 
-use aya::programs::{ProgramError, SchedClassifier, SkLookup, Xdp};
+use aya::programs::{SchedClassifier, SkLookup, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use lb_common::abi::{ABI_VERSION, CALLED, map, program};
+use lb_common::abi::{ABI_VERSION, CALLED, program};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::config::{MapSizes, Pins};
@@ -15,6 +15,7 @@ use super::object::{self, OBJECT};
 use super::report::Note;
 use super::spec::{self, MapSpec};
 use super::transfer::{NEXT, Transfers};
+use super::verify::{self, ATTACHED};
 use super::{probe, transfer};
 
 /// Loads all programs over the pinned maps and pins them. Attaches nothing. Maps that get another size are moved as far as that
@@ -30,7 +31,7 @@ pub(crate) fn load(pins: &Pins, sizes: &MapSizes, notes: &mut Vec<Note>) -> Resu
     let specs = spec::specs(sizes);
     let mut transfers = remove_unfit_maps(pins, &specs, notes)?;
     let mut object = load_object(pins, &specs, &transfers)?;
-    load_programs(&mut object)?;
+    verify::load_programs(&mut object)?;
     transfers.swap(pins, &specs)?;
     pin_programs(&mut object, pins)?;
     Ok((object, transfers))
@@ -134,47 +135,9 @@ fn is_refused(error: &aya::maps::MapError) -> bool {
     source.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// The tc programs that no other calls.
-const CLASSIFIERS: [&str; 3] = [program::TC_EGRESS, program::TUNNEL, program::ASK];
-
-fn load_programs(object: &mut Ebpf) -> Result<(), DataplaneError> {
-    let failed = |program| move |source: ProgramError| DataplaneError::Program { program, source: Box::new(source) };
-    let called = |array| CALLED.into_iter().filter(move |called| called.map == array).map(|called| called.program);
-    for name in called(map::XDP_PROGRAMS) {
-        uninterrupted(|| typed::<Xdp>(object, name)?.load().map_err(failed(name)))?;
-    }
-    for name in called(map::TC_PROGRAMS).chain(CLASSIFIERS) {
-        uninterrupted(|| classifier(object, name)?.load().map_err(failed(name)))?;
-    }
-    uninterrupted(|| sk_lookup(object)?.load().map_err(failed(program::SK_LOOKUP)))
-}
-
-/// How often the verifier is called again after a signal has interrupted it.
-const ATTEMPTS: u32 = 20;
-
-/// The verifier gives up with EAGAIN when its thread has a signal pending (kernel/bpf/verifier.c, `do_check`, since 5.4)
-/// and wants to be called again.
-pub(crate) fn uninterrupted(mut load: impl FnMut() -> Result<(), DataplaneError>) -> Result<(), DataplaneError> {
-    for _ in 1..ATTEMPTS {
-        match load() {
-            Err(error) if was_interrupted(&error) => {}
-            result => return result,
-        }
-    }
-    load()
-}
-
-fn was_interrupted(error: &DataplaneError) -> bool {
-    let DataplaneError::Program { source, .. } = error else { return false };
-    matches!(&**source, ProgramError::LoadError { io_error, .. } if io_error.kind() == io::ErrorKind::WouldBlock)
-}
-
 /// Pins the new programs over the old. Links keep the old ones alive until they are updated.
 fn pin_programs(object: &mut Ebpf, pins: &Pins) -> Result<(), DataplaneError> {
-    for name in [program::TC_EGRESS, program::TUNNEL, program::SK_LOOKUP, program::ASK]
-        .into_iter()
-        .chain(CALLED.map(|called| called.program))
-    {
+    for name in ATTACHED.into_iter().chain(CALLED.map(|called| called.program)) {
         pin_program(object, pins, name)?;
     }
     Ok(())

@@ -20,7 +20,7 @@ use super::config::{CgroupChoice, Config, Pins};
 use super::error::{DataplaneError, map_io, pin_io, program_io};
 use super::maps::Maps;
 use super::report::Note;
-use super::{loader, orphans, probe, sys};
+use super::{loader, orphans, probe, sys, verify};
 
 /// Socket-level balancing, as `status` shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -147,7 +147,7 @@ fn attach_all(object: &mut Ebpf, pins: &Pins, cgroup: &Cgroup) -> Result<(), Str
 
 fn load(object: &mut Ebpf, pins: &Pins, name: &'static str) -> Result<(), DataplaneError> {
     let failed = |source| DataplaneError::Program { program: name, source: Box::new(source) };
-    loader::uninterrupted(|| {
+    verify::uninterrupted(|| {
         let program: &mut CgroupSockAddr = loader::typed(object, name)?;
         if program.fd().is_ok() { Ok(()) } else { program.load().map_err(failed) }
     })?;
