@@ -5,6 +5,7 @@
 pub mod algorithm;
 pub mod backend;
 pub mod certificate;
+pub mod changed;
 pub mod desired;
 pub mod family;
 pub mod filters;
@@ -23,6 +24,7 @@ pub mod users;
 pub use algorithm::Algorithm;
 pub use backend::{Backend, BackendState};
 pub use certificate::Certificate;
+pub use changed::Changed;
 pub use desired::DesiredState;
 pub use family::IpFamily;
 pub use node::NodeAddresses;

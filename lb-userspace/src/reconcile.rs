@@ -12,10 +12,9 @@ use crate::dataplane::apply::{ApplyError, Failure, apply};
 use crate::dataplane::store::{MapStore, StoreError};
 use crate::diff::{self, diff};
 use crate::model::problem::code;
-use crate::model::{DesiredState, ObjectRef, Problem};
+use crate::model::{Changed, DesiredState, ObjectRef, Problem};
 use crate::plan::{Plan, Write};
 use crate::tables::Tables;
-use crate::translate::Targets;
 
 /// Keeps the maps in step with the desired state. Knows what they hold and which ids are given out.
 pub struct Reconciler {
@@ -64,6 +63,8 @@ pub struct Followed {
     pub writes: usize,
     /// The route table is another one.
     pub routes: bool,
+    /// So many hosts have other routes.
+    pub hosts: usize,
     /// Addresses of new backends on other nodes.
     pub remote: Vec<IpAddr>,
 }
@@ -107,18 +108,18 @@ impl Reconciler {
         Outcome { compiled, problems, writes: plan.writes().len(), needs_retry, written, kept, remote }
     }
 
-    /// Brings the maps into step with a desired state in which nothing changed since the last run but what some services lead
-    /// to. `compiled` is what that run came to and becomes what this one comes to; while nobody else holds it, it is changed
+    /// Brings the maps into step with a desired state in which nothing changed since the last run but what `changed`
+    /// says. `compiled` is what that run came to and becomes what this one comes to; while nobody else holds it, it is changed
     /// in place. `None`: [`Reconciler::run_once`] has to do it.
     pub fn follow(
         &mut self,
         compiled: &mut Compiled,
         desired: &DesiredState,
-        before: &Targets,
+        changed: &Changed,
         node: &Node,
     ) -> Option<Followed> {
         self.settled.take().filter(|settled| settled == node)?;
-        let amended = amend(compiled, &mut self.ids, desired, before, node.limits)?;
+        let amended = amend(compiled, &mut self.ids, desired, changed, node.limits)?;
         let plan = diff::of(&self.actual, &amended);
         if !plan.is_empty() {
             compiled.tables = Arc::default();
@@ -131,7 +132,7 @@ impl Reconciler {
         }
         self.settled = Some(node.clone());
         let remote = plan.writes().iter().filter_map(new_remote_backend).collect();
-        Some(Followed { writes: plan.writes().len(), routes: amended.routes, remote })
+        Some(Followed { writes: plan.writes().len(), routes: amended.routes, hosts: amended.hosts, remote })
     }
 
     /// What [`Reconciler::run_once`] would do, without doing it.

@@ -46,7 +46,11 @@ pub use locate::locate;
 pub use node_ports::moved_node_ports;
 pub(crate) use service::is_of_other_proxy;
 pub use statuses::{Address, EXCLUDED, StatusWish, Statuses};
-pub use translation::{Targets, Translation};
+pub use translation::Translation;
+
+use ingress::backend::Lookup;
+use ingress::{Layer7, Told};
+use translation::Usual;
 
 /// Our `loadBalancerClass`, unless a flag says another.
 pub const LOAD_BALANCER_CLASS: &str = "weir.io/load-balancer";
@@ -122,33 +126,39 @@ impl Default for Settings {
 pub fn translate(objects: &Objects, settings: &Settings) -> (DesiredState, Vec<Problem>) {
     let mut problems = Vec::new();
     let locality = backends::Locality::new(objects, settings, &mut problems);
-    let desired = translate_all(objects, settings, &locality, &mut problems);
+    let usual = Usual::read(objects, settings);
+    let (desired, _) = translate_all(objects, settings, &locality, &usual, &mut problems);
     finish(objects, &mut problems);
     (desired, problems)
 }
 
-/// Everything, but for what the Problems still lack.
+/// Everything, but for what the Problems still lack; and who gave rise to those of layer 7.
 fn translate_all(
     objects: &Objects,
     settings: &Settings,
     locality: &backends::Locality,
+    usual: &Usual,
     problems: &mut Vec<Problem>,
-) -> DesiredState {
+) -> (DesiredState, Told) {
     let mut drafts = translate_services(objects, settings, locality, problems);
     node_ports::assign(&mut drafts, settings, problems);
     conflicts::between_frontends(&mut drafts, problems);
     let mut services: Services = drafts.into_iter().map(|draft| (draft.service.key.clone(), draft.service)).collect();
     let nodes = forwarding::nodes(objects, settings, problems);
     services.values().for_each(|service| forwarding::check(service, &nodes, problems));
-    let asked = configmap::settings(objects, settings, problems);
-    let (routes, users, tls) = ingress::translate_all(objects, settings, &services, &asked, problems);
+    problems.extend(usual.problems.iter().cloned());
+    let lookup = Lookup { objects, services: &services };
+    let Layer7 { routes, users, tls, told } =
+        ingress::translate_all(objects.ingresses(), &lookup, settings, &usual.read);
+    problems.extend(told.0.values().flatten().cloned());
     let streams = configmap::streams(objects, settings, &services, problems);
     // no Ingress names them
     let host_ports = host_ports::services(objects, locality, problems);
     services.extend(host_ports.into_iter().map(|service| (service.key.clone(), service)));
     own_kinds::check(objects, problems);
     let externals = external::names(objects);
-    DesiredState { services, routes, users, tls, streams, front: asked.front, externals, nodes }
+    let front = usual.read.front.clone();
+    (DesiredState { services, routes, users, tls, streams, front, externals, nodes }, told)
 }
 
 /// Adds the Problems of the input, and where each lies.

@@ -8,7 +8,7 @@ use super::l4::{self, Owner};
 use super::ring::{self, Choice, RingMember};
 use super::{Compiled, Ids, Limits, l7};
 use crate::model::problem::code;
-use crate::model::{Backend, DesiredState, Forwarding, IpFamily, Service, ServiceKey, Target, TrafficPolicy};
+use crate::model::{Backend, Changed, DesiredState, Forwarding, IpFamily, Service, ServiceKey, Target, TrafficPolicy};
 use crate::tables::{BackendId, BackendKey, Ring, ServiceId};
 
 /// What changed of the Tables.
@@ -20,12 +20,14 @@ pub struct Amended {
     pub come: BTreeMap<(IpFamily, BackendId), BackendKey>,
     /// Backends that nobody has any more.
     pub gone: BTreeSet<(IpFamily, BackendId)>,
-    /// The route table has other endpoints.
+    /// The route table is another one.
     pub routes: bool,
+    /// So many hosts have other routes.
+    pub hosts: usize,
 }
 
-/// Brings the ids and the routes of a compilation up to date with `desired`, in which some services lead to other backends
-/// than `before`; tells what changes in its Tables, which are the caller's to write. The result is that of
+/// Brings the ids and the routes of a compilation up to date with `desired`, in which no more is other than before than
+/// `changed` says; tells what changes in its Tables, which are the caller's to write. The result is that of
 /// [`compile`](super::compile) for the same ids.
 ///
 /// `None`: more may change than rings and backends, and everything has to be compiled anew, with the ids as they are now.
@@ -33,12 +35,14 @@ pub fn amend(
     compiled: &mut Compiled,
     ids: &mut Ids,
     desired: &DesiredState,
-    before: &BTreeMap<ServiceKey, Target>,
+    changed: &Changed,
     limits: Limits,
 ) -> Option<Amended> {
+    let before = &changed.targets;
     let exhausted = |code: &str| [code::BACKENDS_EXHAUSTED, code::SERVICES_EXHAUSTED].contains(&code);
     let bound = before.iter().any(|(key, target)| desired.services.get(key).is_none_or(|now| is_bound(now, target)));
-    if bound || compiled.problems.iter().any(|problem| exhausted(&problem.code)) {
+    let exhausts = !before.is_empty() && compiled.problems.iter().any(|problem| exhausted(&problem.code));
+    if bound || exhausts {
         return None;
     }
     let steps = steps(compiled, desired, before);
@@ -51,6 +55,15 @@ pub fn amend(
             l7::put_endpoints(desired, key, Arc::make_mut(&mut compiled.routes));
             amended.routes = true;
         }
+    }
+    if !changed.hosts.is_empty() || !changed.secrets.is_empty() {
+        let routes = Arc::make_mut(&mut compiled.routes);
+        amended.hosts = l7::put_hosts(desired, &changed.hosts, routes);
+        amended.routes |= l7::put_secrets(desired, changed, routes) | (amended.hosts > 0);
+    }
+    if changed.front {
+        Arc::make_mut(&mut compiled.routes).settings = Arc::new(desired.front.clone());
+        amended.routes = true;
     }
     Some(amended)
 }

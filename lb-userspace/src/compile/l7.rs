@@ -1,15 +1,16 @@
 //! The route table: routes in the order in which they are tried, and the endpoints behind them.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::l7::router::upstream_name;
 use crate::l7::table::{External, RouteEntry, RouteTable, Stream};
+use crate::model::filters::Filters;
 use crate::model::{
-    Backend, BackendState, DesiredState, Frontend, FrontendKind, IpFamily, PathMatch, Protocol, Route, Service,
-    ServiceKey, Target,
+    Backend, BackendState, Changed, DesiredState, Frontend, FrontendKind, IpFamily, PathMatch, Protocol, Route,
+    RouteKey, Service, ServiceKey, Target,
 };
 
 /// The key in [`RouteTable::hosts`] of routes for any host.
@@ -17,20 +18,17 @@ const ANY_HOST: &str = "*";
 
 /// The route table of the desired routes. The default of any host is [`RouteTable::default`] and in no host's list.
 pub fn route_table(desired: &DesiredState) -> RouteTable {
-    let mut hosts = BTreeMap::<String, Vec<RouteEntry>>::new();
     let mut table = RouteTable::default();
-    for route in desired.routes.values() {
-        let entry = entry(route, desired, &mut table);
-        match (&route.key.host, &route.key.path) {
-            (None, PathMatch::Default) => table.default = Some(entry),
-            (host, _) => hosts.entry(host.as_deref().unwrap_or(ANY_HOST).into()).or_default().push(entry),
+    let mut routes = desired.routes.values().peekable();
+    while let Some(first) = routes.next() {
+        // Those of a host follow each other.
+        let rest = std::iter::from_fn(|| routes.next_if(|route| route.key.host == first.key.host));
+        let (default, entries) = entries(std::iter::once(first).chain(rest), desired, &mut table);
+        table.default = default.or(table.default);
+        if !entries.is_empty() {
+            table.hosts.insert(name(&first.key.host).to_owned(), entries.into());
         }
     }
-    let hosts = hosts.into_iter().map(|(host, mut entries)| {
-        entries.sort_by(|one, other| order(&one.path).cmp(&order(&other.path)));
-        (host, Arc::from(entries))
-    });
-    table.hosts = hosts.collect();
     for stream in &desired.streams {
         if let Some(proxy) = stream.proxy
             && let Some(upstream) = upstream_of(&stream.service, desired, &mut table)
@@ -42,6 +40,120 @@ pub fn route_table(desired: &DesiredState) -> RouteTable {
     table.tls = desired.tls.clone();
     table.settings = Arc::new(desired.front.clone());
     table
+}
+
+/// The name of a host in the table.
+fn name(host: &Option<String>) -> &str {
+    host.as_deref().unwrap_or(ANY_HOST)
+}
+
+/// The entries of the routes of a host in their order, and that of the table's default, if it is among them.
+fn entries<'a>(
+    routes: impl Iterator<Item = &'a Route>,
+    desired: &DesiredState,
+    table: &mut RouteTable,
+) -> (Option<RouteEntry>, Vec<RouteEntry>) {
+    let (mut default, mut entries) = (None, Vec::new());
+    for route in routes {
+        let entry = entry(route, desired, table);
+        match (&route.key.host, &route.key.path) {
+            (None, PathMatch::Default) => default = Some(entry),
+            _ => entries.push(entry),
+        }
+    }
+    entries.sort_by(|one, other| order(&one.path).cmp(&order(&other.path)));
+    (default, entries)
+}
+
+/// Gives hosts the routes that they have now. Tells how many are others; of those that stay as they were nothing is moved.
+pub(super) fn put_hosts(desired: &DesiredState, hosts: &BTreeSet<Option<String>>, table: &mut RouteTable) -> usize {
+    let (mut left, mut others) = (BTreeSet::new(), 0);
+    for host in hosts {
+        let of_host = desired.routes.range(RouteKey::first_of(host.clone())..).take_while(|(key, _)| key.host == *host);
+        let (default, entries) = entries(of_host.map(|(_, route)| route), desired, table);
+        let mut is_other = false;
+        if host.is_none() && default != table.default {
+            left.extend(std::mem::replace(&mut table.default, default).iter().flat_map(upstreams));
+            is_other = true;
+        }
+        let before = table.hosts.get(name(host));
+        if before.map_or(&[][..], |before| &**before) != entries {
+            left.extend(before.iter().flat_map(|entries| entries.iter()).flat_map(upstreams));
+            match entries.is_empty() {
+                true => drop(table.hosts.remove(name(host))),
+                false => drop(table.hosts.insert(name(host).to_owned(), entries.into())),
+            }
+            is_other = true;
+        }
+        others += usize::from(is_other);
+    }
+    drop_unused(left, table);
+    others
+}
+
+/// Gives hosts and Secrets what they have now of TLS, and of users; tells whether something is other than before.
+pub(super) fn put_secrets(desired: &DesiredState, changed: &Changed, table: &mut RouteTable) -> bool {
+    let mut is_other = false;
+    for host in &changed.hosts {
+        is_other |= put_same(name(host), &desired.tls.hosts, &mut table.tls.hosts);
+    }
+    for secret in &changed.secrets {
+        is_other |= put_same(secret, &desired.tls.certificates, &mut table.tls.certificates)
+            | put_same(secret, &desired.tls.authorities, &mut table.tls.authorities)
+            | put_same(secret, &desired.users, &mut table.users);
+    }
+    is_other
+}
+
+/// Lets one map have under a key what the other has there; tells whether it had something else.
+fn put_same<V: Clone + PartialEq>(key: &str, from: &BTreeMap<String, V>, to: &mut BTreeMap<String, V>) -> bool {
+    let (now, before) = (from.get(key), to.get(key));
+    if now == before {
+        return false;
+    }
+    match now {
+        Some(value) => to.insert(key.to_owned(), value.clone()),
+        None => to.remove(key),
+    };
+    true
+}
+
+/// Takes away those of these upstreams to which nothing leads any more.
+fn drop_unused(mut names: BTreeSet<String>, table: &mut RouteTable) {
+    if names.is_empty() {
+        return;
+    }
+    for entry in table.hosts.values().flat_map(|entries| entries.iter()).chain(&table.default) {
+        if entry.upstream.as_ref().is_some_and(|name| names.contains(name)) || leads_on(entry) {
+            for name in upstreams(entry) {
+                names.remove(&name);
+            }
+        }
+        if names.is_empty() {
+            return;
+        }
+    }
+    for stream in table.streams.values() {
+        names.remove(&stream.upstream);
+    }
+    for name in names {
+        table.upstreams.remove(&name);
+        table.weights.remove(&name);
+        table.external.remove(&name);
+    }
+}
+
+/// It may lead to more upstreams than its own.
+fn leads_on(entry: &RouteEntry) -> bool {
+    entry.filters.services().next().is_some() || entry.filters.canary.is_some()
+}
+
+/// All upstreams that an entry may lead to.
+fn upstreams(entry: &RouteEntry) -> impl Iterator<Item = String> {
+    let own = entry.upstream.clone();
+    own.into_iter()
+        .chain(entry.filters.services().map(upstream_name))
+        .chain(canary(&entry.filters).map(|key| upstream_name(&key)))
 }
 
 /// The order in which the routes of a host are tried: exact paths, then regular expressions, then prefixes, each the
@@ -68,9 +180,8 @@ fn entry(route: &Route, desired: &DesiredState, table: &mut RouteTable) -> Route
     for key in route.filters.services() {
         upstream_of(key, desired, table);
     }
-    if let Some(to) = route.filters.canary.as_ref().and_then(|canary| canary.to.as_ref()) {
-        let (namespace, name) = (to.namespace.clone(), to.name.clone());
-        upstream_of(&ServiceKey { namespace, name, port: to.port, protocol: Protocol::Tcp }, desired, table);
+    if let Some(key) = canary(&route.filters) {
+        upstream_of(&key, desired, table);
     }
     RouteEntry {
         path: route.key.path.clone(),
@@ -82,6 +193,13 @@ fn entry(route: &Route, desired: &DesiredState, table: &mut RouteTable) -> Route
         filters: Arc::clone(&route.filters),
         problem: route.problem.clone(),
     }
+}
+
+/// Where the requests go that a canary takes.
+fn canary(filters: &Filters) -> Option<ServiceKey> {
+    let to = filters.canary.as_ref()?.to.as_ref()?;
+    let (namespace, name) = (to.namespace.clone(), to.name.clone());
+    Some(ServiceKey { namespace, name, port: to.port, protocol: Protocol::Tcp })
 }
 
 /// The name of the upstream of a Service port, which is in the table then.

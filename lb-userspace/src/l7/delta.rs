@@ -110,8 +110,8 @@ pub fn delta(old: &RouteTable, new: &RouteTable) -> TableDelta {
         None => DefaultChange::Remove,
     });
     TableDelta {
-        hosts: map_delta(&old.hosts, &new.hosts),
-        upstreams: map_delta(&old.upstreams, &new.upstreams),
+        hosts: map_delta_by(&old.hosts, &new.hosts, |old, new| Arc::ptr_eq(old, new) || old == new),
+        upstreams: map_delta_by(&old.upstreams, &new.upstreams, |old, new| Arc::ptr_eq(old, new) || old == new),
         weights: map_delta(&old.weights, &new.weights),
         external: map_delta(&old.external, &new.external),
         default,
@@ -147,13 +147,22 @@ fn map_delta<V: Clone + PartialEq>(
     old: &BTreeMap<String, V>,
     new: &BTreeMap<String, V>,
 ) -> BTreeMap<String, Option<V>> {
+    map_delta_by(old, new, V::eq)
+}
+
+/// The same for values of which it can be seen that they are the very same: slices behind an `Arc` do not show it by `==`.
+fn map_delta_by<V: Clone>(
+    old: &BTreeMap<String, V>,
+    new: &BTreeMap<String, V>,
+    is_same: impl Fn(&V, &V) -> bool,
+) -> BTreeMap<String, Option<V>> {
     // Both are sorted, and what has not changed is mostly the very same: one walk along both.
     let (mut changes, mut before) = (BTreeMap::new(), old.iter().peekable());
     for (key, value) in new {
         while let Some((gone, _)) = before.next_if(|(other, _)| *other < key) {
             changes.insert(gone.clone(), None);
         }
-        let same = before.next_if(|(other, _)| *other == key).is_some_and(|(_, old)| old == value);
+        let same = before.next_if(|(other, _)| *other == key).is_some_and(|(_, old)| is_same(old, value));
         if !same {
             changes.insert(key.clone(), Some(value.clone()));
         }

@@ -16,6 +16,13 @@ pub struct RouteKey {
     pub path: PathMatch,
 }
 
+impl RouteKey {
+    /// No key of that host comes before this one: `Exact` is the first kind, and no text is before the empty one.
+    pub fn first_of(host: Option<String>) -> Self {
+        RouteKey { host, path: PathMatch::Exact(String::new()) }
+    }
+}
+
 /// How the path of a request is matched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

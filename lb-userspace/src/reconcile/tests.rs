@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 mod history;
+mod reach;
 mod scale;
 
 use super::*;

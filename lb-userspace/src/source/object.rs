@@ -137,6 +137,14 @@ impl Object {
         same_origin && self.body == other.body
     }
 
+    /// The Ingress that it is.
+    pub fn as_ingress(&self) -> Option<&Ingress> {
+        match &self.body {
+            Body::Ingress(ingress) => Some(ingress),
+            _ => None,
+        }
+    }
+
     /// The metadata.
     pub fn metadata(&self) -> &Metadata {
         match &self.body {

@@ -1,19 +1,24 @@
-//! What a few changes mean for a translation that was made before: where only backends come and go, nothing but these
-//! moves. Whatever else a change may reach (a port or an address that another Service would have got, a route) is for
-//! the whole translation.
+//! What changes of endpoint slices mean for a translation that was made before: where only backends come and go, nothing but
+//! these moves. Whatever else such a change may reach (a port or an address that another Service would have got) is for the
+//! whole translation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::backends::Locality;
 use super::service::{self, Draft};
-use super::translation::Targets;
 use super::{Settings, forwarding};
-use crate::model::{DesiredState, NodeAddresses, Problem, Target};
-use crate::source::kinds::{EndpointSlice, Ingress};
+use crate::model::{DesiredState, NodeAddresses, Problem, Service, ServiceKey, Target};
+use crate::source::kinds::EndpointSlice;
 use crate::source::{Body, Changes, Kind, Object, ObjectKey, Objects};
 
+pub(super) mod concerned;
+pub(super) mod layer7;
+
+use concerned::Name;
+
 /// What a step does not change.
+#[derive(Clone, Copy)]
 pub(super) struct Fixed<'a> {
     pub(super) objects: &'a Objects,
     pub(super) changes: &'a Changes,
@@ -21,80 +26,53 @@ pub(super) struct Fixed<'a> {
     pub(super) locality: &'a Locality,
 }
 
-/// What a step changed.
+/// What becomes of Services.
 #[derive(Debug, Default)]
-pub(super) struct Amended {
-    /// What balanced ports led to before.
-    pub(super) targets: Targets,
+pub(super) struct Followed {
+    /// Those that lead elsewhere now.
+    services: Vec<Service>,
     /// Problems of each Service before and now.
     pub(super) problems: Vec<(Vec<Problem>, Vec<Problem>)>,
 }
 
-/// Namespace and name of a Service.
-type Name<'a> = (&'a str, &'a str);
-
-/// Lets Services follow changes of their slices, and nothing the statuses of Ingresses; `None` if a change may reach more than their backends.
-pub(super) fn services(desired: &mut Arc<DesiredState>, fixed: &Fixed<'_>) -> Option<Amended> {
-    let touched = touched(fixed)?;
+/// Lets Services follow changes of their slices; `None` if these reach more than their backends.
+pub(super) fn services(touched: &BTreeSet<Name<'_>>, desired: &DesiredState, fixed: Fixed<'_>) -> Option<Followed> {
     let former = former_slices(fixed.changes);
-    let mut amended = Amended::default();
-    let mut followed = Vec::new();
+    let mut followed = Followed::default();
     for name in touched {
-        let was = Drafts::before(name, &former, fixed, &desired.nodes);
-        let is = Drafts::now(name, fixed, &desired.nodes);
+        let was = Drafts::before(*name, &former, fixed, &desired.nodes);
+        let is = Drafts::now(*name, fixed, &desired.nodes);
         let same = was.drafts.len() == is.drafts.len() && was.drafts.iter().zip(&is.drafts).all(differ_by_backends);
         if !same || is.drafts.iter().any(|draft| !desired.services.contains_key(&draft.service.key)) {
             return None;
         }
-        amended.problems.push((was.problems, is.problems));
-        followed.extend(is.drafts.into_iter().map(|draft| draft.service));
+        followed.problems.push((was.problems, is.problems));
+        followed.services.extend(is.drafts.into_iter().map(|draft| draft.service));
     }
-    followed.retain(|service| desired.services.get(&service.key).is_some_and(|now| now.target != service.target));
-    if followed.is_empty() {
-        return Some(amended);
-    }
-    let desired = Arc::make_mut(desired);
-    for service in followed {
-        // frontends and ports are as they were settled among all
-        if let Some(settled) = desired.services.get_mut(&service.key) {
-            amended.targets.insert(service.key, std::mem::replace(&mut settled.target, service.target));
-        }
-    }
-    Some(amended)
+    followed
+        .services
+        .retain(|service| desired.services.get(&service.key).is_some_and(|now| now.target != service.target));
+    Some(followed)
 }
 
-/// The Services that changes concern; `None` if a change concerns anything else.
-fn touched<'a>(fixed: &Fixed<'a>) -> Option<BTreeSet<Name<'a>>> {
-    if fixed.changes.is_everything() {
-        return None;
-    }
-    let mut touched = BTreeSet::new();
-    for (key, before) in fixed.changes.iter() {
-        let now = fixed.objects.get(key);
-        match key.kind {
-            Kind::EndpointSlice => touched.extend([before, now].into_iter().flatten().filter_map(service_of)),
-            Kind::Ingress if asks_the_same(before?, now?) => {}
-            _ => return None,
+impl Followed {
+    /// Puts them in place, and tells what they led to before.
+    pub(super) fn settle(&mut self, desired: &mut Arc<DesiredState>) -> BTreeMap<ServiceKey, Target> {
+        let mut targets = BTreeMap::new();
+        for service in self.services.drain(..) {
+            // frontends and ports are as they were settled among all
+            if let Some(settled) = Arc::make_mut(desired).services.get_mut(&service.key) {
+                targets.insert(service.key, std::mem::replace(&mut settled.target, service.target));
+            }
         }
+        targets
     }
-    Some(touched)
 }
 
 fn slice(object: &Object) -> Option<&Arc<EndpointSlice>> {
     match &object.body {
         Body::EndpointSlice(slice) => Some(slice),
         _ => None,
-    }
-}
-
-/// An Ingress differs in its status alone, which is what we write there: nothing is made of that.
-fn asks_the_same(before: &Object, now: &Object) -> bool {
-    match (&before.body, &now.body) {
-        (Body::Ingress(before), Body::Ingress(now)) => {
-            let Ingress { metadata, spec, beta, status: _ } = &**before;
-            (metadata, spec, beta) == (&now.metadata, &now.spec, &now.beta)
-        }
-        _ => false,
     }
 }
 
@@ -122,7 +100,7 @@ struct Drafts {
 }
 
 impl Drafts {
-    fn now((namespace, name): Name<'_>, fixed: &Fixed<'_>, nodes: &BTreeMap<String, NodeAddresses>) -> Self {
+    fn now((namespace, name): Name<'_>, fixed: Fixed<'_>, nodes: &BTreeMap<String, NodeAddresses>) -> Self {
         let slices: Vec<_> = fixed.objects.slices_of(namespace, name).collect();
         Self::of((namespace, name), &slices, fixed, nodes)
     }
@@ -130,7 +108,7 @@ impl Drafts {
     fn before(
         (namespace, name): Name<'_>,
         former: &BTreeMap<Name<'_>, Vec<&Arc<EndpointSlice>>>,
-        fixed: &Fixed<'_>,
+        fixed: Fixed<'_>,
         nodes: &BTreeMap<String, NodeAddresses>,
     ) -> Self {
         let unchanged = fixed.objects.slices_of(namespace, name).filter(|slice| {
@@ -146,7 +124,7 @@ impl Drafts {
     fn of(
         (namespace, name): Name<'_>,
         slices: &[&Arc<EndpointSlice>],
-        fixed: &Fixed<'_>,
+        fixed: Fixed<'_>,
         nodes: &BTreeMap<String, NodeAddresses>,
     ) -> Self {
         let mut problems = Vec::new();

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::configmap::Read;
-use super::{Services, Settings, seniority};
+use super::{Settings, seniority};
 use crate::model::filters::Filters;
 use crate::model::problem::code;
 use crate::model::{ObjectRef, PathMatch, Problem, Route, RouteKey, Tls, Users};
-use crate::source::Objects;
 use crate::source::kinds::{Ingress, IngressBackend, IngressRule};
 
 mod aliases;
@@ -22,8 +21,10 @@ pub(in crate::translate) mod hosts;
 mod neighbours;
 mod path;
 mod rewrite;
+pub(super) mod secrets;
 mod slashes;
 mod surprises;
+pub(super) mod ties;
 mod tls;
 
 use backend::Lookup;
@@ -33,49 +34,82 @@ use hosts::Hosts;
 use rewrite::Rewriting;
 use tls::Certificates;
 
-/// Translates every Ingress that is ours, to routes, the users whom they ask for a password, and what TLS needs; where two
-/// want the same host and path, the older one has it.
-pub(super) fn translate_all(
-    objects: &Objects,
+/// What Ingresses come to.
+pub(super) struct Layer7 {
+    /// Where two want the same host and path, the older one has it.
+    pub(super) routes: BTreeMap<RouteKey, Route>,
+    /// Users whom routes ask for a password.
+    pub(super) users: BTreeMap<String, Arc<Users>>,
+    pub(super) tls: Tls,
+    pub(super) told: Told,
+}
+
+/// Problems, by the object that gives rise to them: an Ingress, or what a setting names.
+#[derive(Debug, Default)]
+pub(super) struct Told(pub(super) BTreeMap<ObjectRef, Vec<Problem>>);
+
+impl Told {
+    /// An object gives rise to Problems, of which it may not be the object.
+    fn add(&mut self, owner: ObjectRef, problems: Vec<Problem>) {
+        if !problems.is_empty() {
+            self.0.entry(owner).or_default().extend(problems);
+        }
+    }
+
+    /// The objects of these give rise to them.
+    fn add_own(&mut self, problems: Vec<Problem>) {
+        problems.into_iter().for_each(|problem| self.add(problem.object.clone(), vec![problem]));
+    }
+}
+
+/// Translates those of the Ingresses that are ours. What comes out for a host depends on those that name it
+/// ([`ties`]) and on no others, so that all may be translated at once or some by themselves.
+pub(super) fn translate_all<'a>(
+    ingresses: impl Iterator<Item = &'a Arc<Ingress>>,
+    lookup: &Lookup<'a>,
     settings: &Settings,
-    services: &Services,
     usual: &Read,
-    problems: &mut Vec<Problem>,
-) -> (BTreeMap<RouteKey, Route>, BTreeMap<String, Arc<Users>>, Tls) {
-    let mut users = BTreeMap::new();
+) -> Layer7 {
+    let (mut told, mut problems) = (Told::default(), Vec::new());
+    let (mut found, objects) = (BTreeMap::new(), lookup.objects);
     let classes = Classes::new(objects, settings);
-    let lookup = Lookup { objects, services };
-    let mut ours: Vec<_> = objects.ingresses().filter(|ingress| classes.serve(ingress, problems)).collect();
+    let mut ours: Vec<_> = ingresses.filter(|ingress| classes.serve(ingress, &mut problems)).collect();
     ours.sort_by_cached_key(|ingress| seniority(&ingress.metadata));
     let mut table = Table::default();
     let hosts = Hosts::new(usual.own.hosts, objects, &ours);
     let mut certificates = Certificates::new(objects, &hosts);
     let mut canaries = Vec::new();
     for &ingress in &ours {
-        let mut drafts = translate(ingress, &lookup, usual, &mut users, problems);
+        let (owner, mut own) = (reference(ingress), Vec::new());
+        let mut drafts = translate(ingress, lookup, usual, &mut found, &mut own);
         drafts.iter_mut().for_each(|draft| draft.open(usual));
-        drafts.retain(|draft| hosts.admit(draft.route.key.host.as_deref(), ingress, &draft.field, problems));
-        certificates.add(ingress, &drafts, problems);
+        drafts.retain(|draft| hosts.admit(draft.route.key.host.as_deref(), ingress, &draft.field, &mut own));
+        certificates.add(ingress, &drafts, &mut own);
         for draft in drafts {
             match draft.route.filters.canary {
                 Some(_) => canaries.push((draft, ingress)),
-                None => table.add(draft, &reference(ingress), problems),
+                None => table.add(draft, &owner, &mut own),
             }
         }
+        told.add(owner, own);
     }
     if let Some((namespace, name)) = &settings.default_backend_service {
-        table.add_default(backend::default_service(namespace, name, &lookup, problems));
+        table.add_default(backend::default_service(namespace, name, lookup, &mut problems));
     }
     let mut mains = Mains::new(&mut table.routes, !canaries.is_empty());
-    canaries.into_iter().for_each(|(draft, ingress)| mains.join(draft, ingress, problems));
+    canaries.into_iter().for_each(|(draft, ingress)| mains.join(draft, ingress, &mut problems));
     let ingresses = ours.iter().map(|ingress| &***ingress);
-    surprises::note(&table.routes, ingresses.clone(), problems);
+    surprises::note(&table.routes, ingresses.clone(), &mut problems);
     slashes::add(&mut table.routes, ingresses.clone());
-    aliases::add(&mut table.routes, ingresses, &hosts, problems);
-    neighbours::note_literal(&table.routes, problems);
-    neighbours::note_unused_fallbacks(&table.routes, problems);
+    aliases::add(&mut table.routes, ingresses, &hosts, &mut problems);
+    neighbours::note_literal(&table.routes, &mut problems);
+    neighbours::note_unused_fallbacks(&table.routes, &mut problems);
     certificates.settle(&mut table.routes);
-    (table.routes, users, certificates.finish(settings, problems))
+    let mut tls = certificates.finish(settings, &mut problems);
+    let mut users = found.into_iter().map(|(secret, found)| (secret, Arc::clone(&found.users))).collect();
+    secrets::keep_used(&table.routes, &mut users, &mut tls);
+    told.add_own(problems);
+    Layer7 { routes: table.routes, users, tls, told }
 }
 
 /// A route and the field that asks for it.
@@ -96,7 +130,7 @@ impl Draft {
     }
 }
 
-fn reference(ingress: &Ingress) -> ObjectRef {
+pub(super) fn reference(ingress: &Ingress) -> ObjectRef {
     ObjectRef::new("Ingress", &ingress.metadata.namespace, &ingress.metadata.name)
 }
 
@@ -105,7 +139,7 @@ fn translate(
     ingress: &Ingress,
     lookup: &Lookup<'_>,
     usual: &Read,
-    users: &mut BTreeMap<String, Arc<Users>>,
+    users: &mut BTreeMap<String, Arc<dialect::basic::Found>>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Draft> {
     let owner = reference(ingress);

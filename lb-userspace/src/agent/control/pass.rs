@@ -16,11 +16,11 @@ use crate::compile::Node;
 use crate::dataplane::Note;
 use crate::expiry;
 use crate::l7::control::Listeners;
-use crate::model::{DesiredState, ObjectRef, Problem, TrafficPolicy};
+use crate::model::{Changed, DesiredState, ObjectRef, Problem, TrafficPolicy};
 use crate::reconcile::{Followed, Outcome, Prune};
 use crate::source::{Changes, Kind};
 use crate::tables::Tables;
-use crate::translate::{Settings, Targets, moved_node_ports};
+use crate::translate::{Settings, moved_node_ports};
 
 /// The beginning of a pass.
 #[derive(Clone, Copy)]
@@ -47,8 +47,8 @@ impl Begun {
 
 /// How far the last pass could be brought to where this one should be.
 enum Step {
-    /// All of it: what these led to is other now.
-    Followed(Targets, Followed),
+    /// All of it: this is other now.
+    Followed(Changed, Followed),
     /// What is desired; the maps are to be compared as a whole.
     Translated,
     /// Not at all: everything is to be translated.
@@ -82,14 +82,14 @@ impl Control {
         let mut node = self.facts.node(&self.config, &self.taken);
         node.denied = self.deny_list.networks();
         match self.follow(&changes, &settings, &node) {
-            Step::Followed(targets, followed) => {
-                self.conclude(&targets, &followed, &settings);
+            Step::Followed(changed, followed) => {
+                self.conclude(&changed, &followed, &settings);
                 if changes.iter().any(|(key, _)| key.kind == Kind::Ingress) {
                     self.wish(&settings);
                 }
                 self.schedule.passed(clock::now(), begun.work(), false);
                 self.state.metrics.reconciled(begun.took(), followed.writes, false);
-                tracing::debug!(writes = followed.writes, took = ?begun.took(), "followed");
+                tracing::debug!(writes = followed.writes, hosts = followed.hosts, took = ?begun.took(), "followed");
             }
             Step::Translated => self.run_all(begun, self.state.picture().desired, &settings, &node)?,
             Step::Lost => {
@@ -108,13 +108,13 @@ impl Control {
         let state = Arc::clone(&self.state);
         let prune = self.prune();
         state.amend(|picture| {
-            let targets = self.translation.amend(&mut picture.desired, &self.objects, changes, settings);
-            let Some(targets) = targets else { return Step::Lost };
+            let changed = self.translation.amend(&mut picture.desired, &self.objects, changes, settings);
+            let Some(changed) = changed else { return Step::Lost };
             let followed = match prune {
-                Prune::All => self.reconciler.follow(&mut picture.compiled, &picture.desired, &targets, node),
+                Prune::All => self.reconciler.follow(&mut picture.compiled, &picture.desired, &changed, node),
                 Prune::Known | Prune::Nothing => None,
             };
-            followed.map_or(Step::Translated, |followed| Step::Followed(targets, followed))
+            followed.map_or(Step::Translated, |followed| Step::Followed(changed, followed))
         })
     }
 
@@ -144,9 +144,12 @@ impl Control {
     }
 
     /// What is left to do when a few changes were followed.
-    fn conclude(&mut self, targets: &Targets, followed: &Followed, settings: &Settings) {
+    fn conclude(&mut self, changed: &Changed, followed: &Followed, settings: &Settings) {
         let Picture { desired, compiled } = self.state.picture();
-        let policies = || targets.keys().filter_map(|key| Some(desired.services.get(key)?.policy));
+        if !changed.secrets.is_empty() {
+            self.expiring = expiry::problems(&desired.tls, clock::wall());
+        }
+        let policies = || changed.targets.keys().filter_map(|key| Some(desired.services.get(key)?.policy));
         if policies().any(|policy| policy.affinity.is_some()) {
             self.forget_affinities(followed.writes, &compiled.tables);
         }

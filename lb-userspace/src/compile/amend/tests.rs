@@ -10,14 +10,14 @@ use crate::model::Policy;
 use crate::tables::Tables;
 
 /// Gives some services other backends, and tells what they led to before.
-fn change(desired: &mut DesiredState, targets: Vec<Option<Target>>) -> BTreeMap<ServiceKey, Target> {
+fn change(desired: &mut DesiredState, targets: Vec<Option<Target>>) -> Changed {
     let mut before = BTreeMap::new();
     for (service, target) in desired.services.values_mut().zip(targets) {
         if let (Some(target @ Target::Backends(_)), Target::Backends(_)) = (target, &service.target) {
             before.insert(service.key.clone(), std::mem::replace(&mut service.target, target));
         }
     }
-    before
+    Changed { targets: before, ..Changed::default() }
 }
 
 /// Routes to all services but one.

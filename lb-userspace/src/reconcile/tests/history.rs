@@ -13,6 +13,8 @@ use crate::source::{Object, Objects, SourceEvent};
 use crate::translate::tests::properties;
 use crate::translate::{Settings, Translation, translate};
 
+mod layer7;
+
 /// A change of an object, as a document; or its end.
 #[derive(Clone, Debug)]
 enum Edit {
@@ -112,13 +114,31 @@ fn edit() -> impl Strategy<Value = Edit> {
         1 => ingress(),
         1 => other(),
     ];
+    edit_of(document)
+}
+
+/// Mostly of layer 7: what is beside it makes the next step one of everything.
+fn edit_of_layer7() -> impl Strategy<Value = Edit> {
+    let document = prop_oneof![
+        16 => layer7::ingress(),
+        4 => layer7::secret(),
+        4 => layer7::config_map(),
+        4 => slice(),
+        2 => service(),
+        1 => properties::service(),
+        1 => other(),
+    ];
+    edit_of(document)
+}
+
+fn edit_of(document: impl Strategy<Value = String>) -> impl Strategy<Value = Edit> {
     (document, 0..5_u8)
         .prop_map(|(document, dice)| if dice == 0 { Edit::Delete(document) } else { Edit::Apply(document) })
 }
 
 /// Some edits are one pass.
-fn history() -> impl Strategy<Value = Vec<Vec<Edit>>> {
-    let pass = proptest::collection::vec(edit(), 1..4);
+fn history(edit: impl Strategy<Value = Edit>) -> impl Strategy<Value = Vec<Vec<Edit>>> {
+    let pass = proptest::collection::vec(edit, 1..4);
     proptest::collection::vec(pass, 1..12)
 }
 
@@ -135,7 +155,10 @@ struct Small {
     reconciler: Reconciler,
     desired: Arc<DesiredState>,
     compiled: Compiled,
+    /// So many passes were made without making everything anew ...
     followed: usize,
+    /// ... and so many hosts in them.
+    hosts: usize,
 }
 
 impl Small {
@@ -147,6 +170,7 @@ impl Small {
             desired: Arc::default(),
             compiled: Compiled::default(),
             followed: 0,
+            hosts: 0,
         }
     }
 
@@ -164,9 +188,11 @@ impl Small {
     fn pass(&mut self, settings: &Settings, node: &Node) {
         let changes = self.objects.take_changes();
         match self.translation.amend(&mut self.desired, &self.objects, &changes, settings) {
-            Some(targets) => {
-                if self.reconciler.follow(&mut self.compiled, &self.desired, &targets, node).is_some() {
+            Some(changed) => {
+                let followed = self.reconciler.follow(&mut self.compiled, &self.desired, &changed, node);
+                if let Some(followed) = followed {
                     self.followed += 1;
+                    self.hosts += followed.hosts;
                     return;
                 }
             }
@@ -187,11 +213,13 @@ fn settings() -> Settings {
     Settings {
         node_name: "node-a".to_owned(),
         tcp_services_configmap: Some(("default".to_owned(), "tcp".to_owned())),
+        configmap: Some(("default".to_owned(), "front".to_owned())),
+        default_backend_service: Some(("default".to_owned(), "c".to_owned())),
         ..Settings::default()
     }
 }
 
-fn live(history: Vec<Vec<Edit>>, store: &MemoryStore, percent: u64, seed: u64) -> Result<usize, TestCaseError> {
+fn live(history: Vec<Vec<Edit>>, store: &MemoryStore, percent: u64, seed: u64) -> Result<Small, TestCaseError> {
     let mut small = Small::new(Box::new(FaultyStore::new(store.clone(), percent, seed)));
     let (settings, node) = (settings(), node());
     let mut told = Vec::new();
@@ -210,17 +238,22 @@ fn live(history: Vec<Vec<Edit>>, store: &MemoryStore, percent: u64, seed: u64) -
         prop_assert_eq!(&*small.compiled.routes, &route_table(&desired));
         drop(ids);
     }
-    Ok(small.followed)
+    Ok(small)
 }
 
 proptest! {
     #[test]
-    fn what_follows_changes_is_what_is_made_from_scratch(history in history()) {
+    fn what_follows_changes_is_what_is_made_from_scratch(history in history(edit())) {
         live(history, &MemoryStore::default(), 0, 1)?;
     }
 
     #[test]
-    fn so_it_is_where_writes_fail(history in history(), seed in any::<u64>()) {
+    fn so_it_is_in_layer_7(history in history(edit_of_layer7())) {
+        live(history, &MemoryStore::default(), 0, 1)?;
+    }
+
+    #[test]
+    fn so_it_is_where_writes_fail(history in history(edit()), seed in any::<u64>()) {
         live(history, &MemoryStore::default(), 20, seed)?;
     }
 }
@@ -236,7 +269,7 @@ fn web(pods: &[&str]) -> Edit {
 }
 
 #[test]
-fn the_status_of_an_ingress_is_followed_and_what_it_asks_for_is_not() {
+fn ingresses_are_followed_and_for_their_status_nothing_is_made() {
     let ingress = |service: &str, status: &str| {
         Edit::Apply(format!(
             "{{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {{name: i}}, spec: {{defaultBackend: \
@@ -245,7 +278,8 @@ fn the_status_of_an_ingress_is_followed_and_what_it_asks_for_is_not() {
     };
     let history =
         vec![vec![ingress("a", "")], vec![ingress("a", "{ip: 192.0.2.1}")], vec![ingress("b", "{ip: 192.0.2.1}")]];
-    assert_eq!(live(history, &MemoryStore::default(), 0, 1).unwrap(), 1);
+    let small = live(history, &MemoryStore::default(), 0, 1).unwrap();
+    assert_eq!((small.followed, small.hosts), (2, 1));
 }
 
 #[test]
@@ -264,5 +298,5 @@ fn endpoints_that_come_and_go_are_followed() {
         // others may have to hear of it
         vec![service(81)],
     ];
-    assert_eq!(live(history, &MemoryStore::default(), 0, 1).unwrap(), 4);
+    assert_eq!(live(history, &MemoryStore::default(), 0, 1).unwrap().followed, 4);
 }

@@ -100,8 +100,8 @@ fn measure(services: u32, endpoints: u32, ingresses: u32) -> (Duration, Duration
     for number in 0..CHANGES {
         apply_to(&mut objects, Body::EndpointSlice(Arc::new(slice(number, endpoints - 1))));
         let changes = objects.take_changes();
-        let targets = translation.amend(&mut desired, &objects, &changes, &settings).expect("slices are followed");
-        let followed = reconciler.follow(&mut compiled, &desired, &targets, &node).expect("so are their backends");
+        let changed = translation.amend(&mut desired, &objects, &changes, &settings).expect("slices are followed");
+        let followed = reconciler.follow(&mut compiled, &desired, &changed, &node).expect("so are their backends");
         assert_eq!((followed.writes, followed.routes), (2, number < ingresses), "a ring, and a backend that goes");
     }
     (whole, (clock::worked() - begin) / CHANGES)

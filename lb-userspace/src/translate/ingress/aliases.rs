@@ -43,7 +43,7 @@ pub(super) fn add<'a>(
     }
     for ingress in ingresses.filter(|ingress| is_asked(ingress)) {
         for host in hosts(ingress, routes) {
-            let other = host.strip_prefix("www.").map_or_else(|| format!("www.{host}"), str::to_owned);
+            let other = other(&host);
             if host.starts_with("*.") || taken.contains(&other) {
                 continue;
             }
@@ -75,10 +75,23 @@ fn hosts(ingress: &Ingress, routes: &Routes) -> Vec<String> {
 }
 
 fn of_host<'a>(routes: &'a Routes, host: &'a str) -> impl Iterator<Item = &'a Route> {
-    // The first of all keys of that host: `Exact` comes first, and no text is before the empty one.
-    let first = RouteKey { host: Some(host.to_owned()), path: PathMatch::Exact(String::new()) };
-    let of_it = routes.range(first..).take_while(move |(key, _)| key.host.as_deref() == Some(host));
+    let of_it = routes
+        .range(RouteKey::first_of(Some(host.to_owned()))..)
+        .take_while(move |(key, _)| key.host.as_deref() == Some(host));
     of_it.map(|(_, route)| route)
+}
+
+/// All names that aliases could give to the hosts of an Ingress, whether they get them or not.
+pub(super) fn possible(ingress: &Ingress) -> impl Iterator<Item = String> {
+    let listed = nginx(ingress, "server-alias").into_iter().flat_map(value::list).map(str::to_ascii_lowercase);
+    let hosts = ingress.spec.rules.iter().filter(|_| is_asked(ingress)).filter_map(|rule| rule.host.as_deref());
+    let hosts = hosts.filter(|host| !host.is_empty());
+    listed.chain(hosts.map(|host| other(&host.to_ascii_lowercase())))
+}
+
+/// The name of a host with `www.`, if it is without, and the other way round.
+fn other(host: &str) -> String {
+    host.strip_prefix("www.").map_or_else(|| format!("www.{host}"), str::to_owned)
 }
 
 /// Regular expressions are not names.

@@ -13,7 +13,7 @@ use super::annotations::{NGINX, WEIR};
 use super::backend::Lookup;
 use crate::model::filters::{Filters, Logs, Proxying};
 use crate::model::problem::code;
-use crate::model::{ObjectRef, Problem, Users};
+use crate::model::{ObjectRef, Problem};
 use crate::source::kinds::Ingress;
 use crate::translate::configmap::Read;
 
@@ -21,7 +21,7 @@ mod access;
 mod affinity;
 mod backend;
 mod balance;
-mod basic;
+pub(super) mod basic;
 mod buffering;
 mod canary;
 mod context;
@@ -107,7 +107,7 @@ pub(in crate::translate) enum Support {
 }
 
 /// What the annotations of one Ingress ask for, parsed one by one; [`Asked::into_filters`] makes sense of them together.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::translate) struct Asked {
     redirects: redirects::Redirects,
     sources: access::Sources,
@@ -211,7 +211,7 @@ pub(super) fn read(
     owner: &ObjectRef,
     lookup: &Lookup<'_>,
     usual: &Read,
-    users: &mut BTreeMap<String, Arc<Users>>,
+    users: &mut BTreeMap<String, Arc<basic::Found>>,
     problems: &mut Vec<Problem>,
 ) -> Arc<Filters> {
     let mut asked = usual.asked.clone();

@@ -24,8 +24,6 @@ pub(super) struct Certificates<'a> {
     clients: BTreeMap<Option<String>, Box<ClientCertificate>>,
     /// Hosts whose suites an Ingress has named.
     suites: BTreeSet<Option<String>>,
-    /// Secrets that were looked at, and are not to be complained about again.
-    seen: BTreeMap<String, Option<Arc<Certificate>>>,
 }
 
 impl<'a> Certificates<'a> {
@@ -37,7 +35,6 @@ impl<'a> Certificates<'a> {
             holders: BTreeMap::new(),
             clients: BTreeMap::new(),
             suites: BTreeSet::new(),
-            seen: BTreeMap::new(),
         }
     }
 
@@ -161,7 +158,7 @@ impl<'a> Certificates<'a> {
         }
     }
 
-    /// The certificate of a Secret; what is wrong with it is said of the Secret, and once.
+    /// The certificate of a Secret; what is wrong with it is said of the Secret.
     fn certificate(
         &mut self,
         namespace: &str,
@@ -177,11 +174,7 @@ impl<'a> Certificates<'a> {
             problems.push(Problem::warning(code::SECRET_MISSING, owner, what).at(field, name));
             return None;
         };
-        if let Some(seen) = self.seen.get(&key) {
-            return seen.clone();
-        }
         let certificate = usable(secret, &ObjectRef::new("Secret", namespace, name), problems);
-        self.seen.insert(key.clone(), certificate.clone());
         if let Some(certificate) = &certificate {
             self.tls.certificates.insert(key, Arc::clone(certificate));
         }

@@ -7,7 +7,7 @@ use crate::translate::ingress::dialect::value::{self, Parsed, Wrong};
 use crate::translate::ingress::hosts::HostPolicy;
 
 /// What only the translation needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in crate::translate) struct Own {
     /// Annotations may name objects of other namespaces.
     pub(in crate::translate) cross_namespace: bool,

@@ -7,7 +7,7 @@ use super::{Annotation, Asked, Support};
 use crate::model::filters::Access;
 
 /// What is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Sources {
     allow: Option<Vec<IpNet>>,
     /// By the old name, which is the weaker one.

@@ -6,7 +6,7 @@ use crate::model::filters::{Affinity, SameSite};
 use crate::siphash::UNKEYED;
 
 /// What is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Cookie {
     wanted: bool,
     persistent: bool,

@@ -10,7 +10,7 @@ use crate::model::filters::{Backend, BackendTls, TlsUse};
 use crate::x509;
 
 /// What is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Speaking {
     http2: bool,
     secure: TlsUse,

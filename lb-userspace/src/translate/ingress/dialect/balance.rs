@@ -9,7 +9,7 @@ use crate::model::filters::{Algorithm, Balance, Breaker, HashBy, Template};
 const SUBSET: u32 = 3;
 
 /// What is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Balancing {
     pub(super) cookie: Cookie,
     algorithm: Algorithm,

@@ -9,7 +9,7 @@ use crate::model::{PasswordHash, Users};
 use crate::source::kinds::Secret;
 
 /// What is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Basic {
     wanted: bool,
     realm: String,
@@ -43,19 +43,18 @@ impl Basic {
         let secret = context.secret("auth-secret", &name)?;
         let form = if self.map { "auth-map" } else { "auth-file" };
         let users = format!("{}/{}#{form}", secret.metadata.namespace, secret.metadata.name);
-        if !context.users.contains_key(&users) {
-            let read = if self.map { of_map(secret) } else { of_file(secret) };
-            let found = match read {
-                Ok(found) => found,
+        let found = match context.users.get(&users) {
+            Some(found) => Arc::clone(found),
+            None => match if self.map { of_map(secret) } else { of_file(secret) } {
+                Ok(found) => Arc::clone(context.users.entry(users.clone()).or_insert(Arc::new(found))),
                 Err(wrong) => {
                     context.close("auth-secret", &name, &wrong.0, "the Secret holds no users");
                     return None;
                 }
-            };
-            context.note_unusable(&secret.metadata, &found.unusable);
-            context.users.insert(users.clone(), Arc::new(found.users));
-        }
-        if context.users.get(&users).is_none_or(|users| users.0.is_empty()) {
+            },
+        };
+        context.note_unusable(&secret.metadata, &found.unusable);
+        if found.users.0.is_empty() {
             let expected = "user:hash, by bcrypt, apr1, {SHA} or sha-crypt";
             context.close("auth-secret", &name, expected, "no user of the Secret can log in");
             return None;
@@ -66,8 +65,8 @@ impl Basic {
 
 /// What a Secret holds.
 #[derive(Debug, Default, PartialEq)]
-struct Found {
-    users: Users,
+pub(in crate::translate::ingress) struct Found {
+    pub(in crate::translate::ingress) users: Arc<Users>,
     /// Users who cannot log in, and why.
     unusable: Vec<(String, String)>,
 }
@@ -76,7 +75,7 @@ impl Found {
     fn add(&mut self, name: &str, hash: &str) {
         match PasswordHash::parse(hash) {
             // nginx takes the first line of a user.
-            Ok(hash) => drop(self.users.0.entry(name.to_owned()).or_insert(hash)),
+            Ok(hash) => drop(Arc::make_mut(&mut self.users).0.entry(name.to_owned()).or_insert(hash)),
             Err(error) => self.unusable.push((name.to_owned(), error.to_string())),
         }
     }

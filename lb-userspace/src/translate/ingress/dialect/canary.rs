@@ -9,7 +9,7 @@ use crate::model::filters::{Balance, Canary};
 const TOTAL: u32 = 100;
 
 /// What is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Canaries {
     wanted: bool,
     rules: Canary,

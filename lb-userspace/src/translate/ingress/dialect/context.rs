@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::basic::Found;
 use super::value::Wrong;
 use super::{NGINX, field};
 use crate::model::problem::code;
-use crate::model::{ObjectRef, Problem, Protocol, ServiceKey, Target, Users};
+use crate::model::{ObjectRef, Problem, Protocol, ServiceKey, Target};
 use crate::source::Objects;
 use crate::source::kinds::{ConfigMap, Ingress, Metadata, Secret};
 use crate::translate::Services;
@@ -18,8 +19,8 @@ pub(in crate::translate) struct Context<'a> {
     pub(super) services: &'a Services,
     pub(super) ingress: &'a Ingress,
     pub(super) owner: &'a ObjectRef,
-    /// Users of the Secrets that Ingresses name, of all Ingresses so far.
-    pub(super) users: &'a mut BTreeMap<String, Arc<Users>>,
+    /// What the Secrets with users hold that Ingresses name, of all Ingresses so far.
+    pub(super) users: &'a mut BTreeMap<String, Arc<Found>>,
     /// Why the routes are closed, if they are.
     pub(super) closed: Option<String>,
     pub(super) problems: &'a mut Vec<Problem>,

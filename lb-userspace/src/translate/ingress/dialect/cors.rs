@@ -10,7 +10,7 @@ const HEADERS: &str =
 const MAX_AGE: u32 = 1_728_000;
 
 /// What is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Origins {
     enabled: bool,
     origins: Option<Vec<Origin>>,

@@ -6,7 +6,7 @@ use crate::model::filters::ErrorPages;
 use crate::model::name;
 
 /// What is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Pages {
     statuses: Vec<u16>,
     service: Option<String>,

@@ -13,7 +13,7 @@ use crate::source::kinds::Ingress;
 mod url;
 
 /// What is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct External {
     url: Option<Template>,
     method: Option<String>,

@@ -10,7 +10,7 @@ pub(super) const RESERVED: [&str; 8] =
     ["connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
 
 /// What is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Changes {
     headers: Headers,
     /// Namespace, if one is written, and name of a ConfigMap.

@@ -5,7 +5,7 @@ use super::{Annotation, annotation};
 use crate::model::filters::HealthCheck;
 
 /// What is asked for; nothing is without a path.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Health {
     path: Option<String>,
     host: Option<String>,

@@ -7,7 +7,7 @@ use super::{Annotation, annotation};
 use crate::model::filters::{GlobalLimit, RequestLimits, Template};
 
 /// What is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Limits {
     limits: RequestLimits,
     requests: Option<u32>,

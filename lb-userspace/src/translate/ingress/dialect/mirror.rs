@@ -5,7 +5,7 @@ use super::{Annotation, annotation};
 use crate::model::filters::{Mirror, Template, Variable};
 
 /// What is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Mirroring {
     target: Option<Template>,
     host: Option<Template>,

@@ -5,7 +5,7 @@ use super::{Annotation, Asked, Support};
 use crate::model::filters::{Redirect, Template};
 
 /// What is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Redirects {
     permanent: Option<Template>,
     permanent_status: Option<u16>,

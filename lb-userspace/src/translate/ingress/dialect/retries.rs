@@ -5,7 +5,7 @@ use super::{Annotation, Support};
 use crate::model::filters::Retry;
 
 /// What is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Retries {
     conditions: Option<Retry>,
     tries: Option<u32>,

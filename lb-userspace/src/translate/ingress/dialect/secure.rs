@@ -9,7 +9,7 @@ use crate::source::kinds::Secret;
 use crate::x509;
 
 /// What is asked of TLS.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Redirect {
     listed: Option<bool>,
     force: bool,
@@ -41,7 +41,7 @@ impl Redirect {
 }
 
 /// What is asked of clients.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Clients {
     secret: Option<String>,
     /// `None`: as it is without the annotation; inside, `None`: nothing is asked.
