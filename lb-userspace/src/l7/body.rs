@@ -288,6 +288,9 @@ impl Body for RequestBody {
         if matches!(frame, Some(Err(_))) {
             this.progress.fault.set(Some(Fault::Broke));
         }
+        if this.inner.kept.as_ref().is_some_and(Kept::is_forgotten) {
+            this.inner.kept = None;
+        }
         let kept = this.inner.kept.as_deref();
         if let Some(trailers) = frame.as_mut().and_then(|frame| frame.as_mut().ok()?.trailers_mut()) {
             forward::trailers(trailers, this.barred.as_deref().unwrap_or_default());

@@ -11,7 +11,7 @@ use hyper::header::{HeaderMap, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Uri, Version};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::Answer;
 use super::balance::Picker;
@@ -34,6 +34,9 @@ use super::tunnel::Tunnel;
 use super::wire::Failed;
 use super::worker::{Limits, Worker};
 use crate::model::filters::{Breaker, Proxying};
+
+/// How long a body that is to be sent again may take to come back from a stream that has ended.
+const GIVEN_BACK: Duration = Duration::from_secs(1);
 
 /// A backend's answer and the connection it came on.
 pub struct Relayed {
@@ -141,9 +144,14 @@ enum Again {
 enum Broken {
     /// Nothing of the request was sent.
     Unsent,
+    /// The endpoint says that it has done nothing with it.
+    Refused,
     /// It may have been seen.
     Sent,
 }
+
+/// The endpoint took the connection, and not the request, which is still here.
+struct Refused;
 
 /// What came of one endpoint: what the client gets, or the answer for it if no other endpoint does better.
 type Attempted = Result<Result<Relayed, Answer>, Answer>;
@@ -321,19 +329,35 @@ impl<'a> Exchange<'a> {
         self.place.is_some()
     }
 
+    /// An endpoint that refuses a request may take it a moment later: one that was just connected to does not know how many
+    /// streams it bears, or the connection is one that ends.
     async fn attempt(&mut self, peer: &Rc<Peer>, record: &mut Record) -> Attempted {
+        for again in [true, false] {
+            match self.try_endpoint(peer, record).await {
+                Ok(attempted) => return attempted,
+                Err(Refused) if again && self.worker.budget.withdraw(Instant::now()) => {
+                    self.worker.counters.upstream_retries.increment();
+                }
+                Err(Refused) => break,
+            }
+        }
+        self.refused(peer)
+    }
+
+    async fn try_endpoint(&mut self, peer: &Rc<Peer>, record: &mut Record) -> Result<Attempted, Refused> {
         let counters = &self.worker.counters;
         // A pooled connection that the backend has just closed says nothing about the endpoint: it gets a second chance.
         while let Some(lease) = self.idle(peer).await {
             counters.upstream_reuses.increment();
             record.connected();
             match self.send(lease, record).await {
-                Ok(result) => return result,
+                Ok(result) => return Ok(result),
                 Err(Broken::Unsent) => counters.upstream_retries.increment(),
+                Err(Broken::Refused) => return Err(Refused),
                 Err(Broken::Sent) => {
                     peer.broke();
                     if !self.repeatable {
-                        return self.broken(peer);
+                        return Ok(self.broken(peer));
                     }
                     counters.upstream_retries.increment();
                     break;
@@ -341,25 +365,28 @@ impl<'a> Exchange<'a> {
             }
         }
         match Box::pin(self.worker.pool.connect(peer, &self.transport, self.limits.connect)).await {
-            Err(ConnectError::Exhausted) => Ok(Err(Answer::exhausted(&self.rule.entry))),
-            Err(error) => {
-                peer.health.unreachable(self.worker.limits.avoid, Instant::now());
-                let failure = match error {
-                    ConnectError::Timeout(_) => Failure::Timeout,
-                    _ => Failure::Error,
-                };
-                self.unreachable(failure)
-            }
+            Err(error) => Ok(self.unconnected(peer, &error)),
             Ok(lease) => {
                 counters.upstream_connections.increment();
                 record.connected();
-                match self.send(lease, record).await {
+                Ok(match self.send(lease, record).await {
                     Ok(result) => result,
                     Err(Broken::Unsent) => self.unreachable(Failure::Error),
+                    Err(Broken::Refused) => return Err(Refused),
                     Err(Broken::Sent) => self.broken(peer),
-                }
+                })
             }
         }
+    }
+
+    fn unconnected(&self, peer: &Peer, error: &ConnectError) -> Attempted {
+        let failure = match error {
+            ConnectError::Exhausted => return Ok(Err(Answer::exhausted(&self.rule.entry))),
+            ConnectError::Timeout(_) => Failure::Timeout,
+            _ => Failure::Error,
+        };
+        peer.health.unreachable(self.worker.limits.avoid, Instant::now());
+        self.unreachable(failure)
     }
 
     /// An idle connection. For a request that must not be sent twice it is one that has had every chance to be seen
@@ -391,10 +418,12 @@ impl<'a> Exchange<'a> {
     }
 
     /// What has arrived nowhere is to be sent once more; false: it is not here any more.
-    fn restore(&mut self) -> bool {
+    async fn restore(&mut self) -> bool {
         self.unsent = match std::mem::replace(&mut self.again, Again::Never) {
             Again::Whole => Some(Unsent::Gathered),
             Again::Kept(kept) => {
+                // One that is not given back in time cannot be taken back.
+                let _ = timeout(GIVEN_BACK, kept.stopped()).await;
                 let Some((gone, rest)) = kept.take_back() else { return false };
                 self.gathered = Some(Rc::new(gone));
                 Some(rest.map_or(Unsent::Gathered, Unsent::Body))
@@ -419,6 +448,19 @@ impl<'a> Exchange<'a> {
         self.worker.counters.upstream_failures.increment();
         peer.health.failed(self.worker.limits.avoid, Instant::now());
         if self.may_repeat(failure) { Err(answer) } else { Ok(Err(answer)) }
+    }
+
+    /// The endpoint takes no request: another one may.
+    fn refused(&self, peer: &Peer) -> Attempted {
+        self.worker.counters.upstream_failures.increment();
+        peer.health.failed(self.worker.limits.avoid, Instant::now());
+        let answer = Answer::bad_gateway(&self.rule.entry, "the endpoint refused the request");
+        let now = Instant::now();
+        let goes_on = self.has_more && self.attempts.go_on(Failure::Error, now) && self.worker.budget.withdraw(now);
+        if goes_on {
+            self.worker.counters.upstream_retries.increment();
+        }
+        if goes_on { Err(answer) } else { Ok(Err(answer)) }
     }
 
     /// The request may go to another endpoint although one has, or may have, seen it.
@@ -483,8 +525,14 @@ impl<'a> Exchange<'a> {
                 self.unsent = Some(Unsent::Request(request));
                 Err(Broken::Unsent)
             }
-            Err(Failed::Unseen) if self.restore() => Err(Broken::Unsent),
-            Err(Failed::Unseen | Failed::Sent) => Err(Broken::Sent),
+            // What hardly any request needs takes no memory of the others.
+            Err(Failed::Unseen) if Box::pin(self.restore()).await => Err(Broken::Unsent),
+            Err(Failed::Refused) if Box::pin(self.restore()).await => Err(Broken::Refused),
+            Err(Failed::Unseen | Failed::Refused | Failed::Sent) => Err(Broken::Sent),
+            Err(Failed::Invalid) => {
+                let answer = Answer::bad_gateway(&self.rule.entry, "the endpoint's answer is malformed");
+                Ok(self.failed(lease.peer(), Failure::Invalid, answer))
+            }
         }
     }
 
@@ -515,7 +563,8 @@ impl<'a> Exchange<'a> {
             None => return None,
         };
         let kept = match (&body, &self.gathered) {
-            (Some(body), None) if !self.transport.http2 => Kept::new(body, &self.worker.room),
+            // Calls of gRPC do not say how long they are.
+            (Some(body), None) => Kept::new(body, &self.worker.room, self.transport.http2),
             _ => None,
         };
         self.again = match (&body, &kept) {

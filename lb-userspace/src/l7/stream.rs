@@ -27,11 +27,15 @@ pub async fn run(worker: &Rc<Worker>, mut client: TcpStream, peer: SocketAddr, f
         false => Some((peer, front)),
     };
     // Who does not begin as a proxy that is believed gets nothing.
-    if let Some((from, to)) = told {
-        (session.client, session.front) = (from, to);
-        pass_on(worker, client, stream, &mut session).await;
-    } else {
-        session.status = 400;
+    match told.map(|(from, to)| (from, to, worker.connected(from.ip()))) {
+        Some((from, to, counted)) => {
+            (session.client, session.front) = (from, to);
+            match counted {
+                Some(_counted) => pass_on(worker, client, stream, &mut session).await,
+                None => session.status = 503,
+            }
+        }
+        None => session.status = 400,
     }
     let view = worker.view();
     let log = &view.router.settings.asked.log;

@@ -18,20 +18,31 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::{Request, Response, Version};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Empty, ReadBuf};
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use super::body::{BodyError, RequestBody};
 use receiving::Receiving;
 use sending::{Broken, Sending};
 
 /// A connection, with TLS or without.
-pub trait Io: AsyncRead + AsyncWrite + Unpin {}
-impl<I: AsyncRead + AsyncWrite + Unpin> Io for I {}
+pub trait Io: AsyncRead + AsyncWrite + Unpin {
+    /// Reads on to the end of TCP, where TLS may have ended before, and keeps nothing of what comes.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// What a connection leaves behind that went elsewhere.
+impl Io for Empty {
+    fn poll_end(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
 
 /// Why an answer, or the rest of it, did not come.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +72,8 @@ pub enum WireError {
 
 /// Longest head of an answer.
 const MAX_HEAD: usize = 64 << 10;
+/// How long after the end of TLS that of TCP is waited for, which backends send at the same time.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Why there is no answer to a request.
 #[derive(Debug)]
@@ -69,6 +82,10 @@ pub enum Failed {
     Unsent(Box<Request<RequestBody>>),
     /// Nobody has seen anything of it, but a part of its body is gone.
     Unseen,
+    /// The backend says that it has done nothing with it, and will not.
+    Refused,
+    /// What came is no answer.
+    Invalid,
     /// It may have been seen.
     Sent,
 }
@@ -138,7 +155,13 @@ impl Wire {
             }
             Err(error) => {
                 tracing::debug!(%error, "a backend gave no answer");
-                Err(self.0.borrow_mut().fail())
+                if matches!(error, WireError::Ended | WireError::Io(_)) {
+                    // What only few requests need takes no memory of the others.
+                    let end = Box::pin(timeout(FAREWELL, poll_fn(|cx| self.0.borrow_mut().io.poll_end(cx))));
+                    // Without an end nothing is proven.
+                    let _ = end.await;
+                }
+                Err(self.0.borrow_mut().fail(&error))
             }
         }
     }
@@ -179,9 +202,12 @@ impl Connection {
     }
 
     /// There is no answer. What kept the request's body ends here.
-    fn fail(&mut self) -> Failed {
+    fn fail(&mut self, error: &WireError) -> Failed {
         self.stage = Stage::Over;
         let mut sending = std::mem::take(&mut self.sending);
+        if matches!(error, WireError::Head(_) | WireError::OldChunks | WireError::LongHead) {
+            return Failed::Invalid;
+        }
         match (sending.take_back(), sending.sent()) {
             (Some(request), _) => Failed::Unsent(Box::new(request)),
             (None, 0) => Failed::Unseen,

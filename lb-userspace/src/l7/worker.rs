@@ -309,6 +309,8 @@ impl Worker {
         self.names.limit(router.settings.upstreams().ipv4_names);
         self.forget_names(&router);
         self.view.replace(Rc::new(View::new(router)));
+        // Who waits for a place may have one by a greater number of them.
+        self.open.send_modify(|_| ());
         self.counters.0.version.store(version, Ordering::Release);
         #[cfg(feature = "http3")]
         self.versions.send_replace(version);

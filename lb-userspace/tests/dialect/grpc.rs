@@ -168,6 +168,63 @@ fn sending() -> (mpsc::UnboundedSender<Vec<u8>>, impl futures_util::Stream<Item 
     (sender, messages)
 }
 
+/// A server that refuses every second call and answers the others with what it was sent; the calls that it answered.
+fn serve_every_second(runtime: &Runtime) -> (Pod, Arc<AtomicUsize>) {
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
+    let (pod, answered) = (Pod::at(listener.local_addr().expect("bound")), Arc::new(AtomicUsize::new(0)));
+    let (counted, calls) = (Arc::clone(&answered), Arc::new(AtomicUsize::new(0)));
+    runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (counted, calls) = (Arc::clone(&counted), Arc::clone(&calls));
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.expect("a client of HTTP/2");
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    if calls.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
+                        respond.send_reset(h2::Reason::REFUSED_STREAM);
+                        continue;
+                    }
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    tokio::spawn(echo(request.into_body(), respond));
+                }
+            });
+        }
+    });
+    (pod, answered)
+}
+
+async fn echo(mut body: h2::RecvStream, mut respond: h2::server::SendResponse<bytes::Bytes>) -> Result<(), h2::Error> {
+    let head = hyper::Response::builder().header("content-type", "application/grpc").body(()).expect("a head");
+    let mut stream = respond.send_response(head, false)?;
+    while let Some(data) = body.data().await {
+        stream.send_data(data?, false)?;
+    }
+    let trailers = [("grpc-status", "0")].map(|(name, value)| {
+        (hyper::header::HeaderName::from_static(name), hyper::header::HeaderValue::from_static(value))
+    });
+    stream.send_trailers(trailers.into_iter().collect())
+}
+
+#[test]
+fn calls_that_a_server_refuses_are_made_again() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let (pod, answered) = serve_every_second(&runtime);
+    let main = ingress("web", "a.example", "/test.Echo", &[("backend-protocol", "GRPC")]);
+    let site = Site::start(&main, &[("web", &pod)]);
+    let endpoint = Endpoint::from_shared(format!("http://{}", site.address())).expect("a URL");
+    let endpoint = endpoint.origin("http://a.example".parse().expect("a URL"));
+    runtime.block_on(async {
+        let channel = endpoint.connect().await.expect("the front listens");
+        for call in 0..20 {
+            let message = format!("call {call}").into_bytes();
+            let one = Request::new(stream::iter([message.clone()]));
+            let mut answers = ask(&channel, "/test.Echo/Each", one).await.expect("an answer");
+            assert_eq!(answers.message().await.expect("a message"), Some(message));
+        }
+    });
+    assert_eq!(answered.load(Ordering::SeqCst), 20, "each call was made once");
+}
+
 #[test]
 fn messages_go_both_ways_at_once() {
     let peers = Peers::new();

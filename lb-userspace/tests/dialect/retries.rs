@@ -72,7 +72,8 @@ fn a_silent_endpoint_is_followed_by_another() {
 fn an_endpoint_that_keeps_failing_is_left_out() {
     let broken = Pod::answering(|_| "this is not HTTP\r\n\r\n".to_owned());
     let good = Pod::echo();
-    let site = Site::start(&ingress("web", "a.example", "/", &[]), &[("web", &broken), ("web", &good)]);
+    let annotations = [("proxy-next-upstream", "error timeout invalid_header")];
+    let site = Site::start(&ingress("web", "a.example", "/", &annotations), &[("web", &broken), ("web", &good)]);
     assert_eq!(statuses(&site, 40, &[]), [200; 40]);
     // Three in a row, and again whenever its time is over, which doubles.
     assert!(broken.seen().len() < 10, "{}", broken.seen().len());

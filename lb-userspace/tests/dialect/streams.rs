@@ -113,3 +113,13 @@ fn entries_that_cannot_be_served_are_told() {
     let site = Site::with(1, settings, ports, &[("web", &pod)]);
     assert_eq!(site.codes(), ["configmap-invalid"]);
 }
+
+#[test]
+fn a_client_has_no_more_connections_than_it_may_have() {
+    let pod = repeats();
+    let site = site(&[("max-connections-per-client", "1")], "::PROXY", &pod);
+    let (first, _) = connected(&site);
+    assert_eq!(said(connected(&site).0, "hello"), "", "it is closed at once");
+    assert!(said(first, "hello").ends_with("hello"));
+    site.eventually("its place to be free", || said(connected(&site).0, "hello").ends_with("hello"));
+}

@@ -19,7 +19,8 @@ pub struct Session {
     pub client: SocketAddr,
     /// Where it arrived.
     pub front: SocketAddr,
-    /// 200, 400 without a PROXY header that is wanted, 502 without an endpoint, as nginx counts them.
+    /// 200, 400 without a PROXY header that is wanted, 502 without an endpoint, 503 if the client has too many connections, as
+    /// nginx counts them.
     pub status: u16,
     /// Bytes from the client.
     pub received: u64,

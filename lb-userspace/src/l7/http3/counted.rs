@@ -56,10 +56,12 @@ impl Watch {
         Err(ConnectionErrorIncoming::ApplicationClose { error_code: Code::H3_EXCESSIVE_LOAD.value() })
     }
 
-    /// A client gives up what it asks for, what it is sent, or both.
+    /// A client gives up what it asks for, what it is sent, or both. What it resets because we asked it to stop, as the answer
+    /// was there before the end of the request, is none of it (RFC 9000 section 3.5).
     fn request_begins(&self) -> Result<(), ConnectionErrorIncoming> {
-        let frames = self.connection.stats().frame_rx;
-        let given_up = frames.reset_stream.max(frames.stop_sending);
+        let stats = self.connection.stats();
+        let (came, went) = (stats.frame_rx, stats.frame_tx);
+        let given_up = came.reset_stream.saturating_sub(went.stop_sending).max(came.stop_sending);
         self.judge(self.total.borrow_mut().given_up(given_up, Instant::now()))
     }
 

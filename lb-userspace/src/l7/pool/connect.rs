@@ -1,12 +1,14 @@
 //! Opening connections to backends.
 
+use std::error::Error;
 use std::rc::Rc;
 use std::time::Duration;
 
+use h2::Reason;
 use hyper::client::conn::http2;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -20,7 +22,7 @@ use crate::l7::connection;
 use crate::l7::http2::Local;
 use crate::l7::proxy_protocol;
 use crate::l7::secure::{Transport, server_name};
-use crate::l7::wire::{Failed, Wire};
+use crate::l7::wire::{Failed, Io, Wire};
 
 /// Sends requests on one connection.
 #[derive(Debug)]
@@ -61,9 +63,11 @@ impl Sender {
             }
             Sender::Http2(sender) => match Box::pin(sender.try_send_request(request)).await {
                 Ok(answer) => Ok(answer.map(BackendBody::Hyper)),
-                Err(mut error) => {
-                    Err(error.take_message().map_or(Failed::Sent, |request| Failed::Unsent(Box::new(request))))
-                }
+                Err(mut error) => Err(match error.take_message() {
+                    Some(request) => Failed::Unsent(Box::new(request)),
+                    None if is_refused(error.error()) => Failed::Refused,
+                    None => Failed::Sent,
+                }),
             },
         }
     }
@@ -75,6 +79,17 @@ impl Sender {
             Sender::Http2(sender) => Some(Sender::Http2(sender.clone())),
         }
     }
+}
+
+/// A backend of HTTP/2 says that it has not processed a request, which may be sent again then, whatever its method (RFC 9113
+/// section 8.7): by REFUSED_STREAM, or by a GOAWAY whose last stream is an earlier one. The library ends only such streams with
+/// the error of a GOAWAY that came; others go on, and end with their connection if nothing comes.
+fn is_refused(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        let refused = cause.is_reset() && cause.reason() == Some(Reason::REFUSED_STREAM);
+        cause.is_remote() && (cause.is_go_away() || refused)
+    })
 }
 
 impl Pool {
@@ -110,10 +125,7 @@ impl Pool {
     }
 }
 
-async fn speak<I>(stream: I, http2: bool, way: Rc<Way>) -> Result<Sender, ConnectError>
-where
-    I: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+async fn speak(stream: impl Io + 'static, http2: bool, way: Rc<Way>) -> Result<Sender, ConnectError> {
     if !http2 {
         return Ok(Sender::Http1(Wire::new(stream), way));
     }

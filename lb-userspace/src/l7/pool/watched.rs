@@ -10,7 +10,11 @@
 //!
 //! A reset alone, after bytes were written, proves nothing. It also ends connections of backends that have read the request
 //! and then leave a rest of it unread, or abort (SO_LINGER of 0), acknowledgements are delayed, and the kernel throws away what
-//! the reset itself acknowledges (tcp_validate_incoming() comes before tcp_ack()).
+//! the reset itself acknowledges (tcp_validate_incoming() comes before tcp_ack()). The kernel tells of it once, by ECONNRESET;
+//! whoever asks again is told of an end, as after a FIN (tcp_recvmsg_locked(), sk_stream_error()), so that first answer is noted.
+//!
+//! Over TLS a backend says that it closes before its FIN goes out, in one segment with it or in another. What proves something
+//! is the FIN, which is waited for then.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, IoSlice};
@@ -21,6 +25,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::l7::wire::Io;
 
 /// Asks the kernel how many bytes of those written to a connection its other side has not acknowledged.
 pub type Unacknowledged = fn(BorrowedFd<'_>) -> io::Result<usize>;
@@ -62,6 +69,8 @@ pub(super) struct Watched {
     stream: TcpStream,
     way: Rc<Way>,
     unacknowledged: Option<Unacknowledged>,
+    /// It ended by something else than a FIN.
+    is_cut: bool,
     /// It is one of the connections that there may be.
     _place: Rc<()>,
 }
@@ -69,21 +78,48 @@ pub(super) struct Watched {
 impl Watched {
     pub(super) fn new(stream: TcpStream, unacknowledged: Option<Unacknowledged>, place: Rc<()>) -> (Self, Rc<Way>) {
         let way = Rc::default();
-        (Watched { stream, way: Rc::clone(&way), unacknowledged, _place: place }, way)
+        (Watched { stream, way: Rc::clone(&way), unacknowledged, is_cut: false, _place: place }, way)
     }
 
     fn end(&self) {
-        let left = self.unacknowledged.and_then(|ask| ask(self.stream.as_fd()).ok());
+        let asked = self.unacknowledged.filter(|_| !self.is_cut);
+        let left = asked.and_then(|ask| ask(self.stream.as_fd()).ok());
         left.into_iter().for_each(|left| self.way.ended(left));
     }
 
-    fn written(&self, result: &io::Result<usize>) {
+    /// Behind a FIN the first error is EPIPE (tcp_reset() in net/ipv4/tcp_input.c); else it is another one.
+    fn failed(&mut self, error: &io::Error) {
+        if error.kind() == ErrorKind::BrokenPipe {
+            self.end();
+        } else {
+            self.is_cut = true;
+        }
+    }
+
+    fn written(&mut self, result: &io::Result<usize>) {
         match result {
             Ok(bytes) => self.way.wrote(*bytes),
-            // The kernel says so only behind a FIN (tcp_reset() in net/ipv4/tcp_input.c); else it is ECONNRESET.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => self.end(),
-            Err(_) => {}
+            Err(error) => self.failed(error),
         }
+    }
+}
+
+impl Io for Watched {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let mut bytes = [0; 1024];
+            let mut bytes = ReadBuf::new(&mut bytes);
+            let read = ready!(Pin::new(&mut *self).poll_read(cx, &mut bytes));
+            if read.is_err() || bytes.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl Io for TlsStream<Watched> {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.get_mut().0.poll_end(cx)
     }
 }
 
@@ -91,8 +127,10 @@ impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
-        if result.is_ok() && buf.filled().len() == before && buf.remaining() > 0 {
-            self.end();
+        match &result {
+            Ok(()) if buf.filled().len() == before && buf.remaining() > 0 => self.end(),
+            Ok(()) => {}
+            Err(error) => self.failed(error),
         }
         Poll::Ready(result)
     }
@@ -129,77 +167,4 @@ impl AsyncWrite for Watched {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Read;
-    use std::net::{TcpListener, TcpStream as Blocking};
-    use std::rc::Rc;
-    use std::time::Duration;
-
-    use hyper::Request;
-    use socket2::SockRef;
-    use tokio::task::LocalSet;
-
-    use super::*;
-    use crate::l7::body::{Progress, RequestBody};
-    use crate::l7::pool::Pool;
-    use crate::l7::secure::Transport;
-    use crate::l7::wire::Failed;
-
-    fn reset(far: Blocking) {
-        SockRef::from(&far).set_linger(Some(Duration::ZERO)).expect("allowed");
-        drop(far);
-    }
-
-    /// Whether a request is known to be unseen that is sent on a connection whose other end does this with it.
-    async fn is_unseen(then: impl FnOnce(Blocking) -> Option<std::thread::JoinHandle<()>>) -> bool {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let pool = Pool::new(None, 1);
-        let peer = pool.peer(listener.local_addr().expect("bound"));
-        let lease = pool.connect(&peer, &Transport::PLAIN, Duration::from_secs(60)).await;
-        let mut lease = lease.unwrap_or_else(|error| panic!("{error}"));
-        let far = then(listener.accept().expect("a connection").0);
-        // The runtime has not looked at its sockets since.
-        let body = RequestBody::new(None, Rc::new(Progress::new(u64::MAX)));
-        let sent = lease.sender.send(Request::post("/").body(body).expect("a request")).await;
-        far.into_iter().for_each(|far| far.join().expect("no panic"));
-        !matches!(sent.expect_err("nobody answers"), Failed::Sent)
-    }
-
-    #[tokio::test]
-    async fn a_reset_before_a_request_is_told_from_one_behind_it() {
-        let all = async {
-            let before = |far| {
-                reset(far);
-                None
-            };
-            assert!(is_unseen(before).await, "nothing of it was sent");
-            let behind = |mut far: Blocking| {
-                Some(std::thread::spawn(move || {
-                    far.read_exact(&mut [0; 10]).expect("a request");
-                    reset(far);
-                }))
-            };
-            assert!(!is_unseen(behind).await, "a part of it was read");
-        };
-        LocalSet::new().run_until(all).await;
-    }
-
-    #[test]
-    fn a_request_is_unseen_if_nothing_of_it_had_arrived() {
-        let way = Way::default();
-        let seen = |written: &[usize], unacknowledged| {
-            way.begin();
-            written.iter().for_each(|bytes| way.wrote(*bytes));
-            way.ended(unacknowledged);
-            !way.is_unseen()
-        };
-        assert!(!seen(&[100, 20], 120) && !seen(&[5], 6), "nothing had arrived");
-        assert!(seen(&[100, 20], 119) && seen(&[100], 0), "a part had");
-        assert!(!seen(&[], 0), "nothing was sent");
-        way.wrote(1);
-        way.ended(1);
-        way.begin();
-        way.wrote(1);
-        assert!(!way.is_unseen(), "that was another request");
-    }
-}
+mod tests;

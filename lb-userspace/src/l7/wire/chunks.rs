@@ -5,6 +5,7 @@ use hyper::body::Frame;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::WireError;
+use super::receiving::cut;
 
 /// Longest line with the size of a chunk.
 const MAX_LINE: usize = 4 << 10;
@@ -52,7 +53,7 @@ impl Chunks {
                     let count = usize::try_from(left).map_or(inbox.len(), |left| left.min(inbox.len()));
                     let rest = left - count as u64;
                     *self = if rest == 0 { Chunks::DataEnd } else { Chunks::Data(rest) };
-                    return Ok(Step::Frame(Frame::data(inbox.split_to(count).freeze())));
+                    return Ok(Step::Frame(Frame::data(cut(inbox, count))));
                 }
                 Chunks::DataEnd if inbox.len() < 2 => return Ok(Step::More),
                 Chunks::DataEnd if inbox.starts_with(b"\r\n") => {

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use hyper::body::{Frame, SizeHint};
 use hyper::{Method, Response, StatusCode};
 use tokio::io::AsyncReadExt;
@@ -29,6 +29,17 @@ enum Position {
     Close,
     /// After its end.
     End,
+}
+
+/// The first bytes of what has come. A short piece does not keep a long buffer from being used again, and does not hold it
+/// as long as a slow client takes.
+pub(super) fn cut(inbox: &mut BytesMut, count: usize) -> Bytes {
+    if inbox.capacity() <= READ || count > inbox.capacity() / 8 {
+        return inbox.split_to(count).freeze();
+    }
+    let piece = Bytes::copy_from_slice(&inbox[..count]);
+    inbox.advance(count);
+    piece
 }
 
 /// What has come, and where in the answer it ends.
@@ -160,9 +171,12 @@ impl Receiving {
                 if *left == 0 {
                     self.position = Position::End;
                 }
-                Step::Frame(Frame::data(self.inbox.split_to(count).freeze()))
+                Step::Frame(Frame::data(cut(&mut self.inbox, count)))
             }
-            Position::Close => Step::Frame(Frame::data(self.inbox.split().freeze())),
+            Position::Close => {
+                let count = self.inbox.len();
+                Step::Frame(Frame::data(cut(&mut self.inbox, count)))
+            }
         };
         self.rest();
         Ok(step)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::{Request, Response, Version};
 use proptest::prelude::*;
@@ -10,6 +10,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::LocalSet;
 
 use super::*;
+
+impl Io for DuplexStream {
+    fn poll_end(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
 
 fn request(method: &str, headers: &[(&str, &str)], body: &'static [u8]) -> Request<RequestBody> {
     let mut request = Request::builder().method(method).uri("/a?b").header("host", "h");
@@ -252,6 +258,12 @@ async fn a_request_whose_body_has_begun_does_not_come_back() {
 /// A connection that takes nothing any more, which reading does not tell.
 struct Deaf(DuplexStream);
 
+impl Io for Deaf {
+    fn poll_end(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
+
 impl AsyncRead for Deaf {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.0).poll_read(cx, buf) {
@@ -279,6 +291,14 @@ const LARGE: &[u8] = &[b'x'; 1 << 12];
 
 /// Sends `LARGE` to a backend that has room for little of it.
 async fn early<T>(talk: impl AsyncFnOnce(Wire, Response<WireBody>, DuplexStream) -> T) -> T {
+    early_to(request("POST", &[], LARGE), talk).await
+}
+
+/// A request that is answered before its end.
+async fn early_to<T>(
+    request: Request<RequestBody>,
+    talk: impl AsyncFnOnce(Wire, Response<WireBody>, DuplexStream) -> T,
+) -> T {
     let (near, mut far) = duplex(64);
     let wire = Wire::new(near);
     let run = async {
@@ -286,7 +306,7 @@ async fn early<T>(talk: impl AsyncFnOnce(Wire, Response<WireBody>, DuplexStream)
             heard(&mut far).await;
             far.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nn").await.expect("open");
         };
-        let (answer, ()) = tokio::join!(wire.send(request("POST", &[], LARGE)), backend);
+        let (answer, ()) = tokio::join!(wire.send(request), backend);
         talk(wire, answer.expect("an answer"), far).await
     };
     LocalSet::new().run_until(run).await
@@ -345,19 +365,87 @@ async fn a_backend_that_has_answered_and_reads_nothing_more_is_left() {
 
 #[tokio::test]
 async fn an_answer_ends_with_the_request_that_breaks_off() {
+    // Its body is shorter than its head says.
+    let seen = early_to(request("POST", &[("content-length", "5000")], LARGE), async |wire, answer, mut far| {
+        let mut rest = vec![0; LARGE.len()];
+        far.read_exact(&mut rest).await.expect("all that there is");
+        let seen = collect(&wire, answer).await;
+        (seen, wire.is_ready())
+    });
+    assert_eq!(seen.await, (None, false));
+}
+
+#[tokio::test]
+async fn a_request_that_breaks_off_has_no_answer() {
     let (near, mut far) = duplex(1 << 16);
     let wire = Wire::new(near);
-    let run = async {
+    let backend = async {
+        heard(&mut far).await;
+        far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.expect("open");
+    };
+    let (answer, ()) = tokio::join!(wire.send(request("POST", &[("content-length", "4000")], b"xyz")), backend);
+    assert!(matches!(answer, Err(Failed::Sent)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_head_is_told_from_a_connection_that_ends() {
+    let long = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "x".repeat(MAX_HEAD));
+    for (text, malformed) in [
+        ("HTTP/2 200 OK\r\n\r\n", true),
+        ("HTTP/1.1 200 OK\r\nA b\r\n\r\n", true),
+        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", true),
+        (&long, true),
+        ("HTTP/1.1 200 OK\r\n", false),
+        ("", false),
+    ] {
+        let (near, mut far) = duplex(1 << 20);
+        let wire = Wire::new(near);
         let backend = async {
             heard(&mut far).await;
-            far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no").await.expect("open");
+            far.write_all(text.as_bytes()).await.expect("open");
+            drop(far);
         };
-        // Its body is shorter than its head says.
-        let (answer, ()) = tokio::join!(wire.send(request("POST", &[("content-length", "4000")], b"xyz")), backend);
-        answer.map(|answer| answer.into_body())
-    };
-    let failed = LocalSet::new().run_until(run).await;
-    assert!(matches!(failed, Err(Failed::Sent)), "{failed:?}");
+        let (answer, ()) = tokio::join!(wire.send(request("GET", &[], b"")), backend);
+        let failed = answer.expect_err("there is none");
+        assert_eq!(matches!(failed, Failed::Invalid), malformed, "{failed:?}: {:?}", &text[..text.len().min(50)]);
+        assert_eq!(matches!(failed, Failed::Sent), !malformed, "{failed:?}: {:?}", &text[..text.len().min(50)]);
+    }
+}
+
+/// One byte of the request each second, for ever.
+#[tokio::test(start_paused = true)]
+async fn a_request_does_not_trickle_for_ever_behind_its_answer() {
+    early(async |wire, answer, mut far| {
+        far.write_all(b"o").await.expect("open");
+        assert_eq!(collect(&wire, answer).await, seen_413(false));
+        drop(wire);
+        let (start, mut bytes) = (tokio::time::Instant::now(), 0);
+        while far.read_u8().await.is_ok() {
+            bytes += 1;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert!(bytes < LARGE.len(), "it went on to the end");
+        let seconds = start.elapsed().as_secs();
+        // What was under way is still read.
+        assert!((60..200).contains(&seconds), "{seconds}");
+    })
+    .await;
+}
+
+#[test]
+fn short_pieces_hold_no_long_buffers() {
+    let mut inbox = BytesMut::with_capacity(1 << 17);
+    inbox.extend_from_slice(&[b'x'; 3000]);
+    let place = inbox.as_ptr();
+    let piece = receiving::cut(&mut inbox, 1000);
+    assert_eq!((piece.len(), inbox.len()), (1000, 2000));
+    assert_ne!(piece.as_ptr(), place, "it holds the buffer");
+    let rest = receiving::cut(&mut inbox, 2000);
+    assert_eq!(rest.len(), 2000);
+    inbox.reserve(1 << 17);
+    assert_eq!(inbox.as_ptr(), place, "the buffer is used again");
+    inbox.extend_from_slice(&vec![b'x'; 1 << 16]);
+    assert_eq!(receiving::cut(&mut inbox, 1 << 16).as_ptr(), place, "long pieces are not copied");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod forwarding;
 mod harness;
 mod http2;
 mod pressure;
+mod refusals;
 mod smuggling;
 mod streaming;
 mod upstreams;

@@ -1,4 +1,4 @@
-//! A client of HTTP/2 that writes frames as it likes (RFC 9113 section 4.1).
+//! A client, or a server, of HTTP/2 that writes frames as it likes (RFC 9113 section 4.1).
 
 use std::io::{Read, Write};
 
@@ -8,6 +8,8 @@ pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
 pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
+pub(super) const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
 pub(super) const END_STREAM: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
@@ -16,10 +18,11 @@ pub(super) struct Http2 {
     client: Client,
 }
 
-struct Received {
-    kind: u8,
-    stream: u32,
-    payload: Vec<u8>,
+pub(super) struct Received {
+    pub(super) kind: u8,
+    pub(super) flags: u8,
+    pub(super) stream: u32,
+    pub(super) payload: Vec<u8>,
 }
 
 /// Three digits in Huffman's code of RFC 7541 appendix B: 0 to 2 have five bits, the others six.
@@ -43,6 +46,17 @@ impl Http2 {
         let mut client = Http2 { client };
         client.frame(SETTINGS, 0, 0, settings);
         client
+    }
+
+    /// The server's end of a connection.
+    pub(super) fn accept(mut client: Client) -> Option<Self> {
+        let mut preface = [0; 24];
+        client.stream.read_exact(&mut preface).ok()?;
+        let mut server = Http2 { client };
+        // Streams, and then the connection, may have a megabyte on their way: nothing is said of what was read.
+        server.frame(SETTINGS, 0, 0, &[0, 4, 0, 16, 0, 0]);
+        server.frame(WINDOW_UPDATE, 0, 0, &[0, 16, 0, 0]);
+        Some(server)
     }
 
     pub(super) fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
@@ -76,13 +90,14 @@ impl Http2 {
         self.try_frame(kind, flags, stream, &block)
     }
 
-    fn next(&mut self) -> Option<Received> {
+    /// `None`: the other side has closed.
+    pub(super) fn next(&mut self) -> Option<Received> {
         let mut head = [0; 9];
         self.client.stream.read_exact(&mut head).ok()?;
-        let [a, b, c, kind, _, stream @ ..] = head;
+        let [a, b, c, kind, flags, stream @ ..] = head;
         let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
         self.client.stream.read_exact(&mut payload).ok()?;
-        Some(Received { kind, stream: u32::from_be_bytes(stream), payload })
+        Some(Received { kind, flags, stream: u32::from_be_bytes(stream), payload })
     }
 
     /// The next frame, if it is of this kind and stream.

@@ -1,7 +1,9 @@
+use std::io::Write;
 use std::time::Duration;
 
 use super::harness::*;
 use crate::clock::{now, since};
+use crate::dataplane::unacknowledged;
 use crate::l7::worker::Limits;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -99,7 +101,7 @@ fn a_request_with_a_body_is_never_sent_twice() {
             client.send(OK.as_bytes());
         }
     });
-    let front = Front::start(&all_to(&[backend.address]), limits());
+    let front = Front::start(&all_to(&[backend.address]), Limits { unacknowledged: Some(unacknowledged), ..limits() });
     let post =
         |path: &str| front.ask(&format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")).status;
     // On a new connection, unless so much time has gone by that the old one is taken for one that is kept.
@@ -124,6 +126,35 @@ fn a_connection_that_is_kept_takes_requests_that_must_not_be_repeated() {
         front.counters().upstream_reuses >= 10
     });
     assert!(backend.connections() < backend.requests());
+}
+
+#[test]
+fn a_connection_whose_client_went_away_is_not_used_again() {
+    // The answer to the first request does not end before its connection does.
+    let backend = Backend::start(|mut client, heads| {
+        while let head = client.head()
+            && !head.is_empty()
+        {
+            let first = heads.lock().expect("no panic").is_empty();
+            heads.lock().expect("no panic").push(head);
+            if first {
+                client.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+                while client.stream.get_mut().write_all(b"1\r\nx\r\n").is_ok() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                return;
+            }
+            client.send(OK.as_bytes());
+        }
+    });
+    let front = Front::start(&all_to(&[backend.address]), limits());
+    let mut client = front.connect();
+    client.send(GET.as_bytes());
+    assert!(client.head().starts_with("HTTP/1.1 200 "));
+    drop(client);
+    wait_for("the end of its connection", || front.counters().active_connections == 0);
+    assert_eq!(front.ask(GET).text(), "ok");
+    assert_eq!((backend.requests(), backend.connections()), (2, 2));
 }
 
 #[test]
