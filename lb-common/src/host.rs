@@ -17,7 +17,7 @@ use crate::abi::{
 };
 use crate::csum::Delta;
 use crate::drop_reason::{DROP_REASONS, DropReason};
-use crate::ethernet::Mac;
+use crate::ethernet::{Addresses, Mac};
 use crate::ip::Ip;
 use crate::limits::RING_LINE_SLOTS;
 use crate::lookup::{Lookup, Route, Table};
@@ -289,8 +289,8 @@ impl<F: Ip> Lookup<F> for Maps<F> {
         self.vips.contains(&address)
     }
 
-    fn is_for_us(&self, mac: Mac) -> bool {
-        self.mac.is_none_or(|own| own == mac)
+    fn is_for_us<P: Packet>(&self, packet: &P) -> bool {
+        self.mac.is_none_or(|own| Addresses::of(packet).is_some_and(|frame| frame.destination() == own))
     }
 
     fn front_listens(&self, flags: u32, _hash: u32) -> bool {

@@ -94,6 +94,10 @@ pub(crate) fn error<F: Ip, P: Packet, L: Lookup<F>>(
         Ok(found) => found,
         Err(verdict) => return verdict,
     };
+    // as in the pipeline
+    if elsewhere != Elsewhere::Leave && (local || lookup.resolves()) && !lookup.is_for_us(packet) {
+        return Verdict::Pass;
+    }
     error.send(packet, lookup, &view, local)
 }
 
@@ -143,7 +147,7 @@ fn backend_by_ring<F: Ip, P: Packet, L: Lookup<F>>(
         // the sockets of the node's own front find it by the quote
         return Err(if is_front { Verdict::Front } else { Verdict::Drop(DropReason::ErrorUnknown) });
     }
-    if !Addresses::of(packet).is_some_and(|frame| lookup.is_for_us(frame.destination())) {
+    if !lookup.is_for_us(packet) {
         return Err(Verdict::Pass);
     }
     if frontend.flags & frontend_flag::DSR != 0 {
@@ -206,7 +210,7 @@ fn answer<F: Ip, P: Packet, L: Lookup<F>>(
     lookup: &L,
 ) -> Verdict {
     let Some(addresses) = Addresses::of(packet) else { return Verdict::Pass };
-    if !lookup.is_vip(ip.destination) || !lookup.is_for_us(addresses.destination()) {
+    if !lookup.is_vip(ip.destination) || !lookup.is_for_us(packet) {
         return Verdict::Pass;
     }
     if !F::is_unicast(ip.source) || ip.source == ip.destination {

@@ -8,8 +8,9 @@ use crate::abi::{
 };
 use crate::conntrack::ticks;
 use crate::drop_reason::DropReason;
-use crate::ethernet::{Addresses, Mac};
+use crate::ethernet::Addresses;
 use crate::ip::Ip;
+use crate::packet::Packet;
 
 /// Which of the two tables a flow stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +85,8 @@ pub trait Lookup<F: Ip> {
     fn is_vip(&self, address: F::Addr) -> bool;
 
     /// The frame's hardware destination is the device that it came in by (and not a neighbour's, seen because the
-    /// switch flooded it).
-    fn is_for_us(&self, mac: Mac) -> bool;
+    /// switch flooded it, nor a group of them).
+    fn is_for_us<P: Packet>(&self, packet: &P) -> bool;
 
     /// A listener of the front is there for this frontend ([`crate::abi::frontend_flag`]).
     fn front_listens(&self, flags: u32, hash: u32) -> bool;

@@ -12,7 +12,7 @@ use crate::addr::Address;
 use crate::be::Be16;
 use crate::conntrack::ticks;
 use crate::drop_reason::DropReason;
-use crate::ethernet::{Addresses, Ethernet};
+use crate::ethernet::Ethernet;
 use crate::flow;
 use crate::fragment::{self, Joined};
 use crate::hash::flow_hash;
@@ -270,10 +270,13 @@ fn lower_mss<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, parsed: &Parsed<F::
 }
 
 /// Reply of a backend, packet to a frontend, or not ours. Every packet that is ours comes to the one place that sends it: the
-/// verifier walks that anew for each way that leads there.
+/// verifier walks that anew for each way that leads there. What is addressed to another station is that station's, also where
+/// the flow is known.
 #[inline(always)]
 fn route_packet<F: Ip, P: Packet, L: Lookup<F>>(packet: &mut P, parsed: &Parsed<F::Addr>, lookup: &L) -> Verdict {
     match onward(packet, parsed, lookup) {
+        // what leaves by XDP is asked in `next_hop`, where that costs no lookup
+        Ok((to, _)) if (to.local || lookup.resolves()) && !lookup.is_for_us(packet) => Verdict::Pass,
         Ok((to, clock)) => send(packet, parsed, lookup, &to, clock),
         Err(ended) => ended,
     }
@@ -306,11 +309,7 @@ fn no_port<F: Ip, P: Packet, L: Lookup<F>>(packet: &P, parsed: &Parsed<F::Addr>,
     if let Some(reason) = defect::<F, P>(packet, parsed) {
         return Verdict::Drop(reason);
     }
-    if Addresses::of(packet).is_some_and(|frame| lookup.is_for_us(frame.destination())) {
-        Verdict::Refuse(NO_PORT)
-    } else {
-        Verdict::Pass
-    }
+    if lookup.is_for_us(packet) { Verdict::Refuse(NO_PORT) } else { Verdict::Pass }
 }
 
 /// The reply of a backend on another node, on its way back to the client.

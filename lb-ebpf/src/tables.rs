@@ -20,6 +20,7 @@ use lb_common::ethernet::{Addresses, Mac};
 use lb_common::hash::{rehash, scale};
 use lb_common::limits::LISTENERS_PER_KIND;
 use lb_common::lookup::{Lookup, Route, Table};
+use lb_common::packet::Packet;
 
 use crate::maps::{
     BACKEND_STATS, DEVICES, DROP_STATS, EVENT_STATS, LISTENERS, REFUSALS, RINGS, SEEN_SYNS, SERVICE_STATS, SERVICES,
@@ -29,6 +30,8 @@ use crate::policy::PolicyMaps;
 use crate::sample;
 use crate::since;
 
+/// `pkt_type` of a packet for this very station (include/uapi/linux/if_packet.h).
+const PACKET_HOST: u32 = 0;
 /// How many listeners are tried for one connection before it is given up.
 pub(crate) const LISTENER_TRIES: u32 = 4;
 
@@ -156,9 +159,15 @@ impl<F: Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES> {
     }
 
     #[inline(always)]
-    fn is_for_us(&self, mac: Mac) -> bool {
+    fn is_for_us<P: Packet>(&self, packet: &P) -> bool {
+        if RESOLVES {
+            // SAFETY: on tc the context is a `__sk_buff`, valid while the program runs. The kernel has looked (`eth_type_trans`).
+            return unsafe { (*self.ctx.cast::<__sk_buff>()).pkt_type } == PACKET_HOST;
+        }
+        let Some(frame) = Addresses::of(packet) else { return false };
         // SAFETY: plain words; the agent replaces elements whole.
-        unsafe { DEVICES.get(self.ingress) }.is_none_or(|device| device.mac == mac || device.mac == [0; 3])
+        let device = unsafe { DEVICES.get(self.ingress) };
+        device.is_none_or(|device| device.mac == frame.destination() || device.mac == [0; 3])
     }
 
     #[inline(always)]

@@ -27,6 +27,7 @@ mod refusals;
 mod replies;
 mod samples;
 mod sctp;
+mod stations;
 mod tunnel;
 mod unserved;
 mod v6;

@@ -2,7 +2,7 @@
 
 use crate::abi::{FrontendEntry, Stat, Task, frontend_flag, node_flag};
 use crate::drop_reason::DropReason;
-use crate::ethernet::{Addresses, Ethernet};
+use crate::ethernet::Ethernet;
 use crate::hash::flow_hash;
 use crate::parse::{Kind, parse};
 use crate::pipeline;
@@ -36,7 +36,7 @@ fn opened<F: Tunnel, P: Room, L: Nodes<F>>(
         return Err(Verdict::Pass);
     }
     // what another station is sent, as a promiscuous device hears it, the kernel drops as it came
-    if !Addresses::of(packet).is_some_and(|frame| lookup.is_for_us(frame.destination())) {
+    if !lookup.is_for_us(packet) {
         return Err(Verdict::Pass);
     }
     let inside = frame.network + F::HEADER;

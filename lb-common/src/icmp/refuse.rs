@@ -109,7 +109,7 @@ pub(super) fn told_to<F: Ip, P: Packet, L: Lookup<F>>(
     let may = !ip.later
         && ip.protocol != F::ICMP.protocol
         && !is_group
-        && (judged || lookup.is_for_us(frame.destination()))
+        && (judged || lookup.is_for_us(packet))
         && F::is_unicast(ip.source)
         && ip.source != ip.destination;
     may.then(|| frame.reversed())

@@ -6,7 +6,6 @@ use crate::abi::{
 use crate::addr::Address;
 use crate::conntrack::{FlowState, ticks};
 use crate::drop_reason::DropReason;
-use crate::ethernet::Addresses;
 use crate::flow;
 use crate::hash::flow_hash;
 use crate::hop;
@@ -280,8 +279,7 @@ pub(crate) fn may_begin<F: Ip, P: Packet, L: Lookup<F>>(
     lookup: &L,
 ) -> Result<(), Verdict> {
     admissible(lookup, parsed).map_err(Verdict::Drop)?;
-    let for_us = Addresses::of(packet).is_some_and(|frame| lookup.is_for_us(frame.destination()));
-    if for_us { Ok(()) } else { Err(Verdict::Pass) }
+    if lookup.is_for_us(packet) { Ok(()) } else { Err(Verdict::Pass) }
 }
 
 /// A packet that may begin a flow. No client has the address of a VIP: the answer to a packet from there would come here, as one

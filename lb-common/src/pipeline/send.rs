@@ -2,6 +2,7 @@
 
 use crate::abi::{Stat, Task};
 use crate::drop_reason::DropReason;
+use crate::ethernet::Addresses;
 use crate::hop;
 use crate::ip::{Ip, IpInfo};
 use crate::lookup::{Lookup, Route};
@@ -74,11 +75,27 @@ pub(crate) fn next_hop<F: Ip, A, P: Packet, L: Lookup<F>>(
         }
         Route::Kernel { .. } if !lookup.resolves() => Err(Verdict::HandOver(Task::Forward)),
         Route::Kernel { device } => Ok(device),
+        Route::Direct { device, addresses, .. } if is_overheard::<F, P, L>(packet, lookup, device, addresses) => {
+            Err(Verdict::Pass)
+        }
         Route::Direct { device, addresses, .. } => match addresses.write(packet) {
             Some(()) => Ok(device),
             None => Err(Verdict::Drop(DropReason::KernelRefused)),
         },
     }
+}
+
+/// A frame that XDP sees is addressed to another station: a device that listens to all of them, or whose switch floods, hears
+/// such. Back out of the same device, the frame's sender will be whom it was for, which needs no lookup.
+#[inline(always)]
+fn is_overheard<F: Ip, P: Packet, L: Lookup<F>>(packet: &P, lookup: &L, device: u32, addresses: Addresses) -> bool {
+    if lookup.resolves() {
+        return false;
+    }
+    if device == lookup.ingress() {
+        return Addresses::of(packet).is_none_or(|frame| frame.destination() != addresses.source());
+    }
+    !lookup.is_for_us(packet)
 }
 
 /// A tag is that of the network which the packet came from. It stays if the packet goes back out of the same device, where

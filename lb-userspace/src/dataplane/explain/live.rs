@@ -18,8 +18,9 @@ use lb_common::abi::{
 use lb_common::be::Be16;
 use lb_common::drop_reason::DropReason;
 use lb_common::dsr::Nodes;
-use lb_common::ethernet::Mac;
+use lb_common::ethernet::Addresses;
 use lb_common::lookup::{Lookup, Route, Table};
+use lb_common::packet::Packet;
 use lb_common::policy::Policies;
 use lb_common::question::{Kind, Question};
 
@@ -258,8 +259,9 @@ impl<F: LiveFamily> Lookup<F> for Live<F> {
         self.get(F::MAPS.vips, &self.vips, &address).is_some()
     }
 
-    fn is_for_us(&self, mac: Mac) -> bool {
-        self.device(self.ingress).is_none_or(|device| device.mac == mac || device.mac == [0; 3])
+    fn is_for_us<P: Packet>(&self, packet: &P) -> bool {
+        let Some(frame) = Addresses::of(packet) else { return false };
+        self.device(self.ingress).is_none_or(|device| device.mac == frame.destination() || device.mac == [0; 3])
     }
 
     fn front_listens(&self, flags: u32, hash: u32) -> bool {
