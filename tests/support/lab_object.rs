@@ -53,6 +53,12 @@ impl LabObject {
         Ok(())
     }
 
+    /// One tag from now on in place of two, for all that are behind VLANs.
+    pub(crate) fn use_one_tag(&mut self) -> Result<()> {
+        let map = self.ebpf.map_mut("ONE_TAG").context("no map ONE_TAG")?;
+        Array::<_, u64>::try_from(map)?.set(0, 1, 0).context("cannot write ONE_TAG")
+    }
+
     /// Counts from now on whether the sums over whole packets that an interface gives are right behind the other programs at
     /// its ingress.
     pub(crate) fn attach_sum(&mut self, netns: &Netns, interface: &str) -> Result<()> {

@@ -84,6 +84,11 @@ impl Cluster {
         Ok(())
     }
 
+    /// Puts them behind one VLAN in place of two.
+    pub fn tag_once(&mut self) -> Result<()> {
+        self.lab.use_one_tag()
+    }
+
     /// Counts whether the sums over whole packets that an interface of a node gives are right behind the node's programs.
     pub fn watch_sums(&mut self, node: usize, interface: &str) -> Result<()> {
         let host = self.nodes.get(node).with_context(|| format!("there is no node {node}"))?;

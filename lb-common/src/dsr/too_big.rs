@@ -9,7 +9,7 @@ use crate::ethernet::{Addresses, HEADER};
 use crate::icmp::{Left, left, may_send};
 use crate::packet::Packet;
 use crate::parse::Parsed;
-use crate::verdict::Verdict;
+use crate::verdict::{Verdict, too_big as refused_as_too_big};
 
 use super::{Nodes, Room, Tunnel};
 
@@ -19,8 +19,9 @@ pub(super) const ICMP_HEADER: usize = 8;
 pub(super) const QUOTE: usize = 128;
 
 /// Turns the packet into an error to its sender, which comes from the VIP: the client knows no other address. Where it
-/// cannot be (a later fragment, RFC 1122 section 3.2.2; tags in the frame; too many errors lately) it is dropped alone. A packet that may be
-/// fragmented gets its answer too: its sender can do it, and we cannot.
+/// cannot be (a later fragment, RFC 1122 section 3.2.2; too many errors lately) it is dropped alone. A packet that may be
+/// fragmented gets its answer too: its sender can do it, and we cannot. Where there are tags between the headers, which
+/// `bpf_skb_adjust_room` does not step over, the node says it as any router would, under its own address and with the tags.
 #[inline(always)]
 pub(super) fn too_big<F: Tunnel, P: Room, L: Nodes<F>>(
     packet: &mut P,
@@ -28,8 +29,11 @@ pub(super) fn too_big<F: Tunnel, P: Room, L: Nodes<F>>(
     lookup: &L,
     mtu: usize,
 ) -> Verdict {
-    if parsed.ip.later || parsed.is_tagged() {
+    if parsed.ip.later {
         return Verdict::Drop(DropReason::TooBig);
+    }
+    if parsed.is_tagged() {
+        return Verdict::Refuse(refused_as_too_big(mtu as u32));
     }
     let left = match lookup.resolves() {
         true => {

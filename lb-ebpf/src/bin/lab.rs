@@ -22,14 +22,28 @@ pub fn lab_pass(_ctx: XdpContext) -> u32 {
     xdp_action::XDP_PASS
 }
 
-/// At tc egress of a station behind two VLANs: all but what finds neighbours gets a tag within a tag.
+/// Not 0: stations are behind one VLAN ([`CUSTOMER`]) and not behind two.
+#[map]
+pub static ONE_TAG: Array<u64> = Array::with_max_entries(1, 0);
+/// EtherType and number of the inner one of two VLANs, and of the outer one.
+const CUSTOMER: (u16, u16) = (TAG_8021Q, 10);
+const SERVICE: (u16, u16) = (TAG_8021AD, 20);
+
+#[inline(always)]
+fn has_one_tag() -> bool {
+    ONE_TAG.get(0).is_some_and(|word| *word != 0)
+}
+
+/// At tc egress of a station behind one or two VLANs: all but what finds neighbours gets a tag, or a tag within a tag.
 #[classifier]
 pub fn lab_tag(ctx: TcContext) -> i32 {
-    let (customer, service) = ((TAG_8021Q, 10), (TAG_8021AD, 20));
     if finds_neighbours(&ctx) {
         return TC_ACT_UNSPEC;
     }
-    for (kind, vlan) in [customer, service] {
+    for (kind, vlan) in [CUSTOMER, SERVICE] {
+        if kind == SERVICE.0 && has_one_tag() {
+            break;
+        }
         // SAFETY: the context is valid while the program runs; no pointer into the packet is kept.
         if unsafe { bpf_skb_vlan_push(ctx.skb.skb, kind.to_be(), vlan) } != 0 {
             return TC_ACT_SHOT;
@@ -38,15 +52,18 @@ pub fn lab_tag(ctx: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// At tc ingress of such a station: takes the two tags off; what does not have them is for others.
+/// At tc ingress of such a station: takes the tags off; what does not have them is for others.
 #[classifier]
 pub fn lab_untag(ctx: TcContext) -> i32 {
     if finds_neighbours(&ctx) {
         return TC_ACT_UNSPEC;
     }
-    for vlan in [20, 10] {
+    for (kind, vlan) in [SERVICE, CUSTOMER] {
+        if kind == SERVICE.0 && has_one_tag() {
+            continue;
+        }
         // SAFETY: as in `lab_tag`.
-        let mine = unsafe { (*ctx.skb.skb).vlan_present != 0 && (*ctx.skb.skb).vlan_tci == vlan };
+        let mine = unsafe { (*ctx.skb.skb).vlan_present != 0 && (*ctx.skb.skb).vlan_tci == u32::from(vlan) };
         // SAFETY: as in `lab_tag`. The helper puts the tag behind the first one in its place.
         if !mine || unsafe { bpf_skb_vlan_pop(ctx.skb.skb) } != 0 {
             return TC_ACT_SHOT;
