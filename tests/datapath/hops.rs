@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use lb_common::abi::setting;
+use lb_common::abi::{program, setting};
+use lb_common::drop_reason::DropReason;
 use lb_common::hop::LIFE;
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
 use crate::fixture::{Bench, Outcome};
 use crate::kernel::{Kernel, run};
-use crate::packet::{SYN, tcp};
+use crate::packet::{ACK, SYN, tcp};
 use crate::packet6::{Carries, packet6};
 use crate::world::{self, NEXT_NODE};
 use crate::world6::{self, Bench6};
@@ -64,4 +65,59 @@ fn a_next_hop_holds_until_the_epoch_moves_on() {
         let packet = packet6(Carries::Tcp(SYN), (world6::CLIENT, 40_000), (world6::VIP, 81));
         holds_for_an_epoch(kernel, &packet.bytes(), "fe80::12");
     }
+}
+
+/// What the routing table may say in place of a next hop.
+const REFUSALS: [&str; 3] = ["blackhole", "unreachable", "prohibit"];
+
+/// Packets of a flow that is known and of one that would begin, under XDP and on tc, are dropped for this reason.
+fn all_dropped(kernel: &mut Kernel, packets: &[Vec<u8>; 2], reason: DropReason, why: &str) {
+    for packet in packets {
+        for at_xdp in [true, false] {
+            let before = kernel.drops().get(&reason).copied().unwrap_or(0);
+            let outcome = if at_xdp { kernel.xdp(packet).0 } else { kernel.tc(program::TC_INGRESS, packet).0 };
+            assert_eq!(outcome, Outcome::Drop, "{why}, XDP {at_xdp}");
+            assert_eq!(kernel.drops().get(&reason), Some(&(before + 1)), "{why}, XDP {at_xdp}");
+        }
+    }
+}
+
+fn what_routing_forbids(kernel: &mut Kernel, packets: &[Vec<u8>; 2], family: (&str, &str), prefix: &str) {
+    let (option, name) = family;
+    assert_eq!(kernel.xdp(&packets[0]).0, Outcome::Transmit(kernel.devices.first), "a flow begins");
+    let forward = |word: &str| std::fs::write(format!("/proc/sys/net/{name}/conf/up0/forwarding"), word).unwrap();
+    forward("0");
+    kernel.set(setting::HOP_EPOCH, 7);
+    all_dropped(kernel, packets, DropReason::ForwardingOff, "forwarding is off");
+    forward("1");
+    run(&format!("ip {option} route del {prefix}"));
+    for (epoch, kind) in (8..).zip(REFUSALS) {
+        run(&format!("ip {option} route add {kind} {prefix}"));
+        kernel.set(setting::HOP_EPOCH, epoch);
+        all_dropped(kernel, packets, DropReason::NoRoute, kind);
+        run(&format!("ip {option} route del {kind} {prefix}"));
+    }
+}
+
+#[test]
+fn what_routing_forbids_is_dropped_by_its_reason() {
+    if let Some(kernel) = &mut Bench::new().kernel {
+        let packet = |client, flags| tcp((world::CLIENT, client), (world::VIP, 80), flags).bytes();
+        let (packets, prefix) = ([packet(40_000, ACK), packet(40_001, SYN)], "10.244.2.0/24");
+        what_routing_forbids(kernel, &packets, ("-4", "ipv4"), prefix);
+        a_next_hop_of_the_other_family(kernel, &packets[0], prefix);
+    }
+    if let Some(kernel) = &mut Bench6::new().kernel {
+        let packet = |client, flags| packet6(Carries::Tcp(flags), (world6::CLIENT, client), (world6::VIP, 81)).bytes();
+        let packets = [packet(40_000, ACK), packet(40_001, SYN)];
+        what_routing_forbids(kernel, &packets, ("-6", "ipv6"), "fd00:244:2::/64");
+    }
+}
+
+/// RFC 9229: IPv4 by a router that is known by an address of IPv6.
+fn a_next_hop_of_the_other_family(kernel: &mut Kernel, packet: &[u8], prefix: &str) {
+    run("ip -6 neigh add fe80::77 lladdr 02:00:00:00:00:99 dev up0 nud permanent");
+    run(&format!("ip route add {prefix} via inet6 fe80::77 dev up0"));
+    kernel.set(setting::HOP_EPOCH, 20);
+    assert_eq!(sent_to(kernel, packet), OTHER.1);
 }

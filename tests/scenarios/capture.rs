@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use weir_lab::{CLIENT, Cluster, SOON, Segment, ask_tcp, eventually, send_raw};
+use weir_lab::{CLIENT, CLIENT6, Cluster, SOON, Segment, Segment6, ask_tcp, eventually, send_raw, send_raw6};
 
-use crate::common::{scenario, web};
+use crate::common::scenario;
+use crate::ipv6::dual;
 
 /// Where hostile packets come from; no honest client uses it.
 const SOURCE_PORT: u16 = 668;
@@ -46,7 +47,7 @@ fn ends(child: &mut Child, traffic: impl Fn() -> Result<()>) -> Result<()> {
 #[ignore = "needs root"]
 fn captures_are_files_that_tcpdump_reads() -> Result<()> {
     scenario(|cluster| {
-        web(cluster)?;
+        dual(cluster)?;
         cluster.start_agents()?;
         let dir = tempfile::tempdir()?;
         let (drops, service) = (dir.path().join("drops.pcapng"), dir.path().join("service.pcapng"));
@@ -68,8 +69,30 @@ fn captures_are_files_that_tcpdump_reads() -> Result<()> {
         ensure!(text.lines().count() == 12 && text.lines().all(to_pod), "{text}");
         let raw = String::from_utf8_lossy(&std::fs::read(&service)?).into_owned();
         ensure!(raw.contains("forward: default/web:7070 to 10.244."), "no service in the comments");
+        captures_of_ipv6(cluster, dir.path())?;
         killed(cluster, dir.path())
     })
+}
+
+/// The same of IPv6: dropped packets, and those to a frontend.
+fn captures_of_ipv6(cluster: &Cluster, dir: &Path) -> Result<()> {
+    let (drops, service) = (dir.join("drops6.pcapng"), dir.join("service6.pcapng"));
+    let to = cluster.nodes[0].port6(30070);
+    let hostile = Segment6::tcp(SocketAddr::from((CLIENT6, SOURCE_PORT)), to, 0)?;
+    let mut capture = start(cluster, &["--drops", "--count", "2"], &drops)?;
+    ends(&mut capture, || send_raw6(&cluster.client, &hostile))?;
+    let text = read(&drops)?;
+    let (from, at) = (format!("IP6 {CLIENT6}.{SOURCE_PORT} > "), format!("{}.30070", to.ip()));
+    ensure!(text.lines().count() == 2 && text.lines().all(|l| l.contains(&from) && l.contains(&at)), "{text}");
+    let frontend = to.to_string();
+    let mut capture = start(cluster, &["--frontend", &frontend, "--count", "12", "--rate", "1000"], &service)?;
+    ends(&mut capture, || ask_tcp(&cluster.client, to, None).map(drop))?;
+    let text = read(&service)?;
+    let to_pod = |line: &str| line.contains("> fd00:244:") && line.contains(".7070: Flags");
+    ensure!(text.lines().count() == 12 && text.lines().all(to_pod), "{text}");
+    let raw = String::from_utf8_lossy(&std::fs::read(&service)?).into_owned();
+    ensure!(raw.contains("forward: default/web:7070 to [fd00:244:"), "no service in the comments");
+    Ok(())
 }
 
 /// Whoever is killed leaves nothing behind: another may capture some seconds later, and until then is told who is there.

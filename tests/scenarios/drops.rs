@@ -9,9 +9,10 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
-use weir_lab::{CLIENT, Cluster, SOON, Segment, eventually, send_raw};
+use weir_lab::{CLIENT, CLIENT6, Cluster, SOON, Segment, Segment6, eventually, send_raw, send_raw6};
 
-use crate::common::{scenario, web};
+use crate::common::scenario;
+use crate::ipv6::dual;
 
 /// Where hostile packets come from; no honest client uses it.
 const SOURCE_PORT: u16 = 667;
@@ -36,24 +37,15 @@ fn count(listing: &Value) -> u64 {
 #[ignore = "needs root"]
 fn a_malformed_packet_is_sampled_and_counted() -> Result<()> {
     scenario(|cluster| {
-        web(cluster)?;
+        dual(cluster)?;
         cluster.start_agents()?;
         let packet = hostile(cluster)?;
-        let (from, to) = (format!("{CLIENT}:{SOURCE_PORT}"), cluster.nodes[0].port(30070).to_string());
         send_raw(&cluster.client, &packet)?;
-        eventually("the packet to be sampled", SOON, || {
-            let listing = drops(cluster)?;
-            let samples = listing["samples"].as_array().context("no samples")?;
-            let found = samples.iter().find(|sample| sample["source"] == from.as_str());
-            let sample = found.with_context(|| listing.to_string())?;
-            ensure!(sample["reason"] == "bad_tcp_flags" && sample["protocol"] == "TCP", "{sample}");
-            ensure!(sample["destination"] == to.as_str() && sample["interface"] == "eth0", "{sample}");
-            ensure!(sample["length"].as_u64() >= Some(54) && sample["hook"] == "xdp", "{sample}");
-            ensure!(count(&listing) >= 1 && listing["sampled"] == true, "{listing}");
-            Ok(())
-        })?;
-        let table = cluster.nodes[0].weir(&["drops"])?;
-        ensure!(table.contains("bad_tcp_flags") && table.contains(&from), "{table}");
+        let to = cluster.nodes[0].port(30070);
+        sampled(cluster, SocketAddr::from((CLIENT, SOURCE_PORT)), to)?;
+        let (from6, to6) = (SocketAddr::from((CLIENT6, SOURCE_PORT)), cluster.nodes[0].port6(30070));
+        send_raw6(&cluster.client, &Segment6::tcp(from6, to6, 0)?)?;
+        sampled(cluster, from6, to6)?;
         followed(cluster, &packet)?;
         cluster.nodes[0].end_agent(Signal::KILL)?;
         let before = count(&drops(cluster)?);
@@ -65,6 +57,25 @@ fn a_malformed_packet_is_sampled_and_counted() -> Result<()> {
             Ok(())
         })
     })
+}
+
+/// A packet between these is among the samples, with what its headers say.
+fn sampled(cluster: &mut Cluster, from: SocketAddr, to: SocketAddr) -> Result<()> {
+    let (from, to) = (from.to_string(), to.to_string());
+    eventually("the packet to be sampled", SOON, || {
+        let listing = drops(cluster)?;
+        let samples = listing["samples"].as_array().context("no samples")?;
+        let found = samples.iter().find(|sample| sample["source"] == from.as_str());
+        let sample = found.with_context(|| listing.to_string())?;
+        ensure!(sample["reason"] == "bad_tcp_flags" && sample["protocol"] == "TCP", "{sample}");
+        ensure!(sample["destination"] == to.as_str() && sample["interface"] == "eth0", "{sample}");
+        ensure!(sample["length"].as_u64() >= Some(54) && sample["hook"] == "xdp", "{sample}");
+        ensure!(count(&listing) >= 1 && listing["sampled"] == true, "{listing}");
+        Ok(())
+    })?;
+    let table = cluster.nodes[0].weir(&["drops"])?;
+    ensure!(table.contains("bad_tcp_flags") && table.contains(&from), "{table}");
+    Ok(())
 }
 
 /// `--follow` prints what comes, and nothing that was there before.

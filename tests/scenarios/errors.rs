@@ -10,6 +10,9 @@ use crate::ipv6::EXTERNAL6;
 
 /// VIPs of a Service whose only pod is on the second node, of each family.
 const VIPS: [IpAddr; 2] = [IpAddr::V4(EXTERNAL), IpAddr::V6(EXTERNAL6)];
+/// VIPs of the front, of each family.
+const FRONT: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(10, 1, 33, 159)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x300, 0, 0, 0, 0, 1))];
 /// More than a window.
 const BULK: usize = 1_000_000;
 
@@ -37,12 +40,35 @@ fn far(cluster: &mut Cluster, annotations: &str) -> Result<()> {
     cluster.start_agents()
 }
 
+/// The same Service behind the front, at VIPs of the front.
+fn behind_the_front(cluster: &Cluster) -> Result<()> {
+    let [four, six] = FRONT.map(|vip| vip.to_string());
+    let (ports, families) = ([Port::tcp(80, 80)], ["IPv4", "IPv6"]);
+    let front = Service {
+        name: "front",
+        app: "front",
+        ports: &ports,
+        external_ips: &[&four, &six],
+        families: &families,
+        kind: None,
+    };
+    cluster.write("front.yaml", &front.yaml().replace("{app: front}", "{app.kubernetes.io/name: weir}"))?;
+    cluster.write(
+        "ingress.yaml",
+        "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: far}\nspec:\n  \
+         defaultBackend: {service: {name: far, port: {number: 80}}}\n",
+    )
+}
+
 /// Errors that the router itself sends to a VIP go to this node, as if it spread packets over nodes by another hash.
 fn send_errors_to(branch: &Branch, node: &Node) -> Result<()> {
     branch.router.ip("rule add ipproto icmp iif lo lookup 77")?;
     branch.router.ip("-6 rule add ipproto ipv6-icmp iif lo lookup 77")?;
-    branch.router.ip(&format!("route add {EXTERNAL}/32 via {} table 77", node.ip))?;
-    branch.router.ip(&format!("-6 route add {EXTERNAL6}/128 via {} table 77", node.ip6)).map(drop)
+    for vip in VIPS.into_iter().chain(FRONT) {
+        let (family, via) = if vip.is_ipv4() { ("-4", IpAddr::from(node.ip)) } else { ("-6", node.ip6.into()) };
+        branch.router.ip(&format!("{family} route add {vip} via {via} table 77"))?;
+    }
+    Ok(())
 }
 
 fn download(branch: &Branch, vip: IpAddr) -> Result<()> {
@@ -51,11 +77,13 @@ fn download(branch: &Branch, vip: IpAddr) -> Result<()> {
     Ok(())
 }
 
-/// The first node gave the lease, and the pod knows nothing but that; the errors come to the second one.
+/// The first node gave the lease, and the pod knows nothing but that; or the first node's front has the connection. The errors come
+/// to the second one.
 #[test]
 #[ignore = "needs root"]
-fn an_error_finds_the_node_that_gave_the_lease() -> Result<()> {
+fn an_error_finds_the_node_that_gave_the_lease_or_whose_front_it_is_for() -> Result<()> {
     scenario(|cluster| {
+        behind_the_front(cluster)?;
         far(cluster, "")?;
         let branch = cluster.branch(1_280)?;
         send_errors_to(&branch, &cluster.nodes[1])?;
@@ -65,6 +93,18 @@ fn an_error_finds_the_node_that_gave_the_lease() -> Result<()> {
             eventually("the first node to translate an error that the second one shared", SOON, || {
                 let after = (event(cluster, 1, "icmp_errors_shared")?, event(cluster, 0, "icmp_errors")?);
                 ensure!(after.0 > before.0 && after.1 > before.1, "{vip}: {after:?} after {before:?}");
+                Ok(())
+            })?;
+        }
+        for vip in FRONT {
+            let before = event(cluster, 1, "icmp_errors_shared")?;
+            eventually("the front to answer", SOON, || {
+                Request::get("x", "/").send(&branch.client, (vip, 80).into()).map(drop)
+            })?;
+            download(&branch, vip).with_context(|| format!("{vip}: the front does not learn how much fits"))?;
+            eventually("the second node to share an error", SOON, || {
+                let after = event(cluster, 1, "icmp_errors_shared")?;
+                ensure!(after > before, "{vip}: {after} as before");
                 Ok(())
             })?;
         }

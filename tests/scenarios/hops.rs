@@ -66,6 +66,11 @@ fn a_route_moves_under_traffic() -> Result<()> {
             }
             move_the_way(cluster)?;
             everything_goes_on(cluster, &flows).with_context(|| format!("with an agent: {agent}"))?;
+            // to the same router, of which a neighbour entry of the other family knows the hardware address (RFC 9229)
+            let (near, pods) = (&cluster.nodes[0], cluster.nodes[1].pod_cidr());
+            near.netns.ip(&format!("route replace {pods} via inet6 fd00:77::1 dev eth0"))?;
+            near.flush_neighbours()?;
+            everything_goes_on(cluster, &flows).with_context(|| format!("via inet6, with an agent: {agent}"))?;
             none_broke(flows)
         })?;
     }
@@ -87,7 +92,34 @@ fn a_neighbour_changes_its_hardware_address_under_traffic() -> Result<()> {
             far.set_sysctl("net/ipv6/conf/eth0/ndisc_notify", "1")?;
             far.ip("link set eth0 address 02:00:00:00:77:99")?;
             everything_goes_on(cluster, &flows).with_context(|| format!("with an agent: {agent}"))?;
-            none_broke(flows)
+            none_broke(flows)?;
+            if agent { it_changes_again_and_nobody_says_so(cluster) } else { Ok(()) }
+        })?;
+    }
+    Ok(())
+}
+
+/// A next hop that falls silent under another hardware address than before: it neither announces the new one nor sends
+/// anything by which the node would learn it, and datagrams that get no answer confirm nothing. That the kernel goes on probing
+/// is what finds it.
+fn it_changes_again_and_nobody_says_so(cluster: &mut Cluster) -> Result<()> {
+    // whose neighbour entries are resolved at once, which its neighbours would hear
+    cluster.nodes[1].end_agent(Signal::TERM)?;
+    let (near, far) = (&cluster.nodes[0].netns, &cluster.nodes[1].netns);
+    for family in ["ipv4", "ipv6"] {
+        // 15 to 45 seconds by default, then 5 until the first probe, and 3 probes in 3 seconds
+        for (sysctl, value) in
+            [("base_reachable_time_ms", "1000"), ("delay_first_probe_time", "1"), ("retrans_time_ms", "100")]
+        {
+            near.set_sysctl(&format!("net/{family}/neigh/eth0/{sysctl}"), value)?;
+        }
+    }
+    far.set_sysctl("net/ipv4/conf/eth0/arp_notify", "0")?;
+    far.set_sysctl("net/ipv6/conf/eth0/ndisc_notify", "0")?;
+    far.ip("link set eth0 address 02:00:00:00:77:aa")?;
+    for family in Family::BOTH {
+        eventually("datagrams to come through again", SOON, || {
+            ask_udp(&cluster.client, cluster.nodes[0].port_of(family, 30053), None, "hello").map(drop)
         })?;
     }
     Ok(())

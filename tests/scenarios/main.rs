@@ -40,6 +40,7 @@ mod kernel;
 mod kube;
 mod lab;
 mod neighbours;
+mod odd_packets;
 mod overlay;
 mod policies;
 mod problems;

@@ -1,15 +1,15 @@
 //! SCTP, spoken by a client and servers of the lab: real packets, with checksums verified at both ends.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
 use weir_lab::sctp::{Association, KernelServer, SctpServer, ask_kernel, has_kernel};
-use weir_lab::{CLIENT, Cluster, Port, SOON, Service, eventually};
+use weir_lab::{CLIENT, Cluster, Family, Port, SOON, Service, eventually};
 
-use crate::common::{EXTERNAL, metric, problems, scenario};
+use crate::common::{EXTERNAL, metric, problems, scenario, vip};
 
 /// Port, target port and node port in one, as SCTP needs it.
 const PORT: u16 = 30868;
@@ -23,14 +23,14 @@ fn core(cluster: &mut Cluster) -> Result<Vec<SctpServer>> {
 fn write_core(cluster: &Cluster) -> Result<()> {
     cluster.write_pods()?;
     let port = Port { protocol: "SCTP", ..Port::tcp(PORT, PORT) };
-    let external = EXTERNAL.to_string();
+    let [four, six] = Family::BOTH.map(|family| vip(family).to_string());
     let service = Service {
         name: "core",
         app: "core",
         ports: &[port.at(PORT)],
-        external_ips: &[&external],
+        external_ips: &[&four, &six],
         kind: Some("NodePort"),
-        ..Service::default()
+        families: &["IPv4", "IPv6"],
     };
     cluster.write("core.yaml", &service.yaml())
 }
@@ -46,20 +46,23 @@ fn sctp_associations_with_pods_on_both_nodes() -> Result<()> {
         cluster.add_pod(1, "far", "core")?;
         let _servers = core(cluster)?;
         cluster.start_agents()?;
-        for (round, address) in [EXTERNAL, cluster.nodes[0].ip, cluster.nodes[1].ip].into_iter().enumerate() {
-            let mut pods = BTreeSet::new();
-            for n in 0..12 {
-                let source = 40_000 + 100 * round as u16 + n;
-                pods.insert(talk(cluster, source, SocketAddrV4::new(address, PORT))?);
+        for family in Family::BOTH {
+            let addresses = [vip(family), family.node(&cluster.nodes[0]), family.node(&cluster.nodes[1])];
+            for (round, address) in addresses.into_iter().enumerate() {
+                let mut pods = BTreeSet::new();
+                for n in 0..12 {
+                    let source = 40_000 + 100 * round as u16 + n;
+                    pods.insert(talk(cluster, source, (address, PORT).into())?);
+                }
+                ensure!(pods.len() == 2, "{address}: only {pods:?}");
             }
-            ensure!(pods.len() == 2, "{address}: only {pods:?}");
         }
         Ok(())
     })
 }
 
 /// One association from beginning to end; gives the pod at the other end.
-fn talk(cluster: &Cluster, source: u16, to: SocketAddrV4) -> Result<String> {
+fn talk(cluster: &Cluster, source: u16, to: SocketAddr) -> Result<String> {
     let mut association = Association::begin(&cluster.client, source, to)?;
     let answers = [association.ask("one")?, association.ask("two, and longer")?];
     ensure!(answers[0].ends_with(" one") && answers[1].ends_with(" two, and longer"), "{answers:?}");
@@ -79,10 +82,10 @@ fn two_sctp_clients_with_one_port_at_a_remote_pod() -> Result<()> {
         cluster.add_pod(1, "far", "core")?;
         let _servers = core(cluster)?;
         cluster.start_agents()?;
-        let to = SocketAddrV4::new(cluster.nodes[0].ip, PORT);
+        let to = cluster.nodes[0].port(PORT);
         cluster.client.ip("addr add 192.168.77.101/24 dev eth0")?;
         let mut first = Association::begin(&cluster.client, 40_000, to)?;
-        let second = Association::begin_at(&cluster.client, Ipv4Addr::new(192, 168, 77, 101), 40_000, to);
+        let second = Association::begin_at(&cluster.client, Ipv4Addr::new(192, 168, 77, 101).into(), 40_000, to);
         ensure!(second.is_err(), "both got through, so one has the other's replies");
         ensure!(first.ask("still there")?.ends_with(" still there"), "the first one is disturbed");
         eventually("the drops to be counted", SOON, || {

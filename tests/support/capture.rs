@@ -18,21 +18,25 @@ pub struct Capture {
     _dir: tempfile::TempDir,
 }
 
-/// One packet of IPv4, or of IPv6 without extension headers.
+/// One packet of IPv4 or IPv6.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
     /// Source address.
     pub source: IpAddr,
     /// Destination address.
     pub destination: IpAddr,
-    /// Protocol number.
+    /// Protocol number; behind extension headers.
     pub protocol: u8,
+    /// Options of IPv4, or all extension headers of IPv6, as they stand.
+    pub options: Vec<u8>,
     /// Source and destination port; 0 where there are none.
     pub ports: (u16, u16),
     /// Whether the IPv4 header sums up; that of IPv6 has no checksum to be wrong.
     pub header_checksum_ok: bool,
     /// Whether TCP, UDP or ICMP sums up; a UDP checksum of zero is none.
     pub checksum_ok: bool,
+    /// UDP whose sender made no checksum.
+    pub unchecked: bool,
     /// Bytes of the whole IP packet.
     pub length: usize,
     /// The largest segment that the first segment of one side of a TCP connection asks for.
@@ -128,7 +132,9 @@ fn parse_v4(ip: &[u8]) -> Option<Packet> {
         source,
         destination,
         protocol,
+        options: ip.get(20..header)?.to_vec(),
         ports: (port(payload, 0), port(payload, 2)),
+        unchecked: none,
         header_checksum_ok: checksum(sum(ip.get(..header)?)) == 0,
         checksum_ok: checksum(pseudo + sum(payload)) == 0 || none || !matches!(protocol, 1 | 6 | 17),
         length,
@@ -139,20 +145,34 @@ fn parse_v4(ip: &[u8]) -> Option<Packet> {
 /// RFC 8200, sections 3 and 8.1: the pseudo header counts for ICMP too, and UDP has to have a checksum.
 fn parse_v6(ip: &[u8]) -> Option<Packet> {
     let length = 40 + usize::from(u16::from_be_bytes([*ip.get(4)?, *ip.get(5)?]));
-    let (ip, payload) = (ip.get(..length)?, ip.get(40..length)?);
+    let ip = ip.get(..length)?;
+    let (protocol, header) = behind_extensions(ip)?;
+    let payload = ip.get(header..)?;
     let address = |at: usize| Some(IpAddr::from(Ipv6Addr::from(*ip.get(at..)?.first_chunk::<16>()?)));
-    let (source, destination, protocol) = (address(8)?, address(24)?, ip[6]);
+    let (source, destination) = (address(8)?, address(24)?);
     let pseudo = pseudo_header(source, destination, protocol, payload.len());
     Some(Packet {
         source,
         destination,
         protocol,
+        options: ip[40..header].to_vec(),
         ports: (port(payload, 0), port(payload, 2)),
+        unchecked: protocol == 17 && port(payload, 6) == 0,
         header_checksum_ok: true,
         checksum_ok: checksum(pseudo + sum(payload)) == 0 || !matches!(protocol, 6 | 17 | 58),
         length,
         mss: mss(protocol, payload),
     })
+}
+
+/// What a packet of IPv6 carries, and where that begins: behind hop-by-hop and destination options (RFC 8200, section 4.2).
+fn behind_extensions(ip: &[u8]) -> Option<(u8, usize)> {
+    let (mut protocol, mut at) = (*ip.get(6)?, 40);
+    while matches!(protocol, 0 | 60) {
+        let units = usize::from(*ip.get(at + 1)?);
+        (protocol, at) = (*ip.get(at)?, at + 8 * (units + 1));
+    }
+    (at <= ip.len()).then_some((protocol, at))
 }
 
 /// The option (RFC 9293, section 3.2) of a segment with SYN, where it is the first one: Linux puts it there.

@@ -25,6 +25,7 @@ mod overlay;
 mod packet;
 mod pod;
 mod process;
+mod rights;
 mod rules;
 pub mod sctp;
 mod session;
@@ -48,14 +49,10 @@ pub use manifest::{Port, Service, pods_and_nodes};
 pub use name_server::NameServer;
 pub use netns::Netns;
 pub use node::Node;
-pub use packet::{Segment, send_raw, send_raw_all};
+pub use packet::{Segment, Segment6, answer_to, send_raw, send_raw_all, send_raw6};
 pub use pod::{Pod, Server, ServerOptions};
 pub use process::Process;
+pub use rights::{LEFT_TO_ROOT, is_root, left_to_root};
 pub use session::Session;
 pub use sweep::sweep;
 pub use wait::{SOON, eventually};
-
-/// Whether this process may make network namespaces and load programs.
-pub fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}

@@ -1,4 +1,5 @@
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -68,6 +69,82 @@ impl Segment {
         bytes.extend(&self.payload);
         bytes
     }
+}
+
+/// An IPv6 packet that an ordinary client would not send; all of it goes out as it stands here.
+#[derive(Debug, Clone)]
+pub struct Segment6 {
+    /// Source address.
+    pub source: Ipv6Addr,
+    /// Destination address.
+    pub destination: Ipv6Addr,
+    /// Number of what follows the IPv6 header.
+    pub next: u8,
+    /// Extension headers.
+    pub headers: Vec<u8>,
+    /// What follows them.
+    pub payload: Vec<u8>,
+}
+
+impl Segment6 {
+    /// A TCP segment with these flags; checksum included.
+    pub fn tcp(source: SocketAddr, destination: SocketAddr, flags: u8) -> Result<Self> {
+        let rest = [0, 0, 0, 1, 0, 0, 0, 0, 5 << 4, flags, 0xff, 0xff, 0, 0, 0, 0];
+        Self::new(source, destination, 6, &rest, 16)
+    }
+
+    /// A UDP datagram; checksum included.
+    pub fn udp(source: SocketAddr, destination: SocketAddr, data: &[u8]) -> Result<Self> {
+        let length = u16::try_from(8 + data.len())?.to_be_bytes();
+        Self::new(source, destination, 17, &[&length[..], &[0, 0], data].concat(), 6)
+    }
+
+    fn new(from: SocketAddr, to: SocketAddr, next: u8, rest: &[u8], checksum_at: usize) -> Result<Self> {
+        let (IpAddr::V6(source), IpAddr::V6(destination)) = (from.ip(), to.ip()) else {
+            anyhow::bail!("{from} and {to}: not IPv6")
+        };
+        let mut payload = [&from.port().to_be_bytes(), &to.port().to_be_bytes(), rest].concat();
+        let value = checksum(pseudo_header(from.ip(), to.ip(), next, payload.len()) + sum(&payload));
+        payload[checksum_at..checksum_at + 2].copy_from_slice(&value.to_be_bytes());
+        Ok(Self { source, destination, next, headers: Vec::new(), payload })
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let length = (self.headers.len() + self.payload.len()) as u16;
+        let mut bytes = vec![0x60, 0, 0, 0];
+        bytes.extend(length.to_be_bytes());
+        bytes.extend([self.next, 64]);
+        bytes.extend(self.source.octets());
+        bytes.extend(self.destination.octets());
+        bytes.extend(&self.headers);
+        bytes.extend(&self.payload);
+        bytes
+    }
+}
+
+/// Sends an IPv6 packet as it is: a raw socket of protocol 255 takes the header with it (ipv6(7)).
+pub fn send_raw6(from: &Netns, packet: &Segment6) -> Result<()> {
+    from.run(|| {
+        let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::from(255)))?;
+        let to = SocketAddr::from((packet.destination, 0));
+        socket.send_to(&packet.bytes(), &to.into()).with_context(|| format!("sending {packet:?}"))?;
+        Ok(())
+    })
+}
+
+/// Has `send` send a datagram from `port` to a server, and gives the answer that a socket at that port gets.
+pub fn answer_to(from: &Netns, port: u16, to: SocketAddr, send: impl FnOnce() -> Result<()>) -> Result<String> {
+    let socket = from.run(|| {
+        let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = UdpSocket::bind((any, port))?;
+        socket.connect(to)?;
+        socket.set_read_timeout(Some(Duration::from_secs(3)))?;
+        Ok(socket)
+    })?;
+    send()?;
+    let mut answer = [0; 2_048];
+    let length = socket.recv(&mut answer).with_context(|| format!("no answer from {to}/udp"))?;
+    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
 }
 
 /// Sends a packet as it is.

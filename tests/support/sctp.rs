@@ -3,8 +3,8 @@
 
 mod kernel;
 
-use std::io::{ErrorKind, Read};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -108,20 +108,24 @@ fn data(text: &str) -> Vec<u8> {
     [&[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], text.as_bytes()].concat()
 }
 
-fn raw_socket() -> Result<Socket> {
-    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(i32::from(SCTP))))?;
+/// All SCTP that comes to an address, or to any of its family.
+fn raw_socket(at: IpAddr) -> Result<UdpSocket> {
+    let domain = Domain::for_address((at, 0).into());
+    let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(i32::from(SCTP))))?;
+    socket.bind(&SocketAddr::from((at, 0)).into())?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    Ok(socket)
+    // only for its `recv_from`: the standard library does not care what kind of socket it holds
+    Ok(UdpSocket::from(socket))
 }
 
 /// The next message that came, and from whom; `None` after a while.
-fn receive(socket: &mut Socket) -> Result<Option<(Ipv4Addr, Message)>> {
+fn receive(socket: &UdpSocket) -> Result<Option<(IpAddr, Message)>> {
     let mut packet = [0; 4096];
-    match socket.read(&mut packet) {
-        Ok(length) => {
-            let header = usize::from(packet[0] & 15) * 4;
-            let source = Ipv4Addr::new(packet[12], packet[13], packet[14], packet[15]);
-            Ok(packet.get(header..length).and_then(Message::read).map(|message| (source, message)))
+    match socket.recv_from(&mut packet) {
+        Ok((length, peer)) => {
+            // raw sockets of IPv4 give the header as well
+            let header = if peer.is_ipv4() { usize::from(packet[0] & 15) * 4 } else { 0 };
+            Ok(packet.get(header..length).and_then(Message::read).map(|message| (peer.ip(), message)))
         }
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),
         Err(error) => Err(error.into()),
@@ -133,22 +137,24 @@ fn receive(socket: &mut Socket) -> Result<Option<(Ipv4Addr, Message)>> {
 pub struct SctpServer(Arc<AtomicBool>);
 
 impl SctpServer {
-    /// Serves a port in a namespace.
+    /// Serves a port in a namespace, in both families.
     pub fn start(netns: &Netns, name: &str, port: u16) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut socket = netns.run(raw_socket)?;
-        let (flag, name) = (stop.clone(), name.to_owned());
-        thread::spawn(move || {
-            while !flag.load(Ordering::Relaxed) {
-                let Ok(Some((peer, message))) = receive(&mut socket) else { continue };
-                if message.ports.1 != port {
-                    continue;
+        for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()] {
+            let socket = netns.run(|| raw_socket(any))?;
+            let (flag, name) = (stop.clone(), name.to_owned());
+            thread::spawn(move || {
+                while !flag.load(Ordering::Relaxed) {
+                    let Ok(Some((peer, message))) = receive(&socket) else { continue };
+                    if message.ports.1 != port {
+                        continue;
+                    }
+                    for answer in answers(&name, peer, &message) {
+                        let _ = socket.send_to(&answer.bytes(), (peer, 0));
+                    }
                 }
-                for answer in answers(&name, peer, &message) {
-                    let _ = socket.send_to(&answer.bytes(), &SocketAddr::from((peer, 0)).into());
-                }
-            }
-        });
+            });
+        }
         Ok(Self(stop))
     }
 }
@@ -160,7 +166,7 @@ impl Drop for SctpServer {
 }
 
 /// What a server says. Its tag is 1 more than the client's, so that it needs no memory; the cookie is its name.
-fn answers(name: &str, peer: Ipv4Addr, message: &Message) -> Vec<Message> {
+fn answers(name: &str, peer: IpAddr, message: &Message) -> Vec<Message> {
     let theirs = message.tag.wrapping_sub(1);
     match message.kind {
         chunk::INIT => {
@@ -190,22 +196,22 @@ fn answers(name: &str, peer: Ipv4Addr, message: &Message) -> Vec<Message> {
 /// A client's association.
 #[derive(Debug)]
 pub struct Association {
-    socket: Socket,
-    to: SocketAddrV4,
+    socket: UdpSocket,
+    to: SocketAddr,
     port: u16,
     tag: u32,
 }
 
 impl Association {
     /// Sets one up from a port of one's choice; fails if nobody answers in time.
-    pub fn begin(from: &Netns, port: u16, to: SocketAddrV4) -> Result<Self> {
-        Self::begin_at(from, Ipv4Addr::UNSPECIFIED, port, to)
+    pub fn begin(from: &Netns, port: u16, to: SocketAddr) -> Result<Self> {
+        let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        Self::begin_at(from, any, port, to)
     }
 
     /// The same from one of several addresses of the client.
-    pub fn begin_at(from: &Netns, address: Ipv4Addr, port: u16, to: SocketAddrV4) -> Result<Self> {
-        let socket = from.run(raw_socket)?;
-        socket.bind(&SocketAddr::from((address, 0)).into())?;
+    pub fn begin_at(from: &Netns, address: IpAddr, port: u16, to: SocketAddr) -> Result<Self> {
+        let socket = from.run(|| raw_socket(address))?;
         let mut association = Self { socket, to, port, tag: 0 };
         let mine = 0x1000 + u32::from(port);
         let answer = association.exchange(chunk::INIT, init(mine), chunk::INIT_ACK)?;
@@ -237,8 +243,8 @@ impl Association {
                 self.send(kind, body.clone())?;
                 sent = Some(Instant::now());
             }
-            let Some((peer, message)) = receive(&mut self.socket)? else { continue };
-            if peer != *self.to.ip() || message.ports != (self.to.port(), self.port) {
+            let Some((peer, message)) = receive(&self.socket)? else { continue };
+            if peer != self.to.ip() || message.ports != (self.to.port(), self.port) {
                 continue;
             }
             ensure!(message.kind != chunk::ABORT, "aborted");
@@ -251,7 +257,7 @@ impl Association {
 
     fn send(&self, kind: u8, body: Vec<u8>) -> Result<()> {
         let message = Message { ports: (self.port, self.to.port()), tag: self.tag, kind, body };
-        self.socket.send_to(&message.bytes(), &SocketAddr::from(self.to).into())?;
+        self.socket.send_to(&message.bytes(), (self.to.ip(), 0))?;
         Ok(())
     }
 }
