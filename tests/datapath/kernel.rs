@@ -51,8 +51,7 @@ pub(crate) fn cpus() -> u32 {
 
 /// True if this process may load programs and run them on packets of its own; says so if not.
 pub(crate) fn available() -> bool {
-    if !weir_lab::is_root() {
-        eprintln!("skipped: the kernel half of this test needs root");
+    if weir_lab::left_to_root("the kernel half of this test") {
         return false;
     }
     // net/bpf/test_run.c, `bpf_prog_test_run_xdp`: before, nobody says by which device a packet came in

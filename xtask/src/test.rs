@@ -1,6 +1,7 @@
 //! `cargo xtask test`: host tests, then the tests that need root (marked `#[ignore = "needs root"]`).
 
 pub(crate) mod executables;
+mod halves;
 mod stages;
 mod tally;
 
@@ -17,6 +18,7 @@ use crate::peers::{self, Peers};
 use crate::setup::{self, Use};
 use crate::{build_ebpf, helm, kube, tidy};
 use executables::Executable;
+use halves::Halves;
 use stages::Stages;
 use tally::Tally;
 
@@ -37,7 +39,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let executables = stages.run("build", || executables::build(&[]))?;
     stages.run("rules", tidy::run)?;
     let peers = stages.run("peers of the front", || Ok(peers::find()))?;
-    stages.run("host tests", || host_tests(args, &peers, &mut tally))?;
+    let halves = Halves::new()?;
+    stages.run("host tests", || host_tests(args, &peers, &halves, &mut tally))?;
     stages.run("tests of features", || feature_tests(args, &peers, &mut tally))?;
     if args.filter.is_none() {
         stages.run("fuzz", || fuzz_shortly(rootless, &mut tally))?;
@@ -46,6 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let (kube, helm) = stages.run("Kubernetes for tests", || Ok((control_plane(), chart_renderer())))?;
         let programs = stages.run("build for scenarios", || Programs::build(args, kube, helm))?;
         stages.run("scenario tests", || root_tests(args, &executables, &programs, &peers, &mut tally))?;
+        stages.run("what host tests left to root", || halves.run_as_root(&executables, &mut tally))?;
     }
     println!("\n{stages}\n\n{tally}");
     verdict(args, &tally)
@@ -63,11 +67,14 @@ fn verdict(args: &Args, tally: &Tally) -> Result<()> {
     Ok(())
 }
 
-fn host_tests(args: &Args, peers: &Peers, tally: &mut Tally) -> Result<()> {
+fn host_tests(args: &Args, peers: &Peers, halves: &Halves, tally: &mut Tally) -> Result<()> {
     let mut command = host::cargo();
     command.args(["test", "--no-fail-fast"]).args(&args.filter);
     command.envs(peers.variables.iter().map(|(name, value)| (name, value)));
-    tally.host(&mut command)
+    halves.told_by(&mut command);
+    tally.host(&mut command)?;
+    halves.count(tally);
+    Ok(())
 }
 
 /// What is off where nobody asks for it, and the tests of it.

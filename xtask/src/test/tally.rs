@@ -49,6 +49,11 @@ impl Tally {
         }
     }
 
+    /// Counts tests that left a part to root.
+    pub(super) fn halve(&mut self, tests: usize) {
+        self.host.ignored += tests;
+    }
+
     /// Counts tests of root that do not run, for a reason that was said.
     pub(super) fn leave_out(&mut self, tests: usize) {
         self.left_out += tests;

@@ -18,8 +18,7 @@ pub(super) struct Stage {
 /// Runs a test in a namespace of its own: `lo` up, `uplink` with 192.0.2.1/24, 2001:db8::1/64, a deprecated address, and a
 /// default route for each family, that of IPv6 by a link-local address.
 pub(super) fn run(name: &str, test: impl FnOnce(&Stage) + Send) {
-    if !rustix::process::geteuid().is_root() {
-        println!("skipped: {name} needs root");
+    if weir_lab::left_to_root(name) {
         return;
     }
     let outcome = std::thread::scope(|scope| {
