@@ -71,7 +71,7 @@ pub(crate) fn attach(object: &mut Ebpf, pins: &Pins, choice: &CgroupChoice, note
     if !level.whole_node {
         level.reasons.push(not_the_root(&level, choice, notes));
     }
-    tell_closing(&mut level, notes);
+    tell_closing(&mut level, &orphans::can_close(), notes);
     if !probe::refuses_by_number() {
         level
             .reasons
@@ -88,8 +88,8 @@ pub(crate) fn inspect(pins: &Pins) -> SocketLevel {
 }
 
 /// Where the kernel cannot close sockets of others, their processes do not notice that a backend is gone.
-fn tell_closing(level: &mut SocketLevel, notes: &mut Vec<Note>) {
-    let reason = match orphans::can_close() {
+fn tell_closing(level: &mut SocketLevel, can_close: &io::Result<bool>, notes: &mut Vec<Note>) {
+    let reason = match can_close {
         Ok(true) => {
             level.closes_sockets = Some(true);
             return;
@@ -255,4 +255,33 @@ impl SocketSettings {
 fn halves(octets: [u8; 16]) -> (u64, u64) {
     let (words, _) = octets.as_chunks::<8>();
     (u64::from_ne_bytes(words[0]), u64::from_ne_bytes(words[1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Severity;
+
+    /// What `status` says by what the kernel answered when it was asked to close a socket.
+    fn told(answer: io::Result<bool>) -> (SocketLevel, Vec<Note>) {
+        let (mut level, mut notes) = (SocketLevel { attached: true, ..SocketLevel::default() }, Vec::new());
+        tell_closing(&mut level, &answer, &mut notes);
+        (level, notes)
+    }
+
+    #[test]
+    fn it_is_said_where_the_kernel_cannot_close_sockets() {
+        let (level, notes) = told(Ok(true));
+        assert_eq!((level.closes_sockets, level.reasons.len(), notes.len()), (Some(true), 0, 0));
+        let denied = || Err(io::Error::from_raw_os_error(libc::EPERM));
+        for (answer, why) in [(Ok(false), "CONFIG_INET_DIAG_DESTROY"), (denied(), "Operation not permitted")] {
+            let (level, notes) = told(answer);
+            assert!(level.attached, "clients are led all the same");
+            assert_eq!(level.closes_sockets, Some(false), "and nobody tries to close any");
+            assert!(level.reasons.iter().any(|reason| reason.contains(why)), "{:?}", level.reasons);
+            let [note] = &notes[..] else { panic!("{notes:?}") };
+            assert_eq!((note.code, note.severity), ("sockets-not-closed", Severity::Warning));
+            assert!(note.message.contains(why), "{note:?}");
+        }
+    }
 }

@@ -246,6 +246,9 @@ pub(crate) fn unfit(specs: &[MapSpec], pinned: &BTreeMap<&'static str, Shape>) -
 }
 
 #[cfg(test)]
+mod memory;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
