@@ -87,6 +87,8 @@ drop_reasons! {
     /// There are too many TCP connections to pods of this node whose clients have not gone on after an answer, as in a flood of
     /// forged first segments. Who sends this one again gets through.
     SynLimited = 29, "syn_limited";
+    /// A segment to the front that belongs to no connection and acknowledges no SYN cookie, while a flood has such cookies sent.
+    BadSynCookie = 31, "bad_syn_cookie";
     /// A VIP without a frontend at this port.
     NoPort = 23, "no_port";
     /// Clients from outside are led to backends on this node only, and all are on other nodes.

@@ -15,6 +15,7 @@ use crate::abi::{
     FragmentEntry, FragmentKey, FrontendEntry, FrontendKey, LoadEntry, NextHop, Note, Refusals, ReplyEntry, STATS,
     ServiceEntry, Stat, TrackedEntry, setting,
 };
+use crate::cookie::{Cookies, Headers, Known};
 use crate::csum::Delta;
 use crate::drop_reason::{DROP_REASONS, DropReason};
 use crate::ethernet::{Addresses, Mac};
@@ -169,6 +170,10 @@ pub struct Maps<F: Ip> {
     pub chance: Cell<u32>,
     /// Fragmented datagrams.
     pub fragments: RefCell<HashMap<FragmentKey<F::Addr>, FragmentEntry>>,
+    /// The cookie and the MSS with which a first segment is answered: stands for a listener that is full.
+    pub cookie: Box<dyn Fn(&Headers) -> Option<(u32, u16)>>,
+    /// Who knows another segment: stands for the node's sockets.
+    pub known: Box<dyn Fn(&Headers) -> Known>,
     /// How many proven flows there is room for.
     pub proven_capacity: usize,
     /// Counters by service.
@@ -220,6 +225,8 @@ impl<F: Ip> Default for Maps<F> {
             seen_syns: RefCell::default(),
             chance: Cell::new(1),
             fragments: RefCell::default(),
+            cookie: Box::new(|_| None),
+            known: Box::new(|_| Known::Connected),
             proven_capacity: usize::MAX,
             service_stats: RefCell::default(),
             backend_stats: RefCell::default(),
@@ -424,5 +431,15 @@ impl<F: Ip> Lookup<F> for Maps<F> {
         let counters = &mut self.drops.borrow_mut()[reason as usize];
         counters.packets += 1;
         counters.bytes += bytes as u64;
+    }
+}
+
+impl<F: Ip> Cookies<F> for Maps<F> {
+    fn cookie(&self, _key: &FlowKey<F::Addr>, headers: &Headers) -> Option<(u32, u16)> {
+        (self.cookie)(headers)
+    }
+
+    fn knows(&self, _key: &FlowKey<F::Addr>, headers: &Headers) -> Known {
+        (self.known)(headers)
     }
 }

@@ -25,8 +25,9 @@ mod reset;
 
 pub(crate) use partial::{Left, left};
 use quote::Quote;
-pub(crate) use refuse::may_send;
 pub use refuse::refuse;
+pub(crate) use refuse::{may_send, told_to};
+pub(crate) use reset::{TCP_HEADER, Turned, turn};
 pub use reset::{reset, tell};
 
 /// Bytes of the ICMP header; in errors the quote follows it.

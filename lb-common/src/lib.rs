@@ -12,6 +12,7 @@ pub mod abi;
 pub mod addr;
 pub mod be;
 pub mod conntrack;
+pub mod cookie;
 pub mod csum;
 pub mod drop_reason;
 pub mod dsr;

@@ -11,6 +11,7 @@ use crate::abi::{FrontendEntry, FrontendKey, ReplyEntry, Stat, Task, flow_flag, 
 use crate::addr::Address;
 use crate::be::Be16;
 use crate::conntrack::ticks;
+use crate::cookie::{self, Cookies};
 use crate::drop_reason::DropReason;
 use crate::ethernet::Ethernet;
 use crate::flow;
@@ -46,7 +47,10 @@ pub use tunnel::{tunnel, tunnel_of};
 ///
 /// In the kernel the beginnings of flows and the parts of DSR are programs of their own, which go on where [`ingress_of`] ends; here is what they make
 /// together.
-pub fn ingress<F: Tunnel + Discovery, P: Room, L: Nodes<F> + Policies<F>>(packet: &mut P, lookup: &L) -> Verdict {
+pub fn ingress<F: Tunnel + Discovery, P: Room, L: Nodes<F> + Policies<F> + Cookies<F>>(
+    packet: &mut P,
+    lookup: &L,
+) -> Verdict {
     if let Some(frame) = question::<F, P, L>(packet, lookup) {
         return F::answer(packet, &frame, lookup);
     }
@@ -64,6 +68,7 @@ pub fn ingress<F: Tunnel + Discovery, P: Room, L: Nodes<F> + Policies<F>>(packet
         verdict = dsr::forward(packet, Ethernet::parse(packet), lookup);
     }
     match verdict {
+        Verdict::Cookie(_) => cookie::guard(packet, Ethernet::parse(packet), lookup),
         Verdict::Dsr(_) => match begin(packet, lookup) {
             Ok(()) => first(packet, Ethernet::parse(packet), lookup),
             Err(verdict) => verdict,
@@ -377,6 +382,9 @@ fn defect<F: Ip, P: Packet>(packet: &P, parsed: &Parsed<F::Addr>) -> Option<Drop
 /// whose SYN is dropped tries again after a second.
 #[inline(always)]
 pub(crate) fn to_front<F: Ip, L: Lookup<F>>(parsed: &Parsed<F::Addr>, lookup: &L, frontend: FrontendEntry) -> Verdict {
+    if frontend.flags & frontend_flag::COOKIES != 0 && !parsed.ip.later {
+        return Verdict::Cookie(0);
+    }
     let first = flow::is_first(parsed.key.protocol, parsed.transport.tcp_flags);
     if first && !lookup.front_listens(frontend.flags, flow_hash(&parsed.key)) {
         return Verdict::Drop(DropReason::FrontNotListening);

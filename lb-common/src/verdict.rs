@@ -27,6 +27,8 @@ pub enum Verdict {
     /// Ours, untouched: the flow is not known here, and may begin; [`crate::policy::choose`] goes on. The argument is 0, for
     /// the same reason.
     Choose(u32),
+    /// Ours, untouched: to the node's own front, which [`crate::cookie::guard`] guards. The argument is 0, for the same reason.
+    Cookie(u32),
     /// In a tunnel of the family, untouched: perhaps ours ([`crate::dsr::open`]).
     Tunnel,
     /// Dropped.

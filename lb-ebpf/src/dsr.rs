@@ -235,6 +235,8 @@ pub(crate) trait Called: Routed {
     const XDP_OPEN: u32;
     /// Policies under XDP.
     const XDP_CHOOSE: u32;
+    /// SYN cookies under XDP.
+    const XDP_COOKIE: u32;
     /// The pipeline on tc.
     const TC: u32;
     /// DSR on tc.
@@ -247,6 +249,8 @@ pub(crate) trait Called: Routed {
     const TC_OPEN: u32;
     /// Policies on tc.
     const TC_CHOOSE: u32;
+    /// SYN cookies on tc.
+    const TC_COOKIE: u32;
 }
 
 impl Called for V4 {
@@ -256,12 +260,14 @@ impl Called for V4 {
     const XDP_FIRST: u32 = xdp_slot::FIRST;
     const XDP_OPEN: u32 = xdp_slot::OPEN;
     const XDP_CHOOSE: u32 = xdp_slot::CHOOSE;
+    const XDP_COOKIE: u32 = xdp_slot::COOKIE;
     const TC: u32 = tc_slot::INGRESS;
     const TC_DSR: u32 = tc_slot::DSR;
     const TC_BEGIN: u32 = tc_slot::BEGIN;
     const TC_FIRST: u32 = tc_slot::FIRST;
     const TC_OPEN: u32 = tc_slot::OPEN;
     const TC_CHOOSE: u32 = tc_slot::CHOOSE;
+    const TC_COOKIE: u32 = tc_slot::COOKIE;
 }
 
 impl Called for V6 {
@@ -271,12 +277,14 @@ impl Called for V6 {
     const XDP_FIRST: u32 = xdp_slot::FIRST6;
     const XDP_OPEN: u32 = xdp_slot::OPEN6;
     const XDP_CHOOSE: u32 = xdp_slot::CHOOSE6;
+    const XDP_COOKIE: u32 = xdp_slot::COOKIE6;
     const TC: u32 = tc_slot::INGRESS6;
     const TC_DSR: u32 = tc_slot::DSR6;
     const TC_BEGIN: u32 = tc_slot::BEGIN6;
     const TC_FIRST: u32 = tc_slot::FIRST6;
     const TC_OPEN: u32 = tc_slot::OPEN6;
     const TC_CHOOSE: u32 = tc_slot::CHOOSE6;
+    const TC_COOKIE: u32 = tc_slot::COOKIE6;
 }
 
 #[map]

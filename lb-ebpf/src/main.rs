@@ -6,6 +6,7 @@
 #![expect(missing_docs, reason = "the attribute macros make undocumented functions of the entry points")]
 
 mod ask;
+mod cookie;
 mod dsr;
 mod forget;
 mod front;
@@ -234,6 +235,11 @@ fn act_at_xdp<F: Called>(ctx: &XdpContext, ingress: u32, verdict: Verdict, dsr: 
             unsafe { XDP_PROGRAMS.tail_call(ctx, F::XDP_CHOOSE) };
             return lost_at_xdp::<F>(ctx, ingress);
         }
+        Verdict::Cookie(_) => {
+            // SAFETY: as in `weir_xdp`.
+            unsafe { XDP_PROGRAMS.tail_call(ctx, F::XDP_COOKIE) };
+            return lost_at_xdp::<F>(ctx, ingress);
+        }
         Verdict::Tunnel => {
             // SAFETY: as in `weir_xdp`.
             unsafe { XDP_PROGRAMS.tail_call(ctx, F::XDP_OPEN) };
@@ -312,6 +318,11 @@ fn act_at_tc<F: Called>(ctx: &TcContext, ingress: u32, verdict: Verdict, dsr: u3
         Verdict::Choose(_) => {
             // SAFETY: as in `weir_xdp`.
             unsafe { TC_PROGRAMS.tail_call(ctx, F::TC_CHOOSE) };
+            return lost_at_tc::<F>(ctx, &kernel);
+        }
+        Verdict::Cookie(_) => {
+            // SAFETY: as in `weir_xdp`.
+            unsafe { TC_PROGRAMS.tail_call(ctx, F::TC_COOKIE) };
             return lost_at_tc::<F>(ctx, &kernel);
         }
         Verdict::Tunnel => {

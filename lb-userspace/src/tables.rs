@@ -52,6 +52,8 @@ pub struct Frontend {
     pub ranges: bool,
     /// New flows choose as the service's [`ServicePolicy`] says.
     pub chooses: bool,
+    /// The front answers, and with SYN cookies while its listener is full.
+    pub cookies: bool,
     /// Clients are led to backends on this node only, and there are some on others: without one here nobody is refused.
     pub elsewhere: bool,
 }

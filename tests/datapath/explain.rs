@@ -71,7 +71,9 @@ fn outcome(told: &Explanation, frame: &[u8], devices: Devices) -> Outcome {
         Verdict::Deliver => Outcome::Deliver,
         Verdict::Front => Outcome::Front,
         Verdict::Drop(_) | Verdict::Refuse(_) => Outcome::Drop,
-        Verdict::Dsr(_) | Verdict::Choose(_) | Verdict::Tunnel => unreachable!("these end within the pipeline"),
+        Verdict::Dsr(_) | Verdict::Choose(_) | Verdict::Cookie(_) | Verdict::Tunnel => {
+            unreachable!("these end within the pipeline")
+        }
         Verdict::HandOver(task) => panic!("explained as handed over ({task:?}): {}", hex(frame)),
     }
 }

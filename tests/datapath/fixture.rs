@@ -212,7 +212,9 @@ pub(crate) fn outcome_of(hook: Hook, verdict: Verdict, is_changed: bool, devices
         Verdict::Transmit(device) => Outcome::Transmit(device),
         Verdict::Answer => Outcome::Transmit(devices.first),
         Verdict::Drop(_) | Verdict::Refuse(_) => Outcome::Drop,
-        Verdict::Dsr(_) | Verdict::Choose(_) | Verdict::Tunnel => unreachable!("these end within the pipeline"),
+        Verdict::Dsr(_) | Verdict::Choose(_) | Verdict::Cookie(_) | Verdict::Tunnel => {
+            unreachable!("these end within the pipeline")
+        }
     }
 }
 

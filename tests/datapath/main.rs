@@ -3,6 +3,7 @@
 //! Host fixtures run everywhere; the kernel half needs root and says so when it is skipped.
 
 mod bond;
+mod cookies;
 mod dsr;
 mod egress;
 mod errors;

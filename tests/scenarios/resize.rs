@@ -18,7 +18,7 @@ fn flows_go_on_in_tables_of_another_size_and_under_another_range_of_ports() -> R
         let to = cluster.nodes[0].port(30070);
         let mut crowds = vec![Crowd::connect(&cluster.client, to, CONNECTIONS[0])?];
         ensure!(crowds[0].exchange(SOON) == 0, "not all connections work");
-        for arguments in [
+        for (round, arguments) in [
             [
                 "--max-flows",
                 "20000",
@@ -39,10 +39,15 @@ fn flows_go_on_in_tables_of_another_size_and_under_another_range_of_ports() -> R
                 "--snat-ports",
                 "18000-20000",
             ],
-        ] {
-            let node = &mut cluster.nodes[0];
-            node.end_agent(Signal::KILL)?;
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            cluster.nodes[0].end_agent(Signal::KILL)?;
             crowds.push(Crowd::connect(&cluster.client, to, CONNECTIONS[1])?);
+            cluster.add_pod(round % 2, &format!("late-{round}"), "web")?;
+            cluster.write_pods()?;
+            let node = &mut cluster.nodes[0];
             node.agent_options().arguments = arguments.map(str::to_owned).to_vec();
             node.start_agent()?;
             crowds.push(Crowd::connect(&cluster.client, to, CONNECTIONS[1])?);

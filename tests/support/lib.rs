@@ -12,6 +12,7 @@ mod command;
 mod control_group;
 mod control_plane;
 mod crowd;
+mod echo;
 mod family;
 mod flow;
 mod http;
@@ -40,6 +41,7 @@ pub use cluster::{Binaries, CLIENT, CLIENT6, Cluster, ClusterOptions, Gateways6}
 pub use control_group::ControlGroup;
 pub use control_plane::{AGENT_USER, Audited, ControlPlane, KubeProxy, kubernetes_programs};
 pub use crowd::Crowd;
+pub use echo::{Echo, raise_file_limit};
 pub use family::Family;
 pub use flow::{Flow, FlowReport, ask_tcp, ask_udp};
 pub use http::{Request, Response};

@@ -19,6 +19,7 @@ pub(super) fn judge(hook: Hook, before: &[u8], after: &[u8], verdict: Verdict) {
         | Verdict::Refuse(_)
         | Verdict::Dsr(_)
         | Verdict::Choose(_)
+        | Verdict::Cookie(_)
         | Verdict::Tunnel => {
             let unmarked = |frame: &[u8]| if inside.is_some() { without_class(frame) } else { frame.to_vec() };
             assert_eq!(unmarked(before), unmarked(after), "{verdict:?}, and yet the packet was touched");

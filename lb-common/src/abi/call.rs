@@ -15,7 +15,7 @@ pub struct Called {
 
 /// All programs that are called, in the order in which they are put in place: what replies need first, what takes packets in
 /// last, and what is called before what calls it.
-pub const CALLED: [Called; 40] = [
+pub const CALLED: [Called; 44] = [
     Called { program: program::INSIDE6, map: map::TC_PROGRAMS, slot: tc_slot::INSIDE6 },
     Called { program: program::INSIDE4, map: map::TC_PROGRAMS, slot: tc_slot::INSIDE4 },
     Called { program: program::TC_REFUSE, map: map::TC_PROGRAMS, slot: tc_slot::REFUSE },
@@ -24,6 +24,10 @@ pub const CALLED: [Called; 40] = [
     Called { program: program::XDP_RESET, map: map::XDP_PROGRAMS, slot: xdp_slot::RESET },
     Called { program: program::TC_NEIGHBOUR, map: map::TC_PROGRAMS, slot: tc_slot::NEIGHBOUR },
     Called { program: program::XDP_NEIGHBOUR, map: map::XDP_PROGRAMS, slot: xdp_slot::NEIGHBOUR },
+    Called { program: program::TC_COOKIE, map: map::TC_PROGRAMS, slot: tc_slot::COOKIE },
+    Called { program: program::TC_COOKIE6, map: map::TC_PROGRAMS, slot: tc_slot::COOKIE6 },
+    Called { program: program::XDP_COOKIE, map: map::XDP_PROGRAMS, slot: xdp_slot::COOKIE },
+    Called { program: program::XDP_COOKIE6, map: map::XDP_PROGRAMS, slot: xdp_slot::COOKIE6 },
     Called { program: program::SAMPLE_TC, map: map::TC_PROGRAMS, slot: tc_slot::SAMPLE },
     Called { program: program::SAMPLE, map: map::XDP_PROGRAMS, slot: xdp_slot::SAMPLE },
     Called { program: program::TC_EGRESS6, map: map::TC_PROGRAMS, slot: tc_slot::EGRESS6 },
@@ -96,6 +100,10 @@ pub mod xdp_slot {
     pub const FIRST6: u32 = 19;
     /// [`crate::abi::program::XDP_NEIGHBOUR`].
     pub const NEIGHBOUR: u32 = 20;
+    /// [`crate::abi::program::XDP_COOKIE`].
+    pub const COOKIE: u32 = 21;
+    /// [`crate::abi::program::XDP_COOKIE6`].
+    pub const COOKIE6: u32 = 22;
     /// How many there are.
     pub const COUNT: u32 = 24;
 }
@@ -146,6 +154,10 @@ pub mod tc_slot {
     pub const FIRST6: u32 = 21;
     /// [`crate::abi::program::TC_NEIGHBOUR`].
     pub const NEIGHBOUR: u32 = 22;
+    /// [`crate::abi::program::TC_COOKIE`].
+    pub const COOKIE: u32 = 23;
+    /// [`crate::abi::program::TC_COOKIE6`].
+    pub const COOKIE6: u32 = 24;
     /// How many there are.
-    pub const COUNT: u32 = 24;
+    pub const COUNT: u32 = 28;
 }

@@ -80,6 +80,10 @@ pub enum Stat {
     NeighboursTold = 27,
     /// Packets in which another station says that it has an address that is announced here.
     Rivals = 28,
+    /// First segments to the front that were answered with a SYN cookie.
+    CookiesSent = 29,
+    /// Connections to the front that begin with the answer to a SYN cookie.
+    CookiesTaken = 30,
 }
 
 /// How many words EVENT_STATS has.

@@ -87,6 +87,14 @@ pub const TC_RESET: &str = "weir_tc_reset";
 pub const XDP_NEIGHBOUR: &str = "weir_xdp_neigh";
 /// [`XDP_NEIGHBOUR`] on tc; in TC_PROGRAMS.
 pub const TC_NEIGHBOUR: &str = "weir_tc_neigh";
+/// Guards the front by SYN cookies ([`crate::cookie`]); in XDP_PROGRAMS.
+pub const XDP_COOKIE: &str = "weir_xdp_cookie";
+/// IPv6 of [`XDP_COOKIE`]; in XDP_PROGRAMS.
+pub const XDP_COOKIE6: &str = "weir_xdp_cookie6";
+/// [`XDP_COOKIE`] on tc; in TC_PROGRAMS.
+pub const TC_COOKIE: &str = "weir_tc_cookie";
+/// IPv6 of [`TC_COOKIE`]; in TC_PROGRAMS.
+pub const TC_COOKIE6: &str = "weir_tc_cookie6";
 /// [`XDP_DSR`] on tc; in TC_PROGRAMS.
 pub const TC_DSR: &str = "weir_tc_dsr";
 /// IPv6 of [`TC_DSR`]; in TC_PROGRAMS.

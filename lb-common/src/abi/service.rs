@@ -47,6 +47,8 @@ pub mod frontend_flag {
     pub const POLICY: u32 = RANGES | CHOOSES;
     /// HTTP or HTTPS of the front.
     pub const FRONT: u32 = FRONT_HTTP | FRONT_HTTPS;
+    /// First segments are answered with SYN cookies while the front's listener is full ([`crate::cookie`]); with [`FRONT`].
+    pub const COOKIES: u32 = 32;
     /// Only this node's own processes and pods reach it: what comes in by an external interface does not.
     pub const CLUSTER: u32 = 1 << 16;
     /// Clients on this node go the way of the entry with [`super::INSIDE`] in its key.

@@ -97,7 +97,7 @@ fn error<F: Ip, P: Packet, L: Lookup<F>>(
 /// another station is none of ours; whoever finds that nobody is there has `judged` that already, and what is caught on its way
 /// out is addressed to a router.
 #[inline(always)]
-pub(super) fn told_to<F: Ip, P: Packet, L: Lookup<F>>(
+pub(crate) fn told_to<F: Ip, P: Packet, L: Lookup<F>>(
     packet: &P,
     ip: &IpInfo<F::Addr>,
     lookup: &L,

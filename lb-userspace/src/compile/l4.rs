@@ -43,6 +43,8 @@ pub(super) struct Claim {
     pub(super) ranges: bool,
     /// Flows choose otherwise than by their hash.
     pub(super) chooses: bool,
+    /// The front answers with SYN cookies while its listener is full.
+    pub(super) cookies: bool,
     /// Clients are led to backends on this node only, and there are some on others.
     pub(super) elsewhere: bool,
     /// The host port of a pod: the rest of the address is not its.
@@ -60,6 +62,7 @@ impl Claim {
             dsr: false,
             ranges: false,
             chooses: false,
+            cookies: false,
             elsewhere: false,
             host_port: false,
         }
@@ -112,8 +115,8 @@ impl Claims {
     pub(super) fn frontends_with(&self, ids: &BTreeMap<Owner, ServiceId>) -> BTreeMap<FrontendKey, tables::Frontend> {
         let frontend = |claim: &Claim| {
             let service = *ids.get(&claim.owner)?;
-            let Claim { front, cluster, inside, dsr, ranges, chooses, elsewhere, .. } = *claim;
-            Some(tables::Frontend { service, front, cluster, inside, dsr, ranges, chooses, elsewhere })
+            let Claim { front, cluster, inside, dsr, ranges, chooses, cookies, elsewhere, .. } = *claim;
+            Some(tables::Frontend { service, front, cluster, inside, dsr, ranges, chooses, cookies, elsewhere })
         };
         self.frontends.iter().filter_map(|(key, claim)| Some((*key, frontend(claim)?))).collect()
     }
@@ -167,9 +170,10 @@ impl Claims {
         let dsr = dsr && policy == TrafficPolicy::Cluster;
         let ranges = service.source_ranges.is_some() && is_restricted(kind, node);
         let chooses = front.is_none() && policy::of(service).is_some();
+        let cookies = front.is_some() && service.policy.syn_cookies && key.protocol == Protocol::Tcp;
         let elsewhere = policy == TrafficPolicy::Local && serves_elsewhere(&service.target, IpFamily::of(key.address));
         let claim = Claim::of(owner(policy));
-        self.insert(key, Claim { front, cluster, inside, dsr, ranges, chooses, elsewhere, ..claim });
+        self.insert(key, Claim { front, cluster, inside, dsr, ranges, chooses, cookies, elsewhere, ..claim });
         if inside {
             let claim = Claim { front, chooses, ..Claim::of(owner(TrafficPolicy::Cluster)) };
             self.insert(FrontendKey { inside, ..key }, claim);

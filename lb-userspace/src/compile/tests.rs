@@ -152,6 +152,17 @@ fn led(policy: Policy, key: crate::tables::FrontendKey, near: BackendState, far:
 }
 
 #[test]
+fn syn_cookies_are_for_frontends_of_the_front() {
+    let policy = Policy { syn_cookies: true, ..Policy::default() };
+    let cookies = |target: Target| {
+        let asked = Service { policy, ..service("web", &[external("198.51.100.1", 80)], target) };
+        fresh(&desired([asked]), &node()).tables.frontends.values().any(|frontend| frontend.cookies)
+    };
+    assert!(cookies(Target::Front(FrontListener::Http)));
+    assert!(!cookies(Target::Backends(vec![in_state("10.244.0.1", BackendState::Active)])));
+}
+
+#[test]
 fn with_the_policy_local_clients_reach_only_backends_of_their_node() {
     use BackendState::{Active, Terminating, Unhealthy};
     use TrafficPolicy::{Cluster, Local};

@@ -89,6 +89,7 @@ pub(super) fn frontend_entry(frontend: &Frontend) -> FrontendEntry {
     let policies = [
         (frontend.ranges, frontend_flag::RANGES),
         (frontend.chooses, frontend_flag::CHOOSES),
+        (frontend.cookies, frontend_flag::COOKIES),
         (frontend.elsewhere, frontend_flag::ELSEWHERE),
     ];
     let policies = policies.into_iter().filter(|(is, _)| *is).fold(0, |flags, (_, flag)| flags | flag);
@@ -110,6 +111,7 @@ pub(super) fn frontend(entry: &FrontendEntry) -> Frontend {
         dsr: has(frontend_flag::DSR),
         ranges: has(frontend_flag::RANGES),
         chooses: has(frontend_flag::CHOOSES),
+        cookies: has(frontend_flag::COOKIES),
         elsewhere: has(frontend_flag::ELSEWHERE),
     }
 }

@@ -164,7 +164,7 @@ fn events(registry: &mut Registry, counts: &CounterSnapshot) {
 }
 
 /// Labels of what is counted beside services, backends and drops.
-pub(super) const EVENTS: [(Stat, &str); 21] = [
+pub(super) const EVENTS: [(Stat, &str); 23] = [
     (Stat::FragmentsPassed, "fragments_passed"),
     (Stat::HandedOver, "handed_over"),
     (Stat::FlowTableFull, "flow_table_full"),
@@ -186,6 +186,8 @@ pub(super) const EVENTS: [(Stat, &str); 21] = [
     (Stat::Refused, "clients_refused"),
     (Stat::NeighboursTold, "neighbours_told"),
     (Stat::Rivals, "rivals_heard"),
+    (Stat::CookiesSent, "syn_cookies_sent"),
+    (Stat::CookiesTaken, "syn_cookies_accepted"),
 ];
 
 fn front(registry: &mut Registry, front: &FrontRow) {

@@ -27,6 +27,8 @@ pub struct Policy {
     pub affinity: Option<u32>,
     /// How else new flows choose.
     pub algorithm: Algorithm,
+    /// Where the front answers: first segments get SYN cookies while its listener is full.
+    pub syn_cookies: bool,
     /// TCP port of the node under which an outer load balancer asks whether it has local backends.
     pub health_check: Option<u16>,
 }
@@ -45,6 +47,9 @@ impl fmt::Display for Policy {
         }
         if self.algorithm != Algorithm::default() {
             write!(f, " {}", self.algorithm)?;
+        }
+        if self.syn_cookies {
+            f.write_str(" syn-cookies")?;
         }
         self.health_check.map_or(Ok(()), |port| write!(f, " health-check={port}"))
     }

@@ -101,7 +101,7 @@ fn verdict(verdict: Verdict) -> (&'static str, Option<&'static str>) {
         Verdict::HandOver(Task::Front) => ("forward", None),
         Verdict::HandOver(_) => ("pass", None),
         Verdict::Drop(reason) => ("drop", Some(reason.label())),
-        Verdict::Dsr(_) | Verdict::Choose(_) | Verdict::Tunnel => ("pass", None),
+        Verdict::Dsr(_) | Verdict::Choose(_) | Verdict::Cookie(_) | Verdict::Tunnel => ("pass", None),
         Verdict::Refuse(why) if is_unserved(why) => ("reject", Some(refused(why).0.label())),
         Verdict::Refuse(why) => ("drop", Some(refused(why).0.label())),
     }

@@ -66,6 +66,7 @@ impl Display for Frontend {
         for (is, what) in [
             (self.ranges, " ranges"),
             (self.chooses, " chooses"),
+            (self.cookies, " syn-cookies"),
             (self.elsewhere, " backends elsewhere"),
             (self.inside, " unless inside"),
         ] {

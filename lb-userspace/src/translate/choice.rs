@@ -6,6 +6,8 @@ use crate::source::kinds::Service;
 
 /// How new flows choose.
 pub(super) const ALGORITHM: &str = "weir.io/algorithm";
+/// Whether the front answers with SYN cookies while its listener is full.
+pub(super) const SYN_COOKIES: &str = "weir.io/syn-cookies";
 /// Three hours, as the API documents it.
 const DEFAULT_SECONDS: u32 = 10_800;
 /// A day, as the API restricts it.
@@ -60,4 +62,24 @@ pub(super) fn algorithm(
             Algorithm::default()
         }
     }
+}
+
+/// Whether SYN cookies are asked for.
+pub(super) fn syn_cookies(object: &Service, owner: &ObjectRef, problems: &mut Vec<Problem>) -> bool {
+    match object.metadata.annotations.get(SYN_COOKIES).map(String::as_str) {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(text) => {
+            let problem = Problem::error(code::SYN_COOKIES_INVALID, owner, "this is neither yes nor no; taken as no");
+            problems.push(problem.at(format!("metadata.annotations[{SYN_COOKIES}]"), text).expected("true or false"));
+            false
+        }
+    }
+}
+
+/// Only the front's listeners can have them: other connections are the pods' own.
+pub(super) fn wasted_cookies(owner: &ObjectRef) -> Problem {
+    let what = "SYN cookies are for what the front of the nodes answers; pods answer this Service themselves";
+    let problem = Problem::warning(code::SYN_COOKIES_UNSUITABLE, owner, what);
+    problem.at(format!("metadata.annotations[{SYN_COOKIES}]"), "true").expected("a Service that selects the front")
 }

@@ -15,6 +15,7 @@ pub(super) fn of(object: &Service, forwarding: Forwarding, owner: &ObjectRef, pr
         internal: traffic(("spec.internalTrafficPolicy", &spec.internal_traffic_policy), owner, problems),
         affinity: choice::affinity(object, owner, problems),
         algorithm: choice::algorithm(object, forwarding, owner, problems),
+        syn_cookies: choice::syn_cookies(object, owner, problems),
         health_check: None,
     }
 }

@@ -95,28 +95,34 @@ pub(super) fn translate(
     let vips = frontends::addresses(object, service_type, &families, (settings, &owner), problems);
     let source_ranges = source_ranges::of(object, service_type, &vips, &owner, problems);
     let ports = port::valid(object, &owner, problems);
-    let drafts = ports.into_iter().map(|port| {
-        let target = match front::listener(object, &port, settings, &owner, problems) {
-            Some(listener) => Target::Front(listener),
-            None => {
-                let backends = backends::of_port(slices, &families, &port, (locality, topology), problems);
-                Target::Backends(sctp::reachable(backends, &port, &owner, problems))
+    let drafts: Vec<_> = ports
+        .into_iter()
+        .map(|port| {
+            let target = match front::listener(object, &port, settings, &owner, problems) {
+                Some(listener) => Target::Front(listener),
+                None => {
+                    let backends = backends::of_port(slices, &families, &port, (locality, topology), problems);
+                    Target::Backends(sctp::reachable(backends, &port, &owner, problems))
+                }
+            };
+            let node_port = frontends::node_port(object, service_type, &port, &owner, problems);
+            let node_port = sctp::node_port(node_port, service_type, &port, &owner, problems);
+            let frontends: Vec<_> = vips.iter().map(|vip| vip.with_port(port.number)).collect();
+            if let Target::Backends(backends) = &target {
+                let is_node_port = node_port != NodePort::No;
+                let lone = families::without_backends(&families, &frontends, is_node_port, backends, &owner);
+                // One word per Service, not one per port.
+                problems.extend(lone.filter(|lone| !problems.contains(lone)));
             }
-        };
-        let node_port = frontends::node_port(object, service_type, &port, &owner, problems);
-        let node_port = sctp::node_port(node_port, service_type, &port, &owner, problems);
-        let frontends: Vec<_> = vips.iter().map(|vip| vip.with_port(port.number)).collect();
-        if let Target::Backends(backends) = &target {
-            let is_node_port = node_port != NodePort::No;
-            let lone = families::without_backends(&families, &frontends, is_node_port, backends, &owner);
-            // One word per Service, not one per port.
-            problems.extend(lone.filter(|lone| !problems.contains(lone)));
-        }
-        let service = balanced(object, service_type, families.clone(), &port, frontends, target, ways);
-        let service = Service { policy, source_ranges: source_ranges.clone(), ..service };
-        Draft { service, index: port.index, node_port, health_check, seniority: seniority(&object.metadata) }
-    });
-    drafts.collect()
+            let service = balanced(object, service_type, families.clone(), &port, frontends, target, ways);
+            let service = Service { policy, source_ranges: source_ranges.clone(), ..service };
+            Draft { service, index: port.index, node_port, health_check, seniority: seniority(&object.metadata) }
+        })
+        .collect();
+    if policy.syn_cookies && !drafts.iter().any(|draft| matches!(draft.service.target, Target::Front(_))) {
+        problems.push(choice::wasted_cookies(&owner));
+    }
+    drafts
 }
 
 fn balanced(
@@ -163,7 +169,10 @@ fn service_type(object: &kinds::Service, owner: &ObjectRef, problems: &mut Vec<P
 
 /// One of our own annotations that has no effect yet.
 fn is_ignored(key: &str) -> bool {
-    let known = key == forwarding::ANNOTATION || key == choice::ALGORITHM || pools::is_annotation(key);
+    let known = key == forwarding::ANNOTATION
+        || key == choice::ALGORITHM
+        || key == choice::SYN_COOKIES
+        || pools::is_annotation(key);
     key.starts_with(ANNOTATIONS) && !known
 }
 

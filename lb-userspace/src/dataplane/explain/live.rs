@@ -16,6 +16,7 @@ use lb_common::abi::{
     TrackedEntry, device_flag, frontend_flag, map,
 };
 use lb_common::be::Be16;
+use lb_common::cookie::{Cookies, Headers, Known};
 use lb_common::drop_reason::DropReason;
 use lb_common::dsr::Nodes;
 use lb_common::ethernet::Addresses;
@@ -426,6 +427,17 @@ impl<F: LiveFamily> Policies<F> for Live<F> {
     }
 
     fn add_load(&self, _backend: u32) {}
+}
+
+/// Whether a listener is full is not asked: the next moment it may be otherwise.
+impl<F: LiveFamily> Cookies<F> for Live<F> {
+    fn cookie(&self, _key: &FlowKey<F::Addr>, _headers: &Headers) -> Option<(u32, u16)> {
+        None
+    }
+
+    fn knows(&self, _key: &FlowKey<F::Addr>, _headers: &Headers) -> Known {
+        Known::Connected
+    }
 }
 
 impl<F: LiveFamily> Nodes<F> for Live<F> {

@@ -464,7 +464,7 @@ fn tables() -> Tables {
             (udp, Frontend { chooses: true, ..frontend(2, None) }),
             (FrontendKey { inside: true, ..key("0.0.0.0", 30_080) }, frontend(2, None)),
             (key("192.0.2.11", 80), frontend(3, Some(FrontListener::Http))),
-            (key("192.0.2.11", 443), frontend(3, Some(FrontListener::Https))),
+            (key("192.0.2.11", 443), Frontend { cookies: true, ..frontend(3, Some(FrontListener::Https)) }),
             (key("2001:db8::10", 80), frontend(4, None)),
             (key("::", 30_080), frontend(4, None)),
             (key("2001:db8::11", 80), frontend(5, Some(FrontListener::Http))),

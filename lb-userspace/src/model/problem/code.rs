@@ -85,6 +85,10 @@ pub const SOURCE_RANGES_CLOSED: &str = "source-ranges-closed";
 pub const ALGORITHM_INVALID: &str = "algorithm-invalid";
 /// An algorithm that does not choose alike on every node, for a Service that forwards by DSR.
 pub const ALGORITHM_UNSUITABLE: &str = "algorithm-unsuitable";
+/// `weir.io/syn-cookies` is neither true nor false.
+pub const SYN_COOKIES_INVALID: &str = "syn-cookies-invalid";
+/// SYN cookies are asked for where the front does not answer.
+pub const SYN_COOKIES_UNSUITABLE: &str = "syn-cookies-unsuitable";
 /// Nearer backends are asked for where every node has to choose alike.
 pub const TOPOLOGY_UNSUITABLE: &str = "topology-unsuitable";
 /// Clients of a Service are dropped, because no port is free for source NAT.

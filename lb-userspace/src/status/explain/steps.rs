@@ -168,7 +168,7 @@ impl Teller<'_> {
             Verdict::Transmit(_) => self.transmitted(explanation.tunnel),
             Verdict::Answer => self.row("verdict", "forward", "answered"),
             Verdict::Front => self.row("verdict", "forward", "to the front of this node"),
-            Verdict::HandOver(_) | Verdict::Dsr(_) | Verdict::Choose(_) | Verdict::Tunnel => {
+            Verdict::HandOver(_) | Verdict::Dsr(_) | Verdict::Choose(_) | Verdict::Cookie(_) | Verdict::Tunnel => {
                 self.row("verdict", "pass", "left to the kernel");
             }
             Verdict::Drop(reason) => self.dropped(reason),
