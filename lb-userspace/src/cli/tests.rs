@@ -1,3 +1,6 @@
+mod docs;
+mod image;
+
 use clap::CommandFactory;
 
 use super::*;

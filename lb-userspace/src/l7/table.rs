@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -85,10 +85,16 @@ pub struct RouteEntry {
     /// How the path changes.
     pub rewrite: Option<Rewrite>,
     /// What else the Ingress asks for.
-    #[serde(default, skip_serializing_if = "asks_for_nothing")]
+    #[serde(default = "nothing", skip_serializing_if = "asks_for_nothing")]
     pub filters: Arc<Filters>,
     /// What is wrong with the route, in a few words.
     pub problem: Option<String>,
+}
+
+/// What most entries have is one instance.
+fn nothing() -> Arc<Filters> {
+    static NOTHING: LazyLock<Arc<Filters>> = LazyLock::new(Arc::default);
+    Arc::clone(&NOTHING)
 }
 
 /// Most Ingresses: nothing need travel.

@@ -73,8 +73,8 @@ pub enum Body {
 pub struct Origin {
     /// The file.
     pub file: Arc<Path>,
-    /// The object as written, for the lines of its fields.
-    pub document: yaml::Node,
+    /// The lines of its fields.
+    pub lines: yaml::Outline,
 }
 
 impl Kind {

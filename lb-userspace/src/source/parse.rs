@@ -7,7 +7,7 @@ use kube::core::TypeMeta;
 use serde::de::DeserializeOwned;
 
 use super::kinds::{Ingress, Metadata, Named};
-use super::yaml::{self, FieldError, Node, Value};
+use super::yaml::{self, FieldError, Node, Outline, Value};
 use super::{Body, Kind, Object, Origin};
 use crate::model::problem::code;
 use crate::model::{ObjectRef, Problem, name};
@@ -114,7 +114,7 @@ impl FileReader<'_> {
         match body(kind, types, &document) {
             Ok(body) => {
                 let document = if kind == Kind::Secret { without_data(document) } else { document };
-                let origin = Some(Arc::new(Origin { file: Arc::clone(self.file), document }));
+                let origin = Some(Arc::new(Origin { file: Arc::clone(self.file), lines: Outline::of(&document) }));
                 self.parsed.objects.push(Object { body, origin });
             }
             Err((code, error)) => {

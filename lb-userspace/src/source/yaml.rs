@@ -4,10 +4,12 @@
 //! and what aliases expand to can be bounded: files are untrusted.
 
 mod de;
+mod outline;
 mod reader;
 mod scalar;
 
 pub use de::FieldError;
+pub use outline::Outline;
 
 /// Deepest nesting that is read. No kind that we know is deeper than 12.
 const MAX_DEPTH: usize = 64;

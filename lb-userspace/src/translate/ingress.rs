@@ -78,10 +78,11 @@ pub(super) fn translate_all<'a>(
     let mut table = Table::default();
     let hosts = Hosts::new(usual.own.hosts, objects, &ours);
     let mut certificates = Certificates::new(objects, &hosts);
-    let mut canaries = Vec::new();
+    let (mut canaries, mut shared) = (Vec::new(), Arc::default());
     for &ingress in &ours {
         let (owner, mut own) = (reference(ingress), Vec::new());
         let mut drafts = translate(ingress, lookup, usual, &mut found, &mut own);
+        drafts.iter_mut().for_each(|draft| draft.share(&mut shared));
         drafts.iter_mut().for_each(|draft| draft.open(usual));
         drafts.retain(|draft| hosts.admit(draft.route.key.host.as_deref(), ingress, &draft.field, &mut own));
         certificates.add(ingress, &drafts, &mut own);
@@ -119,6 +120,15 @@ struct Draft {
 }
 
 impl Draft {
+    /// Most Ingresses ask for the same as the one before, which is nothing: one instance is enough.
+    fn share(&mut self, last: &mut Arc<Filters>) {
+        if **last == *self.route.filters {
+            self.route.filters = Arc::clone(last);
+        } else {
+            *last = Arc::clone(&self.route.filters);
+        }
+    }
+
     /// Takes authentication away where the front's ConfigMap says that there is to be none.
     fn open(&mut self, usual: &Read) {
         let filters = &self.route.filters;

@@ -7,7 +7,7 @@ use crate::source::{Kind, ObjectKey, Objects, Origin};
 pub fn locate(objects: &Objects, problems: &mut [Problem]) {
     for problem in problems.iter_mut().filter(|problem| problem.file.is_none()) {
         if let Some(origin) = origin(objects, &problem.object) {
-            let line = origin.document.line_of(problem.field.as_deref().unwrap_or_default());
+            let line = origin.lines.line_of(problem.field.as_deref().unwrap_or_default());
             *problem = problem.clone().in_file(&origin.file, Some(line));
         }
     }

@@ -66,3 +66,14 @@ pub(crate) fn slice(service: &str, pod: Ipv4Addr) -> String {
 pub(crate) fn settings(key: &str, value: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings}}\ndata: {{{key}: \"{value}\"}}\n")
 }
+
+/// Annotations that ask for the users of [`users`].
+pub(crate) const ASKS_USERS: &str =
+    "nginx.ingress.kubernetes.io/auth-type: basic\n    nginx.ingress.kubernetes.io/auth-secret: users";
+
+/// A Secret with one user, whose password is `pw`.
+pub(crate) fn users(name: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: users}}\nstringData: {{auth: \"{name}:{{SHA}}GpHWL3ymc5liWkNopqtdSjuqYHM=\"}}\n"
+    )
+}

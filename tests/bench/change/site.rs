@@ -28,11 +28,13 @@ pub(crate) enum Kind {
     Route,
     Endpoint,
     Annotation,
+    Secret,
     Setting,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 5] = [Kind::NewRoute, Kind::Route, Kind::Endpoint, Kind::Annotation, Kind::Setting];
+    pub(crate) const ALL: [Kind; 6] =
+        [Kind::NewRoute, Kind::Route, Kind::Endpoint, Kind::Annotation, Kind::Secret, Kind::Setting];
 
     /// In a few words.
     pub(crate) fn name(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Kind {
             Kind::Route => "an Ingress leads to another Service",
             Kind::Endpoint => "a Service has another endpoint",
             Kind::Annotation => "an Ingress has another annotation",
+            Kind::Secret => "a Secret has another user",
             Kind::Setting => "a key of the ConfigMap changes",
         }
     }
@@ -160,6 +163,7 @@ impl Site {
                 );
                 ("changing.yaml".to_owned(), manifests::ingress("changing", HOST, "one", &annotation), HOST)
             }
+            Kind::Secret => ("users.yaml".to_owned(), manifests::users(if odd { "ann" } else { "bob" }), HOST),
             Kind::Setting => (
                 "settings.yaml".to_owned(),
                 manifests::settings("use-forwarded-headers", if odd { "true" } else { "false" }),
@@ -168,7 +172,18 @@ impl Site {
         };
         if kind == Kind::Endpoint && change == 0 {
             self.cluster.write("changing.yaml", &manifests::ingress("changing", HOST, "changing", ""))?;
-            self.until(HOST, LOST, |answer| answer.text().contains("\"one\""))?;
+            self.until_here(HOST, LOST, |answer| answer.text().contains("\"one\""))?;
+            thread::sleep(PAUSE);
+        }
+        if kind == Kind::Secret && change == 0 {
+            self.cluster.write("users.yaml", &manifests::users("bob"))?;
+            self.cluster.write("changing.yaml", &manifests::ingress("changing", HOST, "one", manifests::ASKS_USERS))?;
+            self.until_here(HOST, LOST, |answer| answer.status == 401)?;
+            thread::sleep(PAUSE);
+        }
+        if kind == Kind::Setting && change == 0 {
+            self.cluster.write("changing.yaml", &manifests::ingress("changing", HOST, "one", ""))?;
+            self.until_here(HOST, LOST, |answer| answer.status == 200)?;
             thread::sleep(PAUSE);
         }
         let met = |answer: &Response| match kind {
@@ -177,6 +192,7 @@ impl Site {
                 answer.text().contains(&format!("\"pod\":\"{}\"", if odd { "two" } else { "one" }))
             }
             Kind::Annotation => answer.text().contains(&format!("change-{change}\"")),
+            Kind::Secret => (answer.status == 200) == odd,
             Kind::Setting => answer.text().contains("203.0.113.7") == odd,
         };
         let begun = Instant::now();
@@ -194,6 +210,8 @@ impl Site {
         let (mut session, begun) = (Session::keeping(self.front), Instant::now());
         // As a proxy would tell of a client: what the front makes of that is a setting.
         let request = Request::get(host, "/").header("X-Forwarded-For", "203.0.113.7");
+        // `ann:pw`, where somebody asks.
+        let request = request.header("Authorization", "Basic YW5uOnB3");
         loop {
             let answer = session.send(&request)?;
             if met(&answer) {

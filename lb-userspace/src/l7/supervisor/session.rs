@@ -39,7 +39,9 @@ pub(super) struct Published {
 impl Published {
     /// Takes a table if it differs; tells whether it does.
     pub(super) fn replace(&mut self, table: Arc<RouteTable>) -> bool {
-        let changed = self.version == 0 || (!Arc::ptr_eq(&self.table, &table) && self.table != table);
+        // Of what has not changed most is the very same, which this sees.
+        let differs = || !Arc::ptr_eq(&self.table, &table) && !delta(&self.table, &table).is_empty();
+        let changed = self.version == 0 || differs();
         if changed {
             *self = Published { version: self.version + 1, table };
         }

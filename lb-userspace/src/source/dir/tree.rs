@@ -209,13 +209,13 @@ fn stands_alone(before: Option<&Object>, now: Option<&Object>) -> bool {
 
 fn given_twice(first: &Object, second: &Object) -> Problem {
     let place = |object: &Object| match &object.origin {
-        Some(origin) => format!("{}:{}", origin.file.display(), origin.document.line),
+        Some(origin) => format!("{}:{}", origin.file.display(), origin.lines.line),
         None => "elsewhere".to_owned(),
     };
     let what = format!("given twice: in {} and in {}; the first counts", place(first), place(second));
     let problem = Problem::warning(code::OBJECT_DUPLICATE, &second.key().reference(), what);
     match &second.origin {
-        Some(origin) => problem.in_file(&*origin.file, Some(origin.document.line)),
+        Some(origin) => problem.in_file(&*origin.file, Some(origin.lines.line)),
         None => problem,
     }
 }

@@ -13,6 +13,13 @@ fn error(text: &str) -> YamlError {
     parse(text).expect_err("not valid")
 }
 
+/// What a document and its outline agree on.
+fn line_of(document: &Node, field: &str) -> u32 {
+    let line = document.line_of(field);
+    assert_eq!(Outline::of(document).line_of(field), line, "{field}");
+    line
+}
+
 fn string(text: &str) -> Value {
     Value::String(text.into())
 }
@@ -58,13 +65,14 @@ fn keys_are_what_was_written() {
 #[test]
 fn lines_of_fields() {
     let document = one("spec:\n  ports:\n  - port: 80\n  - name: x\n    port: 81\n  weird.key/x: 1\n");
-    assert_eq!(document.line_of("spec"), 1);
-    assert_eq!(document.line_of("spec.ports"), 2);
-    assert_eq!(document.line_of("spec.ports[1].port"), 5);
-    assert_eq!(document.line_of("spec[weird.key/x]"), 6);
-    assert_eq!(document.line_of("spec.ports[1].missing"), 4);
-    assert_eq!(document.line_of("spec.ports[9]"), 2);
-    assert_eq!(document.line_of(""), 1);
+    assert_eq!(line_of(&document, "spec"), 1);
+    assert_eq!(line_of(&document, "spec.ports"), 2);
+    assert_eq!(line_of(&document, "spec.ports[1].port"), 5);
+    assert_eq!(line_of(&document, "spec[weird.key/x]"), 6);
+    assert_eq!(line_of(&document, "spec.ports[1].missing"), 4);
+    assert_eq!(line_of(&document, "spec.ports[9]"), 2);
+    assert_eq!(line_of(&one(&format!("{}a: {{b: 1}}", "\n".repeat(70_000))), "a.b"), 70_001);
+    assert_eq!(line_of(&document, ""), 1);
 }
 
 #[test]
@@ -73,9 +81,9 @@ fn several_documents_and_json() {
     assert_eq!(parse("").expect("valid").len(), 0);
     let windows = one("a:\r\n  b: text\r\n  c: [1,\r\n    2]\r\n");
     assert_eq!(windows.get("a").and_then(|a| a.get("b")).map(|b| &b.value), Some(&string("text")));
-    assert_eq!(windows.line_of("a.c[1]"), 4);
+    assert_eq!(line_of(&windows, "a.c[1]"), 4);
     let json = one("\u{feff}{\"a\":\t[1, {\"b\": \"\\u00e4\\/\"}],\n\t\"c\": null}");
-    assert_eq!(json.line_of("c"), 2);
+    assert_eq!(line_of(&json, "c"), 2);
     assert_eq!(json.get("c").map(|node| &node.value), Some(&Value::Null));
 }
 
@@ -160,7 +168,7 @@ proptest! {
         if let Ok(documents) = parse(&text) {
             for document in documents {
                 let _ = document.read::<Thing>();
-                let _ = document.line_of("a[0].b");
+                let _ = line_of(&document, "a[0].b");
             }
         }
     }
