@@ -134,7 +134,7 @@ fn is_group(mac: Mac) -> bool {
 /// Another station says that it has an address of ours. One store each: the agent reads them while we write.
 #[inline(always)]
 fn note_rival<F: Ip, L: Lookup<F>>(own: &mut AnnouncedEntry, hardware: Mac, lookup: &L) {
-    if own.mac == hardware || is_group(hardware) {
+    if own.mac == hardware || is_group(hardware) || hardware == [0; 3] {
         return;
     }
     own.rival = AnnouncedEntry::pack(hardware);

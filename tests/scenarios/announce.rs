@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lb_userspace::announce::hello::SILENCE;
 use rustix::process::Signal;
 use weir_lab::{Cluster, Flow, SOON, ask_tcp, eventually, ping, ping6};
 
@@ -206,7 +207,25 @@ fn a_node_whose_agent_was_killed_falls_silent() -> Result<()> {
             Ok(())
         })?;
         cluster.nodes[owner].start_agent()?;
-        settled(cluster, &[0, 1], 6).map(drop)
+        settled(cluster, &[0, 1], 6)?;
+        // one that hung takes nothing before it has listened again
+        let hung = &mut cluster.nodes[owner];
+        let (name, log) = (hung.name.clone(), hung.agent_options().log.clone());
+        let before = std::fs::read_to_string(&log)?.len();
+        hung.agent.as_ref().context("it runs")?.signal(Signal::STOP)?;
+        let stopped = Instant::now();
+        settled(cluster, &[1 - owner], 6)?;
+        eventually("that to have taken longer than others wait", SOON, || {
+            ensure!(stopped.elapsed() > SILENCE, "it has not");
+            Ok(())
+        })?;
+        cluster.nodes[owner].agent.as_ref().context("it runs")?.signal(Signal::CONT)?;
+        settled(cluster, &[0, 1], 6)?;
+        let said = std::fs::read_to_string(&log)?.split_off(before);
+        ensure!(said.contains("nodes that announce addresses"), "it has not decided again: {said}");
+        ensure!(!said.contains(&format!("nodes=\"{name}\"")), "it believed to be alone: {said}");
+        ensure!(!said.contains("another station has an address of ours"), "it took what others had: {said}");
+        Ok(())
     })
 }
 
@@ -225,6 +244,8 @@ fn a_planned_end_loses_no_connection() -> Result<()> {
         let silence = longest_silence(cluster, address, || leaving[owner].1.end_agent(Signal::TERM));
         cluster.nodes = leaving.drain(..).map(|(_, node)| node).collect();
         let silence = silence?;
+        let log = std::fs::read_to_string(&cluster.nodes[owner].agent_options().log)?;
+        ensure!(log.contains("addresses are left to other nodes"), "it just ended: {log}");
         settled(cluster, &[1 - owner], 6)?;
         flows.iter().try_for_each(|flow| flow.goes_on(20))?;
         let mut gap = Duration::ZERO;

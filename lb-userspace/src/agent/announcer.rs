@@ -5,7 +5,7 @@ mod contests;
 mod groups;
 mod own;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,8 +29,9 @@ const TURN: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_secs(2);
 /// When this node leaves its addresses, the others have so long to take them before it falls silent.
 const LEAVING: Duration = Duration::from_millis(150);
-/// Addresses that nobody else can take are answered for so long after an agent has ended: the next one may come.
-const LINGER: Duration = Duration::from_secs(10);
+/// Addresses that nobody else can take are answered for so long after an agent has ended: the next one may come, and until then
+/// the front may finish its requests.
+const LINGER: Duration = Duration::from_secs(60);
 
 /// What the main loop has of the task.
 pub(super) struct Handle {
@@ -76,6 +77,8 @@ struct Announcer {
     resumed: BTreeSet<IpAddr>,
     /// What it was decided by: who lives, this node included.
     decided: BTreeSet<Arc<str>>,
+    /// When something was last done here.
+    turned: Option<Instant>,
     said: Option<Instant>,
     looked: Option<Instant>,
 }
@@ -100,10 +103,11 @@ pub(super) fn start(state: &Arc<State>, node: &str) -> Result<Option<Handle>, Da
         peers: Peers::default(),
         segments,
         settled: false,
-        resumed: if announced.holds()? { announced.addresses() } else { BTreeSet::new() },
+        resumed: announced.addresses(),
         own: Own::new(announced),
         listening: None,
         decided: BTreeSet::new(),
+        turned: None,
         said: None,
         looked: None,
     };
@@ -133,8 +137,11 @@ impl Announcer {
         let now = clock::now();
         let is_neighbour = |device| self.segments.iter().any(|segment| segment.doors.contains(&device));
         let frame = received.ok().filter(|(device, _)| is_neighbour(*device)).map(|(_, frame)| frame);
-        let hello = frame.and_then(|frame| Hello::read(&frame)).filter(|hello| *hello.node != *self.node);
-        let Some(hello) = hello else { return false };
+        let Some(hello) = frame.and_then(|frame| Hello::read(&frame)) else { return false };
+        let wanted = self.wanted.borrow().clone();
+        if *hello.node == *self.node || !wanted.is_some_and(|wanted| wanted.nodes.contains(hello.node.as_str())) {
+            return false;
+        }
         let before = self.peers.alive(now);
         self.peers.hear(&hello, now);
         self.peers.alive(now) != before
@@ -147,7 +154,9 @@ impl Announcer {
             self.idle(now);
             return;
         }
-        let since = *self.listening.get_or_insert(now);
+        self.stalled(now);
+        let begins = self.listening.is_none();
+        let since = self.listen(now);
         let looked = self.look(now);
         let settles = !self.settled && (now - since >= hello::SILENCE || !wanted.concerns_others(&self.node));
         if settles {
@@ -156,7 +165,7 @@ impl Announcer {
         }
         let mut alive = self.peers.alive(now);
         alive.insert(Arc::clone(&self.node));
-        let changed = news || looked || settles || alive != self.decided;
+        let changed = news || looked || begins || settles || alive != self.decided;
         match self.settled {
             true if changed => self.decide(&wanted, alive, now),
             false if changed => self.resume(&wanted, now),
@@ -171,12 +180,39 @@ impl Announcer {
         self.publish(&wanted);
     }
 
+    /// It may have done nothing for a while: the process was stopped, or the machine.
+    fn stalled(&mut self, now: Instant) {
+        let time = self.turned.replace(now).map_or(Duration::ZERO, |turned| now - turned);
+        if time >= hello::SILENCE {
+            self.listening = None; // nobody heard this node meanwhile: others have its addresses
+        } else if time >= hello::EVERY * 2 {
+            self.own.begin_again(now); // others may have taken them a moment ago, and let go as soon as they hear it
+        }
+    }
+
     /// Nothing is to be announced: nobody is listened to until something is.
     fn idle(&mut self, now: Instant) {
+        self.resumed.clear();
         self.own.set(BTreeSet::new(), now);
-        self.write(&Wanted::default());
+        let is_written = self.write(&Wanted::default());
         self.publish(&Wanted::default());
-        (self.listening, self.settled) = (None, false);
+        (self.listening, self.turned) = ((!is_written).then_some(now), None);
+        self.settled = false;
+    }
+
+    /// Since when it listens. Where it begins to, only what neighbours are still told goes on.
+    fn listen(&mut self, now: Instant) -> Instant {
+        if self.listening.is_none() {
+            if !self.own.holds().unwrap_or(false) {
+                self.resumed.clear();
+                self.own.set(BTreeSet::new(), now);
+                self.own.set_owners(BTreeMap::new()); // that is not known now
+                self.decided.clear();
+            }
+            self.settled = false;
+            self.said = None;
+        }
+        *self.listening.get_or_insert(now)
     }
 
     /// Looks at the interfaces; true if they are others.
@@ -210,32 +246,39 @@ impl Announcer {
             let names: Vec<_> = alive.iter().map(ToString::to_string).collect();
             tracing::info!(nodes = names.join(","), own = owners.len(), "nodes that announce addresses");
         }
+        if !alive.is_subset(&self.decided) {
+            self.own.tell_all_again(now); // whom it could not be heard by may have taken them meanwhile, and clients believe him
+        }
         self.decided = alive;
         self.own.set_owners(owners);
         self.own.set(mine, now);
         self.write(wanted);
     }
 
-    fn write(&mut self, wanted: &Wanted) {
-        if let Err(error) = self.own.write(wanted, &self.segments) {
+    /// False if it could not be done.
+    fn write(&mut self, wanted: &Wanted) -> bool {
+        let written = self.own.write(wanted, &self.segments);
+        if let Err(error) = &written {
             tracing::warn!(%error, "what neighbours are told could not be written; it is tried again");
             self.looked = None;
             self.decided.clear();
         }
+        written.is_ok()
     }
 
-    /// That this node lives, by all interfaces by which it announces.
+    /// That this node lives.
     fn say(&mut self, wanted: &Wanted, now: Instant) {
         if !wanted.concerns_others(&self.node) || self.said.is_some_and(|said| now - said < hello::EVERY) {
             return;
         }
         self.said = Some(now);
-        self.send_hello(if self.settled { Stage::Announces } else { Stage::Begins });
+        self.send_hello(wanted, if self.settled { Stage::Announces } else { Stage::Begins });
     }
 
-    fn send_hello(&self, stage: Stage) {
+    /// By all interfaces by which it may announce.
+    fn send_hello(&self, wanted: &Wanted, stage: Stage) {
         let hello = Hello { node: self.node.to_string(), stage };
-        for segment in &self.segments {
+        for segment in self.segments.iter().filter(|segment| wanted.includes(&segment.name)) {
             if let Err(error) = self.socket.send(segment.index, &hello.frame(segment.mac)) {
                 tracing::debug!(%error, interface = segment.name, "other nodes were not told that this one lives");
             }
@@ -260,9 +303,9 @@ impl Announcer {
         if self.own.is_empty() || !wanted.concerns_others(&self.node) {
             return;
         }
-        self.send_hello(Stage::Leaves);
+        self.send_hello(&wanted, Stage::Leaves);
         sleep(LEAVING).await;
-        self.send_hello(Stage::Leaves);
+        self.send_hello(&wanted, Stage::Leaves);
         let lives = |node: &Arc<str>| *node != self.node && self.decided.contains(node);
         let is_taken = |address: &IpAddr| wanted.addresses.get(address).is_some_and(|may| may.nodes.iter().any(lives));
         let kept: BTreeSet<_> = self.own.addresses().filter(|address| !is_taken(address)).collect();

@@ -85,6 +85,11 @@ impl Wanted {
         Self { addresses, nodes: rules.iter().flat_map(|rule| &rule.nodes).cloned().collect() }
     }
 
+    /// Something may be announced by this interface of this node.
+    pub fn includes(&self, interface: &str) -> bool {
+        self.addresses.values().any(|candidates| candidates.interfaces.include(interface))
+    }
+
     /// Another node than this one may come to announce one of them.
     pub fn concerns_others(&self, me: &str) -> bool {
         self.nodes.iter().any(|node| **node != *me)

@@ -56,6 +56,8 @@ pub struct Told {
 pub struct Rival {
     /// The address.
     pub address: IpAddr,
+    /// Index of the device by which it was heard.
+    pub device: u32,
     /// The hardware address of the station.
     pub mac: [u8; 6],
     /// When it was heard, on the clock of [`sys::monotonic_ns`].
@@ -180,7 +182,7 @@ impl<F: MapFamily> Side<F> {
         self.each(|key, entry| {
             if entry.heard != 0 {
                 let [_, _, mac @ ..] = entry.rival.to_be_bytes();
-                rivals.push(Rival { address: F::ip(key.address), mac, heard: entry.heard });
+                rivals.push(Rival { address: F::ip(key.address), device: key.device, mac, heard: entry.heard });
             }
         })
     }
@@ -255,7 +257,7 @@ impl FrameSocket {
         }
     }
 
-    /// `None` for a frame of our own.
+    /// `None` for a frame that was not for everybody, and for one of our own.
     fn try_receive(&self) -> io::Result<Option<(u32, Vec<u8>)>> {
         let mut buffer = [0_u8; LONGEST];
         let mut from = MaybeUninit::<libc::sockaddr_ll>::zeroed();
@@ -266,7 +268,7 @@ impl FrameSocket {
         let Ok(received) = usize::try_from(received) else { return Err(io::Error::last_os_error()) };
         // SAFETY: all zeroes is a valid address, and the kernel has written one over it.
         let from = unsafe { from.assume_init() };
-        if from.sll_pkttype == libc::PACKET_OUTGOING {
+        if from.sll_pkttype != libc::PACKET_BROADCAST {
             return Ok(None);
         }
         Ok(Some((from.sll_ifindex as u32, buffer[..received.min(LONGEST)].to_vec())))

@@ -20,8 +20,8 @@ const DEFEND: Duration = Duration::from_secs(1);
 /// Addresses that others have as well.
 #[derive(Debug, Default)]
 pub(super) struct Contests {
-    /// When a rival was last heard, on the kernel's clock.
-    seen: BTreeMap<IpAddr, u64>,
+    /// When a rival was last heard by each device, on the kernel's clock.
+    seen: BTreeMap<(IpAddr, u32), u64>,
     open: BTreeMap<IpAddr, Open>,
     heard: u64,
 }
@@ -54,23 +54,28 @@ impl Contests {
         now: Instant,
     ) -> Judgement {
         let mut judgement = Judgement::default();
-        let lowest = segments.iter().map(|segment| segment.mac).min();
+        let theirs = |mac| segments.iter().any(|segment| segment.mac == mac);
+        let rivals: Vec<_> = rivals.iter().filter(|rival| !theirs(rival.mac)).collect();
+        let opposed = opposed(&rivals, segments);
         for rival in rivals {
-            let is_news = self.seen.insert(rival.address, rival.heard).is_none_or(|before| before < rival.heard);
-            let is_own = segments.iter().any(|segment| segment.mac == rival.mac);
-            let Some(since) = ours.get(&rival.address).filter(|_| is_news && !is_own) else { continue };
+            let place = (rival.address, rival.device);
+            let is_news = self.seen.insert(place, rival.heard).is_none_or(|before| before < rival.heard);
+            let Some(since) = ours.get(&rival.address).filter(|_| is_news) else { continue };
             self.heard += 1;
             if now.saturating_duration_since(*since) >= MOVING {
-                self.take(rival, lowest.is_some_and(|own| rival.mac < own), now, &mut judgement);
+                let own = opposed.get(&(rival.address, rival.mac));
+                self.take(rival, own.is_some_and(|own| rival.mac < *own), now, &mut judgement);
             }
         }
         self.follow(now, &mut judgement);
         judgement
     }
 
-    fn take(&mut self, rival: &Rival, left: bool, now: Instant, judgement: &mut Judgement) {
-        let contest = Contest { rival: rival.mac, left };
+    fn take(&mut self, rival: &Rival, wins: bool, now: Instant, judgement: &mut Judgement) {
         let before = self.open.get(&rival.address).copied();
+        // a station may be heard by two hardware addresses: what was left stays so until nobody is heard any more
+        let left = wins || before.is_some_and(|open| open.contest.left);
+        let contest = Contest { rival: rival.mac, left };
         judgement.changed |= before.is_some_and(|open| open.contest.left) != left;
         let may_act = before.is_none_or(|open| now.saturating_duration_since(open.acted) >= DEFEND);
         if !left && may_act {
@@ -105,7 +110,7 @@ impl Contests {
     /// Forgets those that are not ours any more.
     pub(super) fn retain(&mut self, is_ours: impl Fn(&IpAddr) -> bool) {
         self.open.retain(|address, _| is_ours(address));
-        self.seen.retain(|address, _| is_ours(address));
+        self.seen.retain(|(address, _), _| is_ours(address));
     }
 
     /// This node is silent about the address.
@@ -122,6 +127,18 @@ impl Contests {
     pub(super) fn open(&self) -> BTreeMap<IpAddr, Contest> {
         self.open.iter().map(|(address, open)| (*address, open.contest)).collect()
     }
+}
+
+/// The hardware address that each rival has to be lower than: ours in the network in which it was heard. Where several of our
+/// devices are in one network, each hears it, and the rival hears all of them: then it is the lowest, for both sides.
+fn opposed(rivals: &[&Rival], segments: &[Segment]) -> BTreeMap<(IpAddr, [u8; 6]), [u8; 6]> {
+    let mut opposed = BTreeMap::new();
+    for rival in rivals {
+        let Some(own) = segments.iter().find(|segment| segment.doors.contains(&rival.device)) else { continue };
+        let lowest = opposed.entry((rival.address, rival.mac)).or_insert(own.mac);
+        *lowest = own.mac.min(*lowest);
+    }
+    opposed
 }
 
 #[cfg(test)]
@@ -141,16 +158,57 @@ mod tests {
         Bench { contests: Contests::default(), start: clock::now() }
     }
 
+    const fn mac(last: u8) -> [u8; 6] {
+        [2, 0, 0, 0, 0, last]
+    }
+
+    fn segment(index: u32, last: u8) -> Segment {
+        Segment { name: format!("eth{index}"), index, mac: mac(last), doors: vec![index] }
+    }
+
     impl Bench {
         /// Our hardware address ends in 5. A rival is heard at that time of the kernel.
         fn judge(&mut self, at: Duration, rival: Option<(u8, u64)>) -> Judgement {
-            let mac = |last| [2, 0, 0, 0, 0, last];
-            let segment = Segment { name: "eth0".to_owned(), index: 1, mac: mac(5), doors: vec![1] };
-            let rivals: Vec<_> =
-                rival.into_iter().map(|(last, heard)| Rival { address: ADDRESS, mac: mac(last), heard }).collect();
-            let ours = [(ADDRESS, self.start)].into();
-            self.contests.judge(&rivals, &ours, &[segment], self.start + at)
+            let rivals: Vec<_> = rival.into_iter().map(|(last, heard)| (1, last, heard)).collect();
+            self.judge_at(at, &[segment(1, 5)], &rivals)
         }
+
+        /// Rivals by device, hardware address and time.
+        fn judge_at(&mut self, at: Duration, segments: &[Segment], rivals: &[(u32, u8, u64)]) -> Judgement {
+            let rival =
+                |&(device, last, heard): &(u32, u8, u64)| Rival { address: ADDRESS, device, mac: mac(last), heard };
+            let rivals: Vec<_> = rivals.iter().map(rival).collect();
+            self.contests.judge(&rivals, &[(ADDRESS, self.start)].into(), segments, self.start + at)
+        }
+    }
+
+    #[test]
+    fn who_was_heard_by_two_devices_is_gone_when_neither_hears_him() {
+        let (mut bench, segments) = (bench(), [segment(1, 5), segment(2, 7)]);
+        let heard = [(1, 1, 10), (2, 1, 4)];
+        assert!(bench.judge_at(2_000 * MS, &segments, &heard).changed);
+        assert_eq!(bench.contests.heard(), 2);
+        assert_eq!(bench.judge_at(2_100 * MS, &segments, &heard), Judgement::default());
+        assert_eq!(bench.contests.heard(), 2, "that is no news");
+        assert!(bench.judge_at(12_000 * MS, &segments, &heard).changed && !bench.contests.is_left(ADDRESS));
+    }
+
+    #[test]
+    fn the_hardware_address_of_the_network_counts_in_which_a_rival_is_heard() {
+        // in the second network 3 is lower than our 7, whatever we have in the first
+        let mut apart = bench();
+        apart.judge_at(2_000 * MS, &[segment(1, 1), segment(2, 7)], &[(2, 3, 1)]);
+        assert!(apart.contests.is_left(ADDRESS));
+        // two nodes with two devices each in one network: 1 and 7 against 2 and 6
+        let (mut first, mut second) = (bench(), bench());
+        for step in 0..4 {
+            let at = (2_000 + 100 * step) * MS;
+            let (heard, last) = (u64::from(step) + 1, [2, 6][step as usize % 2]);
+            first.judge_at(at, &[segment(1, 1), segment(2, 7)], &[(1, last, heard), (2, last, heard)]);
+            let last = [1, 7][step as usize % 2];
+            second.judge_at(at, &[segment(1, 2), segment(2, 6)], &[(1, last, heard), (2, last, heard)]);
+        }
+        assert!(!first.contests.is_left(ADDRESS) && second.contests.is_left(ADDRESS));
     }
 
     #[test]

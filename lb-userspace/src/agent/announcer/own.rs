@@ -71,6 +71,16 @@ impl Own {
         self.tell_again(new, now);
     }
 
+    /// As if all of them had come now: who is heard to have one may be about to leave it.
+    pub(super) fn begin_again(&mut self, now: Instant) {
+        self.addresses.values_mut().for_each(|since| *since = now);
+    }
+
+    /// Tells everybody again of all: there is somebody who may not know.
+    pub(super) fn tell_all_again(&mut self, now: Instant) {
+        self.tell_again(self.addresses().collect(), now);
+    }
+
     fn tell_again(&mut self, addresses: Vec<IpAddr>, now: Instant) {
         if !addresses.is_empty() {
             self.bursts.push(Burst { began: now, step: 0, addresses });
@@ -89,6 +99,11 @@ impl Own {
         }
         self.groups.join(&groups);
         self.announced.write(&told)
+    }
+
+    /// An agent of this node has said a moment ago that neighbours may be told.
+    pub(super) fn holds(&self) -> Result<bool, DataplaneError> {
+        self.announced.holds()
     }
 
     /// Lets neighbours be told for so long from now.
