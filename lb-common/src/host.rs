@@ -96,6 +96,9 @@ impl Packet for Bytes {
 /// Both flow tables in one direction, with a limit on entries.
 type Flows<K, V> = [RefCell<HashMap<K, V>>; 2];
 
+/// A cookie, and the MSS that it stands for.
+type CookieModel = Box<dyn Fn(&Headers) -> Option<(u32, u16)>>;
+
 /// The maps of one family, the routing table and the clock.
 pub struct Maps<F: Ip> {
     /// Frontends.
@@ -171,7 +174,7 @@ pub struct Maps<F: Ip> {
     /// Fragmented datagrams.
     pub fragments: RefCell<HashMap<FragmentKey<F::Addr>, FragmentEntry>>,
     /// The cookie and the MSS with which a first segment is answered: stands for a listener that is full.
-    pub cookie: Box<dyn Fn(&Headers) -> Option<(u32, u16)>>,
+    pub cookie: CookieModel,
     /// Who knows another segment: stands for the node's sockets.
     pub known: Box<dyn Fn(&Headers) -> Known>,
     /// How many proven flows there is room for.

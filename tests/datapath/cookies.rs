@@ -14,7 +14,9 @@ use lb_common::verdict::Verdict;
 
 use crate::fixture::{Bench, Outcome, hex};
 use crate::packet::{ACK, Builder, SYN, SYN_ACK, tcp};
+use crate::packet6::{Carries, packet6};
 use crate::world::{self, CLIENT, Devices, FRONT, address};
+use crate::world6::{self, Bench6};
 
 /// Where the TCP header begins, behind Ethernet and IPv4.
 const TCP: usize = 14 + 20;
@@ -125,6 +127,45 @@ fn while_the_listener_is_full_first_segments_are_answered_and_only_what_fits_the
     let counted = [Stat::CookiesSent, Stat::CookiesTaken].map(|stat| kernel.events()[stat as usize]);
     assert_eq!(counted, [2, 2]);
     in_model(&mut bench);
+}
+
+/// The same for IPv6: with the only cookies that its kernel makes, and the bytes that the host makes with them.
+#[test]
+fn of_ipv6_alike() {
+    const TCP6: usize = 14 + 40;
+    let mut bench = Bench6::with(|devices| {
+        let mut maps = world6::host(devices);
+        let frontend = maps.frontends.get_mut(&world6::key(world6::FRONT, 80, 6)).expect("the front is there");
+        frontend.flags |= frontend_flag::COOKIES;
+        maps
+    });
+    let Some(mut kernel) = bench.kernel.take() else { return };
+    let segment = |flags| packet6(Carries::Tcp(flags), (world6::CLIENT, 40_000), (world6::FRONT, 80));
+    run(&format!("ip address add {}/128 dev lo nodad", world6::FRONT));
+    let _listener = TcpListener::bind((world6::FRONT, 80)).unwrap();
+    std::fs::write("/proc/sys/net/ipv4/tcp_syncookies", "2").unwrap();
+    let mut first = segment(SYN).payload(&OPTIONS).bytes();
+    first[TCP6 + 12] = 10 << 4;
+    for companion in [false, true] {
+        let mut ask = |packet: &[u8]| match companion {
+            false => kernel.xdp(packet),
+            true => kernel.tc(lb_common::abi::program::TC_INGRESS, packet),
+        };
+        let (_, out) = ask(&first);
+        let (cookie, mss) = (word(&out, TCP6 + 4), u16::from_be_bytes([out[out.len() - 2], out[out.len() - 1]]));
+        assert!(mss >= 536, "{}", hex(&out));
+        bench.host.cookie = Box::new(move |_| Some((cookie, mss)));
+        (bench.host.resolves, bench.host.ingress) = (companion, bench.devices.first);
+        let mut bytes = Bytes(first.clone());
+        assert_eq!(pipeline::ingress(&mut bytes, &bench.host), Verdict::Answer);
+        assert_eq!(hex(&bytes.0), hex(&out), "host (left) and kernel (right)");
+        for (offset, outcome) in [(1, Outcome::Front), (77, Outcome::Drop)] {
+            let mut answer = segment(ACK).payload(b"").bytes();
+            answer[TCP6 + 4..TCP6 + 8].copy_from_slice(&(word(&first, TCP6 + 4) + 1).to_be_bytes());
+            answer[TCP6 + 8..TCP6 + 12].copy_from_slice(&cookie.wrapping_add(offset).to_be_bytes());
+            assert_eq!(ask(&answer).0, outcome, "{offset} behind the cookie");
+        }
+    }
 }
 
 /// The same on the host alone.

@@ -129,6 +129,18 @@ fn a_frontend_at_the_nodes_own_address_goes_before_what_the_node_uses() {
 }
 
 #[test]
+fn where_source_nat_has_an_address_of_its_own_the_nodes_ports_take_none() {
+    let mut bench = one_port();
+    let other = u32::from_ne_bytes([10, 10, 0, 99]);
+    bench.set(setting::SNAT_ADDRESS4, u64::from(other));
+    let own = tcp((NODE, PORT), (REMOTE_POD, 8080), SYN);
+    bench.egress(&own, Verdict::Pass, &own);
+    assert!(bench.replies(Table::HalfOpen).is_empty(), "a mark that keeps nobody off");
+    assert_eq!(bench.run(Hook::Ingress, &segment(1, SYN)).0, Verdict::Transmit(bench.devices.first));
+    bench.assert_equal_state();
+}
+
+#[test]
 fn what_has_a_lease_keeps_it_when_the_node_uses_the_port() {
     let mut bench = Bench::new();
     let sent = Verdict::Transmit(bench.devices.first);
