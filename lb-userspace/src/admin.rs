@@ -61,6 +61,8 @@ pub trait Agent: Send + Sync + 'static {
     fn explain(&self, query: &ExplainQuery) -> Result<ExplainListing, String>;
     /// The name of the node.
     fn node(&self) -> Option<String>;
+    /// Inodes of the sockets that it has handed to the front, which is somebody else.
+    fn lent(&self) -> Vec<u64>;
     /// The counters, not older than a second.
     fn top(&self) -> TopReading;
     /// The metrics' text.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 
 use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::FDTarget;
@@ -49,9 +50,17 @@ pub fn holder(sockets: &[Listening]) -> Option<String> {
     Some(format!("process {} ({name})", process.pid()))
 }
 
-/// Who asks: the user of the process on this machine that made this connection, as the kernel noted when it did; `None` if
-/// there is none. `from` is its own end, `to` the other one.
-pub fn user_of(from: SocketAddr, to: SocketAddr) -> Option<u32> {
+/// Whose a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The user of the process on this machine that made its socket, as the kernel noted when it did.
+    pub user: u32,
+    /// The inode of its socket.
+    pub inode: u64,
+}
+
+/// Who asks; `None` if it is no process on this machine. `from` is its own end, `to` the other one.
+pub fn owner_of(from: SocketAddr, to: SocketAddr) -> Option<Owner> {
     let same = |one: SocketAddr, other: SocketAddr| {
         (one.ip().to_canonical(), one.port()) == (other.ip().to_canonical(), other.port())
     };
@@ -60,7 +69,12 @@ pub fn user_of(from: SocketAddr, to: SocketAddr) -> Option<u32> {
     let v4 = procfs::net::tcp().unwrap_or_default();
     let found = v4.into_iter().chain(procfs::net::tcp6().unwrap_or_default()).find(is_it)?;
     // What no process holds any more has no user, and shows 0 (get_tcp4_sock() and get_timewait4_sock(), net/ipv4/tcp_ipv4.c).
-    (found.inode != 0).then_some(found.uid)
+    (found.inode != 0).then_some(Owner { user: found.uid, inode: found.inode })
+}
+
+/// The inode of a socket; `None`: it has none.
+pub fn inode_of(socket: impl AsFd) -> Option<u64> {
+    rustix::fs::fstat(socket).ok().map(|stat| stat.st_ino)
 }
 
 #[cfg(test)]
@@ -95,11 +109,24 @@ mod tests {
             let to = listener.local_addr().unwrap();
             let client = std::net::TcpStream::connect(to).unwrap();
             let from = client.local_addr().unwrap();
-            assert_eq!(user_of(from, to), Some(rustix::process::geteuid().as_raw()), "{own}");
-            assert_eq!(user_of(from, SocketAddr::new(to.ip(), 1)), None, "{own}");
+            let (user, inode) = (rustix::process::geteuid().as_raw(), inode_of(&client).unwrap());
+            assert_eq!(owner_of(from, to), Some(Owner { user, inode }), "{own}");
+            assert_eq!(owner_of(from, SocketAddr::new(to.ip(), 1)), None, "{own}");
             drop(client);
-            assert_eq!(user_of(from, to), None, "{own}: it is closed");
+            assert_eq!(owner_of(from, to), None, "{own}: it is closed");
         }
+    }
+
+    /// Whoever was handed a listener can make a connection of it, which then belongs to who made the listener.
+    #[test]
+    fn a_listener_that_becomes_a_connection_stays_the_same_socket() {
+        let lent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (inode, other) = (inode_of(&lent).unwrap(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let (socket, to) = (socket2::Socket::from(lent), other.local_addr().unwrap());
+        socket.shutdown(std::net::Shutdown::Both).unwrap();
+        socket.connect(&to.into()).unwrap();
+        let from = socket.local_addr().unwrap().as_socket().unwrap();
+        assert_eq!(owner_of(from, to).unwrap().inode, inode);
     }
 
     #[test]

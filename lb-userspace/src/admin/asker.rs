@@ -18,13 +18,14 @@ pub(super) struct Asker {
 
 impl Asker {
     /// Why this must not be done for it: it asks from another host, is a web page in somebody's browser, which cannot help
-    /// sending `Origin`, or belongs to a user who has no say.
-    pub(super) async fn refusal(self, headers: &HeaderMap, what: &'static str) -> Option<Answer> {
+    /// sending `Origin`, belongs to a user who has no say, or asks by a socket that we have made and `lent` to somebody else.
+    pub(super) async fn refusal(self, headers: &HeaderMap, lent: &[u64], what: &'static str) -> Option<Answer> {
         if !self.peer.ip().to_canonical().is_loopback() || headers.contains_key(ORIGIN) {
             return Some(answer::text(StatusCode::FORBIDDEN, format!("{what} only from loopback\n")));
         }
         // Lists of all sockets are read for that.
-        let user = tokio::task::spawn_blocking(move || sockets::user_of(self.peer, self.own)).await.ok().flatten();
+        let owner = tokio::task::spawn_blocking(move || sockets::owner_of(self.peer, self.own)).await.ok().flatten();
+        let user = owner.filter(|owner| !lent.contains(&owner.inode)).map(|owner| owner.user);
         let ours = rustix::process::geteuid().as_raw();
         if user.is_some_and(|user| user == 0 || user == ours) {
             return None;

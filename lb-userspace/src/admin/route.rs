@@ -59,7 +59,7 @@ where
             return answer::method_not_allowed("POST");
         }
         // Packets hold what clients sent, and asking for them changes what the programs do.
-        if let Some(refusal) = asker.refusal(request.headers(), "packets are captured").await {
+        if let Some(refusal) = asker.refusal(request.headers(), &agent.lent(), "packets are captured").await {
             return refusal;
         }
     } else if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -153,7 +153,7 @@ where
     if request.method() != Method::PUT && request.method() != Method::POST {
         return answer::method_not_allowed("GET, PUT, POST");
     }
-    if let Some(refusal) = asker.refusal(request.headers(), "the log level changes").await {
+    if let Some(refusal) = asker.refusal(request.headers(), &agent.lent(), "the log level changes").await {
         return refusal;
     }
     let Ok(body) = Limited::new(request.into_body(), LARGEST_BODY).collect().await else {

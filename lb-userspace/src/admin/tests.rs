@@ -18,6 +18,7 @@ struct Fake {
     level: LevelHandle,
     metrics: Metrics,
     refreshed: AtomicUsize,
+    lent: Mutex<Vec<u64>>,
 }
 
 impl Fake {
@@ -29,6 +30,7 @@ impl Fake {
             level,
             metrics: Metrics::default(),
             refreshed: AtomicUsize::new(0),
+            lent: Mutex::default(),
         })
     }
 }
@@ -60,6 +62,9 @@ impl Agent for Fake {
     }
     fn explain(&self, query: &ExplainQuery) -> Result<ExplainListing, String> {
         Ok(ExplainListing { explain: explain_request(query, &self.view()) })
+    }
+    fn lent(&self) -> Vec<u64> {
+        self.lent.lock().unwrap().clone()
     }
     fn node(&self) -> Option<String> {
         Some("node-1".into())
@@ -215,6 +220,22 @@ fn the_user_of_the_front_changes_nothing() {
         };
         for (path, body) in [("/api/v1/capture?id=1&drops=1&rate=7", ""), ("/api/v1/log-level", "debug")] {
             assert_eq!((asked(65534, path, body), asked(0, path, body)), ("403".into(), "200".into()), "{path}");
+        }
+    });
+}
+
+#[test]
+fn a_socket_that_the_front_was_handed_changes_nothing() {
+    let agent = Fake::new();
+    with_server(Arc::clone(&agent), |address| {
+        for (lent, expected) in [(false, "HTTP/1.1 200 "), (true, "HTTP/1.1 403 ")] {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            agent.lent.lock().unwrap().extend(sockets::inode_of(&stream).filter(|_| lent));
+            let asked = b"PUT /api/v1/log-level HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 5\r\n\r\ndebug";
+            stream.write_all(asked).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with(expected), "{lent}: {answer}");
         }
     });
 }

@@ -322,6 +322,10 @@ impl admin::Agent for State {
         Some(self.node.clone())
     }
 
+    fn lent(&self) -> Vec<u64> {
+        self.front().lent
+    }
+
     fn top(&self) -> TopReading {
         let front = self.front();
         TopReading { view: self.view(), front: Some(front.counters), traffic: front.traffic, asked: clock::now() }

@@ -23,6 +23,7 @@ use tokio::time::{Instant, Sleep};
 use crate::l7::hits::Hit;
 use crate::l7::rate::{Debt, Floor};
 pub use framer::{Body, Framer, MAX_HEAD, Step};
+use head::asks_to_upgrade;
 pub use head::{MAX_HEADERS, TOO_MANY, passes_for_another};
 
 /// Why a request is refused before anyone looks at what it asks for.
@@ -242,7 +243,7 @@ impl<I> Guard<I> {
 
     /// Lets the framer see what was read and not released; true if that brought anything.
     fn examine(&mut self) -> bool {
-        match self.framer.step(&self.buffer) {
+        match look(&mut self.framer, &self.buffer) {
             Ok(Step::More) => false,
             Ok(Step::Skip(count)) => {
                 self.buffer.advance(count);
@@ -276,7 +277,7 @@ impl<I> Guard<I> {
     /// Sorts what was just read into `out`: what may be passed on stays there, the rest goes into the buffer.
     fn sort(&mut self, out: &mut ReadBuf<'_>, start: usize) {
         let fresh = &out.filled()[start..];
-        let keep = match self.buffer.is_empty().then(|| self.framer.step(fresh)) {
+        let keep = match self.buffer.is_empty().then(|| look(&mut self.framer, fresh)) {
             Some(Ok(Step::Release(count))) => {
                 self.waiting = None;
                 self.buffer.extend_from_slice(&fresh[count..]);
@@ -318,6 +319,20 @@ impl<I> Guard<I> {
             (self.waiting != Some(waiting) && !after_line).then(|| self.begun.take().unwrap_or_else(Instant::now));
         self.waiting = Some(waiting);
         poll_timer(&mut self.read_timer, cx, start, limit).map(|()| waiting)
+    }
+}
+
+/// What the framer says of these bytes. Who asks for another protocol has to wait for the answer before it says more: what is
+/// behind such a request could be meant for the one protocol or for the other. What comes later than its head is kept until
+/// the answer is there, which decides.
+fn look(framer: &mut Framer, bytes: &[u8]) -> Result<Step, Refusal> {
+    let head = framer.at_head();
+    let step = framer.step(bytes)?;
+    match step {
+        Step::Release(end) if head && end < bytes.len() && framer.at_head() && asks_to_upgrade(&bytes[..end]) => {
+            Err(refuse(400, "there are bytes behind a request that asks for another protocol"))
+        }
+        step => Ok(step),
     }
 }
 

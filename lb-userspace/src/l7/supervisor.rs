@@ -85,6 +85,8 @@ pub struct FrontStatus {
     pub restarts: u64,
     /// Number of listeners.
     pub listeners: usize,
+    /// Inodes of the listeners, which the process could turn into connections of ours.
+    pub lent: Vec<u64>,
     /// Loopback port of the listeners for HTTP.
     pub port: u16,
     /// Loopback port of those for HTTPS; 0: there are none.
@@ -185,7 +187,9 @@ impl Front {
             listeners::open_quic(config.cores, port).map_err(|source| SupervisorError::Quic { port, source })
         });
         let quic = quic.transpose()?.unwrap_or_default();
+        let lent = http.listeners.iter().chain(&https.listeners).filter_map(crate::sockets::inode_of).collect();
         let status = FrontStatus {
+            lent,
             listeners: http.listeners.len() + https.listeners.len(),
             port: http.port,
             tls_port: https.port,

@@ -137,6 +137,18 @@ fn body(headers: &[Header<'_>], http10: bool) -> Result<Body, Refusal> {
     }
 }
 
+/// This head, which was checked, asks to go on in another protocol (RFC 9110 section 7.8).
+pub(super) fn asks_to_upgrade(head: &[u8]) -> bool {
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut request = Request::new(&mut []);
+    if request.parse_with_uninit_headers(head, &mut headers).is_err() {
+        return false;
+    }
+    let mut options = values(request.headers, "connection").flat_map(|value| value.split(|&byte| byte == b','));
+    let named = options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+    named && values(request.headers, "upgrade").next().is_some()
+}
+
 fn values<'a>(headers: &[Header<'a>], name: &'static str) -> impl Iterator<Item = &'a [u8]> {
     headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
 }

@@ -19,6 +19,7 @@ use crate::l7::counters::FrontCounters;
 use crate::l7::router::Router;
 use crate::l7::table::{RouteEntry, RouteTable};
 use crate::l7::testing::entry;
+use crate::l7::tls;
 use crate::l7::worker::{Limits, Shared, Start, run};
 use crate::model::route::Rewrite;
 use crate::model::{PathMatch, Tls};
@@ -60,15 +61,29 @@ pub(super) struct Front {
 
 impl Front {
     pub(super) fn start(table: &RouteTable, limits: Limits) -> Self {
+        Self::speaking(Scheme::Http, table, limits)
+    }
+
+    /// With the certificate for hosts that have none.
+    pub(super) fn start_over_tls(table: &RouteTable, limits: Limits) -> Self {
+        Self::speaking(Scheme::Https, table, limits)
+    }
+
+    fn speaking(scheme: Scheme, table: &RouteTable, limits: Limits) -> Self {
         let listener = listener();
         let address = listener.local_addr().expect("an address");
         let listener6 = TcpListener::bind("[::1]:0").ok();
         let address6 = listener6.as_ref().map(|listener| listener.local_addr().expect("an address"));
-        let (routes, drain) = (watch::Sender::new(Arc::new(Router::new(1, table))), watch::Sender::new(false));
+        let mut router = Router::new(1, table);
+        if scheme == Scheme::Https {
+            let server = tls::Builder::new().and_then(|mut tls| tls.server(&table.tls, &table.settings.tls));
+            router.tls = Some(server.expect("TLS"));
+        }
+        let (routes, drain) = (watch::Sender::new(Arc::new(router)), watch::Sender::new(false));
         let shared = Arc::new(Shared::default());
         let (writer, log) = queue();
         let start = Start {
-            listeners: [listener].into_iter().chain(listener6).map(|one| (Scheme::Http, one)).collect(),
+            listeners: [listener].into_iter().chain(listener6).map(|one| (scheme, one)).collect(),
             quic: Vec::new(),
             routes: routes.subscribe(),
             drain: drain.subscribe(),

@@ -38,6 +38,15 @@ fn digits(code: &[u8]) -> u16 {
     number
 }
 
+fn status_of(block: &[u8]) -> u16 {
+    let indexed = [(0x88, 200), (0x89, 204), (0x8a, 206), (0x8b, 304), (0x8c, 400), (0x8d, 404), (0x8e, 500)];
+    let first = block.first().copied().expect("a field");
+    match indexed.into_iter().find(|(index, _)| *index == first) {
+        Some((_, status)) => status,
+        None => digits(&block[2..]),
+    }
+}
+
 impl Http2 {
     /// With these settings of its own.
     pub(super) fn connect(front: &Front, settings: &[u8]) -> Self {
@@ -90,6 +99,32 @@ impl Http2 {
         self.try_frame(kind, flags, stream, &block)
     }
 
+    /// A head of these fields, none of which is compressed; each is shorter than 127 bytes (RFC 7541 section 6.2.2).
+    pub(super) fn try_fields(&mut self, stream: u32, fields: &[(&str, &str)], flags: u8) -> bool {
+        let mut block = Vec::new();
+        for (name, value) in fields {
+            block.push(0);
+            for text in [name, value] {
+                block.push(text.len() as u8);
+                block.extend(text.as_bytes());
+            }
+        }
+        self.try_frame(HEADERS, flags, stream, &block)
+    }
+
+    /// The status of an answer; `None`: the stream or the connection was ended instead.
+    pub(super) fn outcome(&mut self, stream: u32) -> Option<u16> {
+        loop {
+            let next = self.next()?;
+            match next.kind {
+                HEADERS if next.stream == stream => return Some(status_of(&next.payload)),
+                RST_STREAM if next.stream == stream => return None,
+                GOAWAY => return None,
+                _ => {}
+            }
+        }
+    }
+
     /// `None`: the other side has closed.
     pub(super) fn next(&mut self) -> Option<Received> {
         let mut head = [0; 9];
@@ -113,12 +148,7 @@ impl Http2 {
                 break block;
             }
         };
-        let indexed = [(0x88, 200), (0x89, 204), (0x8a, 206), (0x8b, 304), (0x8c, 400), (0x8d, 404), (0x8e, 500)];
-        let first = block.first().copied().expect("a field");
-        match indexed.into_iter().find(|(index, _)| *index == first) {
-            Some((_, status)) => status,
-            None => digits(&block[2..]),
-        }
+        status_of(&block)
     }
 
     pub(super) fn is_at_end(&mut self) -> bool {

@@ -1,4 +1,15 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
 use super::harness::*;
+use super::http2::{END_HEADERS, END_STREAM, Http2};
+use crate::l7::secure::Unchecked;
+use crate::l7::table::RouteTable;
 
 /// Requests that servers read differently, or that name their host in a doubtful way.
 const CORPUS: &[(&str, u16, &str)] = &[
@@ -47,6 +58,11 @@ const CORPUS: &[(&str, u16, &str)] = &[
     ("empty lines", 400, "\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("HTTP/0.9", 400, "GET /\r\n\r\n"),
     ("HTTP/1.2", 400, "GET / HTTP/1.2\r\nHost: a\r\n\r\n"),
+    (
+        "bytes behind an upgrade",
+        400,
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n\x01\x02",
+    ),
     ("CONNECT", 405, "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"),
     ("TRACE", 405, "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("above the root", 400, "GET /../x HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -56,13 +72,99 @@ const CORPUS: &[(&str, u16, &str)] = &[
     ("a path parameter on dots", 400, "GET /x/..;/admin HTTP/1.1\r\nHost: a\r\n\r\n"),
 ];
 
+fn routes(backend: &Backend) -> RouteTable {
+    table(&[("*", &[prefix("/admin", None), prefix("/", Some("u"))])], &[("u", &[backend.address])])
+}
+
+#[test]
+fn doubtful_requests_over_tls_reach_no_backend() {
+    let backend = Backend::echo();
+    let front = Front::start_over_tls(&routes(&backend), limits());
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let versions = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+    let verifier = Arc::new(Unchecked(provider));
+    let builder = versions.expect("versions").dangerous().with_custom_certificate_verifier(verifier);
+    let config = Arc::new(builder.with_no_client_auth());
+    for (what, status, request) in CORPUS {
+        let stream = TcpStream::connect(front.address).expect("the front listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
+        let name = ServerName::try_from("a.example").expect("a name");
+        let connection = ClientConnection::new(Arc::clone(&config), name).expect("a connection");
+        let mut client = StreamOwned::new(connection, stream);
+        client.write_all(format!("{request}GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).expect("it reads");
+        let mut answer = Vec::new();
+        // It may close without an end of TLS, as bytes are left unread.
+        let _ = client.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{what}: {answer}");
+        assert_eq!((answer.matches("HTTP/1.1 ").count(), backend.requests()), (1, 0), "{what}: {answer}");
+    }
+}
+
+/// What all good requests have.
+const GOOD: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
+
+/// What is added to a good request, or, where the name is one of `GOOD`, put in its place; nothing: left out.
+const FIELDS: &[(&str, &[(&str, Option<&str>)])] = &[
+    ("no host", &[(":authority", None)]),
+    ("an empty host", &[(":authority", Some(""))]),
+    ("user information", &[(":authority", Some("u@a"))]),
+    ("another Host", &[("host", Some("b"))]),
+    ("two Hosts", &[("host", Some("a")), ("host", Some("a"))]),
+    ("no method", &[(":method", None)]),
+    ("no path", &[(":path", None)]),
+    ("an empty path", &[(":path", Some(""))]),
+    ("a path that is none", &[(":path", Some("x"))]),
+    ("a space in the path", &[(":path", Some("/ x"))]),
+    ("a line end in the path", &[(":path", Some("/\r\nX: y"))]),
+    ("above the root", &[(":path", Some("/../x"))]),
+    ("an escaped NUL", &[(":path", Some("/%00"))]),
+    ("a path of another route", &[(":path", Some("/x%2f..%2fadmin"))]),
+    ("a coding", &[("transfer-encoding", Some("chunked"))]),
+    ("a connection", &[("connection", Some("close"))]),
+    ("an upgrade", &[("upgrade", Some("websocket"))]),
+    ("a capital letter", &[("X", Some("y"))]),
+    ("a colon in a name", &[("x:y", Some("z"))]),
+    ("a line end in a value", &[("x", Some("y\r\nz: a"))]),
+    ("a NUL in a value", &[("x", Some("\0"))]),
+    ("a disguised name", &[("content_length", Some("1"))]),
+    ("a body that does not come", &[("content-length", Some("5"))]),
+    ("two lengths", &[("content-length", Some("0")), ("content-length", Some("5"))]),
+    ("a signed length", &[("content-length", Some("+0"))]),
+    ("a field that does not exist", &[(":x", Some("y"))]),
+    ("CONNECT", &[(":method", Some("CONNECT"))]),
+    ("TRACE", &[(":method", Some("TRACE"))]),
+];
+
+#[test]
+fn doubtful_requests_over_http2_reach_no_backend() {
+    let backend = Backend::echo();
+    let front = Front::start(&routes(&backend), limits());
+    for (what, changes) in FIELDS {
+        let replaced = |name: &str| changes.iter().any(|(other, _)| *other == name);
+        let is_special = |name: &str| name.starts_with(':');
+        let changed = |special: bool| {
+            let wanted = move |name: &str| is_special(name) == special;
+            changes.iter().filter(move |(name, _)| wanted(name)).filter_map(|(name, value)| Some((*name, (*value)?)))
+        };
+        let kept = GOOD.iter().copied().filter(|(name, _)| !replaced(name));
+        let fields: Vec<_> = kept.chain(changed(true)).chain(changed(false)).collect();
+        let mut client = Http2::connect(&front, &[]);
+        assert!(client.try_fields(1, &fields, END_HEADERS | END_STREAM), "{what}");
+        let status = client.outcome(1);
+        assert!(status.is_none_or(|status| (400..500).contains(&status)), "{what}: {status:?}");
+        assert_eq!(backend.requests(), 0, "{what}");
+    }
+    // The same without a change is answered.
+    let mut client = Http2::connect(&front, &[]);
+    assert!(client.try_fields(1, &GOOD, END_HEADERS | END_STREAM));
+    assert_eq!((client.outcome(1), backend.requests()), (Some(200), 1));
+}
+
 #[test]
 fn doubtful_requests_reach_no_backend() {
     let backend = Backend::echo();
-    let front = Front::start(
-        &table(&[("*", &[prefix("/admin", None), prefix("/", Some("u"))])], &[("u", &[backend.address])]),
-        limits(),
-    );
+    let front = Front::start(&routes(&backend), limits());
     for (what, status, request) in CORPUS {
         // Nothing behind a refused request is read as another one.
         let mut client = front.connect();
