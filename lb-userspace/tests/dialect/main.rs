@@ -49,6 +49,7 @@ mod secure;
 mod secure_pod;
 mod secured;
 mod slashes;
+mod slow;
 mod streams;
 mod suites;
 mod tls;

@@ -39,6 +39,7 @@ pub(super) fn all(plan: &Plan, wanted: Use) -> Vec<Need> {
     if wanted >= Use::Tests {
         needs.push(program("a browser", "chromium", "chromium"));
         needs.push(program("many requests at once", "h2load", "nghttp2-client"));
+        needs.push(program("slow clients", "slowhttptest", "slowhttptest"));
     }
     if wanted >= Use::Benchmarks {
         needs.extend([

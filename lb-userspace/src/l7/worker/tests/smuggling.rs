@@ -105,7 +105,9 @@ fn doubtful_requests_over_tls_reach_no_backend() {
 const GOOD: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
 
 /// What is added to a good request, or, where the name is one of `GOOD`, put in its place; nothing: left out.
-const FIELDS: &[(&str, &[(&str, Option<&str>)])] = &[
+type Change = (&'static str, Option<&'static str>);
+
+const FIELDS: &[(&str, &[Change])] = &[
     ("no host", &[(":authority", None)]),
     ("an empty host", &[(":authority", Some(""))]),
     ("user information", &[(":authority", Some("u@a"))]),

@@ -1,0 +1,62 @@
+//! Slow clients, as slowhttptest plays them: heads that do not end, bodies that do not, and answers that nobody reads. The front
+//! ends all of them in its time, and serves others meanwhile.
+
+use std::io::ErrorKind;
+use std::process::{Child, Command, Stdio};
+
+use lb_userspace::l7::hits::Hit;
+
+use crate::harness::{Site, ingress};
+use crate::pod::{Pod, answer};
+
+/// Connections of each attack, made in a second.
+const CONNECTIONS: u64 = 20;
+/// The tool gives up after so many seconds. It ends when no connection is left, which is long before that.
+const AT_MOST: &str = "90";
+/// More than sockets take: up to 4 MiB of what is sent (tcp_wmem in tcp(7)), and of a client that reads slowly far less.
+const LONG: usize = 8 << 20;
+
+/// `None`: there is no such program.
+fn attack(site: &Site, arguments: &[&str]) -> Option<Child> {
+    let (url, count) = (format!("http://{}/", site.address()), CONNECTIONS.to_string());
+    let mut tool = Command::new("slowhttptest");
+    // It probes by a connection of its own whether others are served.
+    tool.args(["-c", &count, "-r", &count, "-l", AT_MOST, "-i", "1", "-p", "30", "-u", &url]).args(arguments);
+    match tool.stdout(Stdio::piped()).stderr(Stdio::null()).spawn() {
+        Ok(child) => Some(child),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => panic!("slowhttptest does not start: {error}"),
+    }
+}
+
+#[test]
+fn slow_clients_are_ended_and_others_served() {
+    let pod = Pod::answering(|asked| {
+        let long = asked.line.starts_with("GET / ");
+        answer("200 OK", &[], &"x".repeat(if long { LONG } else { 2 }))
+    });
+    let data = [("client-header-timeout", "3"), ("client-body-timeout", "3"), ("client-min-rate", "1000")];
+    // The tool asks for an address.
+    let main = ingress("web", "", "/", &[]);
+    let site = Site::configured(&data, &main, &[("web", &pod)]);
+    for (arguments, limits) in [
+        (&["-H"][..], &[Hit::HeadTime][..]),
+        (&["-B", "-s", "8192", "-x", "10"], &[Hit::BodyTime, Hit::BodyRate]),
+        (&["-X", "-w", "512", "-y", "1024", "-n", "1", "-z", "32", "-k", "1"], &[Hit::ReadTime, Hit::ReadRate]),
+    ] {
+        let Some(mut tool) = attack(&site, arguments) else {
+            eprintln!("skipped: needs slowhttptest");
+            return;
+        };
+        let ended = || -> u64 { limits.iter().map(|limit| site.counters().limited[*limit as usize]).sum() };
+        let mut served = 0;
+        site.eventually("the attackers to be ended", || {
+            assert_eq!(site.get("a.example", "/other", &[]).status, 200, "{arguments:?}");
+            served += 1;
+            ended() >= CONNECTIONS
+        });
+        assert!(served > 0 && site.counters().upstream_failures == 0, "{arguments:?}");
+        tool.kill().expect("it is ours");
+        let _ = tool.wait();
+    }
+}
