@@ -119,7 +119,8 @@ fn look_at_the_node(cluster: &Cluster, flows: usize, fate: Fate, limited: f64) -
             Fate::Served => {
                 ensure!(drops(cluster, "syn_limited")? == limited, "limited");
                 let held = half_open()?;
-                ensure!(held > u64::from(HALF_OPEN) * 9 / 10, "{held} half-open flows: the table is not full");
+                // lists of free entries by CPU keep some of it empty
+                ensure!(held > u64::from(HALF_OPEN) * 3 / 4, "{held} half-open flows: the table is not full");
             }
         }
         let [entries, capacity] =
