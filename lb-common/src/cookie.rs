@@ -67,7 +67,7 @@ pub trait Cookies<F: Ip>: Lookup<F> {
 }
 
 /// Goes on with a packet for a frontend of the front that has cookies ([`Verdict::Cookie`]): to the front, or answered, or dropped if
-/// there were cookies lately and it acknowledges none and is of no connection.
+/// there were cookies lately and it is an acknowledgement, but of none, and of no connection.
 #[inline(always)]
 pub fn guard<F: Ip, P: Packet, L: Cookies<F>>(
     packet: &mut P,
@@ -111,8 +111,19 @@ fn judge<F: Ip, P: Packet, L: Cookies<F>>(
             lookup.count(Stat::CookiesTaken);
             None
         }
-        Known::Stranger => Some(Verdict::Drop(DropReason::BadSynCookie)),
+        Known::Stranger => is_bare(packet, parsed).then_some(Verdict::Drop(DropReason::BadSynCookie)),
     }
+}
+
+/// It acknowledges and says nothing else, as what ends a handshake does. What has data may be of a connection whose beginning is in the
+/// same burst, before the kernel has seen it; and an end may be of one that another node began.
+#[inline(always)]
+fn is_bare<A, P: Packet>(packet: &P, parsed: &Parsed<A>) -> bool {
+    let Some([control]) = packet.words::<1>(parsed.payload + 12) else { return false };
+    let header = usize::from(control.to_ne_bytes()[0] >> 4) * 4;
+    let is_acknowledgement =
+        parsed.transport.tcp_flags & (tcp_flag::ACK | tcp_flag::FIN | tcp_flag::RST) == tcp_flag::ACK;
+    is_acknowledgement && parsed.ip.total_length <= parsed.ip.header_length + header
 }
 
 /// Turns a first segment into the answer with a cookie, if there is one.

@@ -87,7 +87,7 @@ drop_reasons! {
     /// There are too many TCP connections to pods of this node whose clients have not gone on after an answer, as in a flood of
     /// forged first segments. Who sends this one again gets through.
     SynLimited = 29, "syn_limited";
-    /// A segment to the front that belongs to no connection and acknowledges no SYN cookie, while a flood has such cookies sent.
+    /// An acknowledgement to the front without data, of no connection and of no SYN cookie, while a flood has such cookies sent.
     BadSynCookie = 31, "bad_syn_cookie";
     /// A VIP without a frontend at this port.
     NoPort = 23, "no_port";

@@ -45,7 +45,16 @@ fn first() -> Vec<u8> {
 
 /// The segment that acknowledges a number.
 fn acknowledging(number: u32) -> Vec<u8> {
-    let mut bytes = tcp((CLIENT, 40_000), (FRONT, 80), ACK).payload(b"").bytes();
+    behind_the_first(number, b"")
+}
+
+/// The same with data.
+fn saying(number: u32) -> Vec<u8> {
+    behind_the_first(number, b"hello")
+}
+
+fn behind_the_first(number: u32, data: &[u8]) -> Vec<u8> {
+    let mut bytes = tcp((CLIENT, 40_000), (FRONT, 80), ACK).payload(data).bytes();
     let sequence = word(&first(), TCP + 4).wrapping_add(1);
     bytes[TCP + 4..TCP + 8].copy_from_slice(&sequence.to_be_bytes());
     bytes[TCP + 8..TCP + 12].copy_from_slice(&number.to_be_bytes());
@@ -120,6 +129,7 @@ fn while_the_listener_is_full_first_segments_are_answered_and_only_what_fits_the
         let good = ask(&acknowledging(cookie.wrapping_add(1)));
         assert_eq!(good, (Outcome::Front, acknowledging(cookie.wrapping_add(1))));
         assert_eq!(ask(&acknowledging(cookie.wrapping_add(77))).0, Outcome::Drop);
+        assert_eq!(ask(&saying(cookie.wrapping_add(77))).0, Outcome::Front, "its beginning may be before it");
         std::fs::write("/proc/sys/net/ipv4/tcp_syncookies", "1").unwrap();
         assert_eq!(ask(&first()).0, Outcome::Front, "there is room again");
     }
@@ -182,6 +192,7 @@ fn in_model(bench: &mut Bench) {
     let mut verdict = |number| on_host(bench, false, &acknowledging(number)).0;
     assert_eq!([7_001, 1].map(&mut verdict), [Verdict::Front; 2]);
     assert_eq!(verdict(7_777), Verdict::Drop(DropReason::BadSynCookie));
+    assert_eq!(on_host(bench, false, &saying(7_777)).0, Verdict::Front, "its beginning may be before it");
     // what cannot be meant for a listener of this node is not answered
     let plain = |packet: Builder| packet.payload(&OPTIONS).bytes();
     let bare = tcp((CLIENT, 40_000), (FRONT, 80), SYN).payload(b"").bytes();
