@@ -77,6 +77,8 @@ struct Announcer {
     resumed: BTreeSet<IpAddr>,
     /// What it was decided by: who lives, this node included.
     decided: BTreeSet<Arc<str>>,
+    /// What neighbours are told could not be written.
+    unwritten: bool,
     /// When something was last done here.
     turned: Option<Instant>,
     said: Option<Instant>,
@@ -107,6 +109,7 @@ pub(super) fn start(state: &Arc<State>, node: &str) -> Result<Option<Handle>, Da
         own: Own::new(announced),
         listening: None,
         decided: BTreeSet::new(),
+        unwritten: false,
         turned: None,
         said: None,
         looked: None,
@@ -158,6 +161,9 @@ impl Announcer {
         let begins = self.listening.is_none();
         let since = self.listen(now);
         let looked = self.look(now);
+        if clock::now() - now >= hello::SILENCE {
+            return; // that took so long that others have its addresses, which the next turn finds
+        }
         let settles = !self.settled && (now - since >= hello::SILENCE || !wanted.concerns_others(&self.node));
         if settles {
             self.settled = true;
@@ -165,7 +171,7 @@ impl Announcer {
         }
         let mut alive = self.peers.alive(now);
         alive.insert(Arc::clone(&self.node));
-        let changed = news || looked || begins || settles || alive != self.decided;
+        let changed = news || looked || begins || settles || self.unwritten || alive != self.decided;
         match self.settled {
             true if changed => self.decide(&wanted, alive, now),
             false if changed => self.resume(&wanted, now),
@@ -184,10 +190,21 @@ impl Announcer {
     fn stalled(&mut self, now: Instant) {
         let time = self.turned.replace(now).map_or(Duration::ZERO, |turned| now - turned);
         if time >= hello::SILENCE {
-            self.listening = None; // nobody heard this node meanwhile: others have its addresses
+            self.begin(now); // nobody heard this node meanwhile: others have its addresses
         } else if time >= hello::EVERY * 2 {
-            self.own.begin_again(now); // others may have taken them a moment ago, and let go as soon as they hear it
+            // others may have taken them a moment ago, and let go as soon as they hear it; what they said still waits to be read
+            self.own.begin_again(now);
+            self.peers.wait(time);
         }
+    }
+
+    /// Knows nothing, and announces nothing before it has listened.
+    fn begin(&mut self, now: Instant) {
+        self.resumed.clear();
+        self.own.set(BTreeSet::new(), now);
+        self.own.set_owners(BTreeMap::new());
+        self.decided.clear();
+        self.listening = None;
     }
 
     /// Nothing is to be announced: nobody is listened to until something is.
@@ -204,10 +221,7 @@ impl Announcer {
     fn listen(&mut self, now: Instant) -> Instant {
         if self.listening.is_none() {
             if !self.own.holds().unwrap_or(false) {
-                self.resumed.clear();
-                self.own.set(BTreeSet::new(), now);
-                self.own.set_owners(BTreeMap::new()); // that is not known now
-                self.decided.clear();
+                self.begin(now);
             }
             self.settled = false;
             self.said = None;
@@ -250,6 +264,7 @@ impl Announcer {
             self.own.tell_all_again(now); // whom it could not be heard by may have taken them meanwhile, and clients believe him
         }
         self.decided = alive;
+        self.resumed.clear();
         self.own.set_owners(owners);
         self.own.set(mine, now);
         self.write(wanted);
@@ -261,8 +276,8 @@ impl Announcer {
         if let Err(error) = &written {
             tracing::warn!(%error, "what neighbours are told could not be written; it is tried again");
             self.looked = None;
-            self.decided.clear();
         }
+        self.unwritten = written.is_err();
         written.is_ok()
     }
 
@@ -306,13 +321,16 @@ impl Announcer {
         self.send_hello(&wanted, Stage::Leaves);
         sleep(LEAVING).await;
         self.send_hello(&wanted, Stage::Leaves);
-        let lives = |node: &Arc<str>| *node != self.node && self.decided.contains(node);
+        let alive = self.peers.alive(clock::now());
+        let lives = |node: &Arc<str>| alive.contains(node);
         let is_taken = |address: &IpAddr| wanted.addresses.get(address).is_some_and(|may| may.nodes.iter().any(lives));
         let kept: BTreeSet<_> = self.own.addresses().filter(|address| !is_taken(address)).collect();
         tracing::info!(kept = kept.len(), "addresses are left to other nodes");
         self.own.set(kept, clock::now());
         self.write(&wanted);
-        if let Err(error) = self.own.hold(Some(LINGER)) {
+        // who has not listened for long enough does not know who lives
+        let time = if self.settled { LINGER } else { hello::SILENCE };
+        if let Err(error) = self.own.hold(Some(time)) {
             tracing::warn!(%error, "neighbours may no longer be told of addresses");
         }
     }

@@ -91,6 +91,11 @@ impl Peers {
         }
     }
 
+    /// For so long nobody could be heard: that was our silence, and not theirs.
+    pub fn wait(&mut self, time: Duration) {
+        self.heard.values_mut().for_each(|heard| *heard += time);
+    }
+
     /// Those that announce what is theirs.
     pub fn alive(&mut self, now: Instant) -> BTreeSet<Arc<str>> {
         self.heard.retain(|_, heard| now.saturating_duration_since(*heard) < SILENCE);
@@ -133,6 +138,8 @@ mod tests {
         assert_eq!(names(&mut peers, start + SILENCE), ["b"]);
         peers.hear(&hello("b", Stage::Begins), start + SILENCE);
         assert_eq!(names(&mut peers, start + SILENCE + EVERY), ["b"], "it was not away for long");
+        peers.wait(SILENCE);
+        assert_eq!(names(&mut peers, start + SILENCE + SILENCE + EVERY), ["b"], "nobody was heard meanwhile");
         peers.hear(&hello("b", Stage::Leaves), start + SILENCE + EVERY);
         peers.hear(&hello("b", Stage::Begins), start + SILENCE + EVERY);
         assert_eq!(names(&mut peers, start + SILENCE + EVERY), [""; 0]);

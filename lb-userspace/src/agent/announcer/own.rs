@@ -78,6 +78,7 @@ impl Own {
 
     /// Tells everybody again of all: there is somebody who may not know.
     pub(super) fn tell_all_again(&mut self, now: Instant) {
+        self.bursts.clear();
         self.tell_again(self.addresses().collect(), now);
     }
 
