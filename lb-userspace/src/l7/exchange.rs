@@ -506,30 +506,53 @@ impl<'a> Exchange<'a> {
             let answer = pin!(lease.sender.send(request));
             self.in_time(answer).await
         };
-        let Some(result) = answer else {
-            if self.progress.waits_since().is_some() {
-                return Ok(Ok(Err(self.stalled_body())));
-            }
-            return Ok(self.failed(lease.peer(), Failure::Timeout, Answer::timeout(&self.rule.entry)));
+        let broken = match self.outcome(answer, lease, started, record) {
+            Ok(attempted) => return Ok(attempted),
+            Err(broken) => broken,
         };
-        match result {
-            Ok(response) => {
+        // What hardly any request needs takes no memory of the others.
+        match broken {
+            Broken::Unsent | Broken::Refused if self.unsent.is_none() && !Box::pin(self.restore()).await => {
+                Err(Broken::Sent)
+            }
+            broken => Err(broken),
+        }
+    }
+
+    /// What came of a request that was sent; `None`: nothing in time.
+    fn outcome(
+        &mut self,
+        answer: Option<Result<Response<BackendBody>, Failed>>,
+        lease: Lease,
+        started: Instant,
+        record: &mut Record,
+    ) -> Result<Attempted, Broken> {
+        match answer {
+            None if self.progress.waits_since().is_some() => Ok(Ok(Err(self.stalled_body()))),
+            None => Ok(self.failed(lease.peer(), Failure::Timeout, Answer::timeout(&self.rule.entry))),
+            Some(Ok(response)) => {
                 self.progress.answered();
                 record.upstream_answered(response.status().as_u16());
                 let now = Instant::now();
                 lease.peer().latency.observe((now - started).as_secs_f64(), now);
                 Ok(self.accept(response, lease))
             }
-            Err(_) if self.is_at_fault() => Ok(self.broken(lease.peer())),
-            Err(Failed::Unsent(request)) => {
+            Some(Err(_)) if self.is_at_fault() => Ok(self.broken(lease.peer())),
+            Some(Err(failed)) => self.unanswered(failed, &lease),
+        }
+    }
+
+    /// What is to be done where no answer came.
+    fn unanswered(&mut self, failed: Failed, lease: &Lease) -> Result<Attempted, Broken> {
+        match failed {
+            Failed::Unsent(request) => {
                 self.unsent = Some(Unsent::Request(request));
                 Err(Broken::Unsent)
             }
-            // What hardly any request needs takes no memory of the others.
-            Err(Failed::Unseen) if Box::pin(self.restore()).await => Err(Broken::Unsent),
-            Err(Failed::Refused) if Box::pin(self.restore()).await => Err(Broken::Refused),
-            Err(Failed::Unseen | Failed::Refused | Failed::Sent) => Err(Broken::Sent),
-            Err(Failed::Invalid) => {
+            Failed::Unseen => Err(Broken::Unsent),
+            Failed::Refused => Err(Broken::Refused),
+            Failed::Sent => Err(Broken::Sent),
+            Failed::Invalid => {
                 let answer = Answer::bad_gateway(&self.rule.entry, "the endpoint's answer is malformed");
                 Ok(self.failed(lease.peer(), Failure::Invalid, answer))
             }

@@ -100,8 +100,12 @@ fn a_client_whose_endpoint_fails() {
                 false => answer("200 OK", &[], "one"),
             });
             let other = Pod::named("other");
-            let annotations =
-                [("affinity", "cookie"), ("affinity-mode", mode), ("session-cookie-change-on-failure", change)];
+            let annotations = [
+                ("affinity", "cookie"),
+                ("affinity-mode", mode),
+                ("session-cookie-change-on-failure", change),
+                ("proxy-next-upstream", "error timeout invalid_header"),
+            ];
             let manifest = ingress("web", "a.example", "/", &annotations);
             let site = Site::start(&manifest, &[("web", &one), ("web", &other)]);
             let mut asked = std::iter::repeat_with(|| ask(&site, None));

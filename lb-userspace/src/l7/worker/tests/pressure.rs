@@ -236,7 +236,8 @@ fn heads_of_http2_have_an_end() {
     let front = Front::start(&all_to(&[backend.address]), with(patient()));
     let mut client = Http2::connect(&front, &[]);
     client.request(1, "GET", HEADERS, END_STREAM);
-    while client.try_frame(super::http2::CONTINUATION, 0, 1, b"") {}
+    // one by one, h2 might end the connection after the sixth
+    client.empty_frames(super::http2::CONTINUATION, 0, 1, 20);
     is_hit(&front, Hit::Continuation, 1);
     drop(front);
     let front = Front::start(&all_to(&[backend.address]), with(guard::Limits { head: SHORT, ..patient() }));
