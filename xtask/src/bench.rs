@@ -22,6 +22,10 @@ enum What {
     /// Time to ready, memory, processor time and bytes read with 10,000 Services, 100,000 endpoints, 5,000 Ingresses and
     /// 1,000 changes a second, with a real API server (needs root, and what setup-kube builds)
     Kube,
+    /// What control costs: all of a large cluster from nothing, one endpoint more or less, one ring; in time of the processor
+    Control,
+    /// Memory, processor time and ms to a change with 10,000 and with 100,000 Services of ten endpoints each (needs root)
+    State,
     /// CPU time per request of the front beside nginx and HAProxy, and what an idle connection costs
     L7,
     /// ms from a changed manifest to the first request that meets the change, with 10,000 Ingresses, and memory (needs root)
@@ -32,6 +36,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match args.what {
         What::L4 => l4(),
         What::Kube => kube(),
+        What::Control => control(),
+        What::State => of_the_product("state"),
         What::L7 => l7(),
         What::Change => change(),
     }
@@ -50,6 +56,13 @@ fn l4() -> Result<()> {
 fn kube() -> Result<()> {
     crate::kube::run()?;
     of_the_product("kube")
+}
+
+fn control() -> Result<()> {
+    succeed(
+        host::cargo().args(["bench", "--quiet", "--package", "lb-userspace", "--bench", "control"]),
+        "bench control",
+    )
 }
 
 fn change() -> Result<()> {

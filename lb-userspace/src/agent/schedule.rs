@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 const LEAST_QUIET: Duration = Duration::from_millis(2);
 /// ... and one that takes longer should be made once and not twice.
 const QUIET: Duration = Duration::from_millis(20);
-/// So many times what the last pass needed of a processor.
+/// So many times what the last pass needed of a processor. Who has rested for that long owes nobody a rest: the first
+/// changes after it are made at once, and what follows on their heels waits.
 const QUIET_PER_PASS: u32 = 4;
 /// No burst is waited for longer than so many times of quiet.
 const LONGEST_BURST: u32 = 10;
@@ -25,6 +26,8 @@ pub(super) struct Schedule {
     retry: Option<Instant>,
     /// What the last pass needed of a processor: waiting for the kernel would not be spared.
     work: Duration,
+    /// When it ended.
+    passed: Option<Instant>,
     failures: u32,
     /// When the maps are read again.
     resync: Option<Instant>,
@@ -41,6 +44,7 @@ impl Schedule {
     pub(super) fn passed(&mut self, now: Instant, work: Duration, needs_retry: bool) {
         self.burst = None;
         self.work = work;
+        self.passed = Some(now);
         self.failures = if needs_retry { self.failures.saturating_add(1) } else { 0 };
         self.retry = needs_retry.then(|| now + back_off(self.failures));
         self.resync.get_or_insert(now + RESYNC);
@@ -57,9 +61,19 @@ impl Schedule {
 
     /// When to make the next pass; `None`: when something changes. Never before the first one.
     pub(super) fn due(&self) -> Option<Instant> {
+        let burst = self.burst.map(|(first, last)| {
+            let quiet = self.quiet(first);
+            (last + quiet).min(first + quiet * LONGEST_BURST)
+        });
+        burst.into_iter().chain(self.retry).chain(self.resync).min()
+    }
+
+    /// How long it is to be quiet in a burst that began then.
+    fn quiet(&self, first: Instant) -> Duration {
         let quiet = self.work.saturating_mul(QUIET_PER_PASS).clamp(LEAST_QUIET, QUIET);
-        let quiet = self.burst.map(|(first, last)| (last + quiet).min(first + quiet * LONGEST_BURST));
-        quiet.into_iter().chain(self.retry).chain(self.resync).min()
+        let has_rested = self.passed.is_some_and(|passed| first >= passed + quiet);
+        // A long pass is worth waiting for company: a second one would follow at once.
+        if has_rested && self.work < QUIET { LEAST_QUIET } else { quiet }
     }
 }
 
@@ -103,6 +117,40 @@ mod tests {
         schedule.passed(start, MS, false);
         (0..100).for_each(|step| schedule.changed(start + step * MS));
         assert_eq!(schedule.due(), Some(start + 40 * MS), "of a burst the changes wait for each other");
+    }
+
+    #[test]
+    fn after_a_rest_the_first_change_hardly_waits_and_the_next_ones_do() {
+        let start = clock::now();
+        let mut schedule = Schedule::default();
+        schedule.passed(start, 3 * MS, false);
+        schedule.changed(start + 12 * MS);
+        assert_eq!(schedule.due(), Some(start + 14 * MS));
+        schedule.changed(start + 13 * MS);
+        assert_eq!(schedule.due(), Some(start + 15 * MS));
+        schedule.passed(start + 18 * MS, 3 * MS, false);
+        schedule.changed(start + 19 * MS);
+        assert_eq!(schedule.due(), Some(start + 31 * MS), "right behind a pass it waits for company");
+
+        schedule.passed(start + 31 * MS, SLOW, false);
+        schedule.changed(start + 1_000 * MS);
+        assert_eq!(schedule.due(), Some(start + 1_020 * MS), "a long pass is made once and not twice");
+    }
+
+    #[test]
+    fn changes_that_never_end_leave_most_of_the_time_to_others() {
+        let (start, work) = (clock::now(), 3 * MS);
+        let (mut schedule, mut passes) = (Schedule::default(), 0);
+        schedule.passed(start, work, false);
+        for step in 1..=1_000 {
+            let now = start + step * MS;
+            schedule.changed(now);
+            if schedule.due().is_some_and(|due| due <= now) {
+                passes += 1;
+                schedule.passed(now + work, work, false);
+            }
+        }
+        assert!((5..=50).contains(&passes), "{passes} passes in a second");
     }
 
     #[test]

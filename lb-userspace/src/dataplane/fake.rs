@@ -239,3 +239,4 @@ impl MapStore for MemoryStore {
 
 #[cfg(test)]
 pub(crate) mod faulty;
+pub mod void;

@@ -3,60 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use super::*;
 use crate::clock;
+use crate::dataplane::fake::void::Void;
 use crate::source::kinds::{
     HttpIngressPath, HttpIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec,
     Metadata, ServiceBackendPort,
 };
 use crate::source::{Body, Object, Objects, SourceEvent};
-use crate::tables::{BackendId, BackendKey, Frontend, FrontendKey, IpFamily, Ring, ServiceId, ServicePolicy, Settings};
 use crate::translate::tests::scale::{service, slice};
 use crate::translate::{self, Translation};
-
-/// A store that takes everything.
-struct Void;
-
-macro_rules! takes {
-    ($($name:ident($($argument:ty),*);)*) => {
-        impl MapStore for Void {
-            fn load(&mut self) -> Result<Tables, StoreError> {
-                Ok(Tables::default())
-            }
-
-            $(fn $name(&mut self, $(_: $argument),*) -> Result<(), StoreError> {
-                Ok(())
-            })*
-        }
-    };
-}
-
-takes! {
-    upsert_frontend(&FrontendKey, &Frontend);
-    delete_frontend(&FrontendKey);
-    upsert_backend(IpFamily, BackendId, &BackendKey);
-    delete_backend(IpFamily, BackendId);
-    upsert_backend_node(IpFamily, BackendId, IpAddr);
-    delete_backend_node(IpFamily, BackendId);
-    upsert_node(IpAddr, bool);
-    delete_node(IpAddr);
-    keep_ring(ServiceId);
-    write_ring(ServiceId, &Ring);
-    delete_service(ServiceId);
-    upsert_node_address(IpAddr);
-    delete_node_address(IpAddr);
-    upsert_vip(IpAddr);
-    delete_vip(IpAddr);
-    write_policy(ServiceId, &ServicePolicy);
-    upsert_range(ServiceId, IpNet);
-    delete_range(ServiceId, IpNet);
-    upsert_denied(IpNet);
-    delete_denied(IpNet);
-    write_settings(&Settings);
-    grace_period();
-}
 
 /// An Ingress of a host of its own to a Service.
 fn ingress(number: u32) -> Ingress {
@@ -117,17 +73,4 @@ fn room() -> crate::compile::Limits {
 fn what_a_change_costs_does_not_grow_with_the_cluster() {
     let (whole, change) = measure(2_000, 2, 100);
     assert!(change * 20 < whole, "a change: {change:?}, everything: {whole:?}");
-}
-
-#[test]
-#[ignore = "a measurement: cargo test -p lb-userspace --lib -- --ignored --nocapture the_cost_of_a_change"]
-fn the_cost_of_a_change() {
-    for (services, endpoints, ingresses) in [(1_000, 10, 0), (10_000, 10, 0), (10_000, 10, 5_000), (100_000, 2, 0)] {
-        let (whole, change) = measure(services, endpoints, ingresses);
-        let ratio = whole.as_secs_f64() / change.as_secs_f64();
-        println!(
-            "{services} Services of {endpoints} endpoints, {ingresses} Ingresses: everything {whole:?}, one endpoint \
-             {change:?}, a ratio of {ratio:.0}"
-        );
-    }
 }
