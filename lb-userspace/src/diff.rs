@@ -57,8 +57,7 @@ fn services(actual: &Tables, desired: &Tables, writes: &mut Vec<Write>) {
     let tunnelled = desired.tunnelled();
     for (&service, ring) in &desired.services {
         let now = actual.services.get(&service);
-        // Most rings are the very same, so that comparing the pointers saves comparing the slots.
-        if !now.is_some_and(|now| Arc::ptr_eq(now, ring) || now == ring) {
+        if now != Some(ring) {
             let keeps = now.is_some() && tunnelled.contains(&service);
             writes.push(Write::WriteRing { service, ring: ring.clone(), replaces: now.is_some(), keeps });
         }

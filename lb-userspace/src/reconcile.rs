@@ -184,7 +184,7 @@ impl Reconciler {
         }
         let actual = Arc::make_mut(&mut self.actual);
         for (id, ring) in &mut actual.services {
-            if let Some(same) = compiled.services.get(id).filter(|same| !Arc::ptr_eq(same, ring) && *same == ring) {
+            if let Some(same) = compiled.services.get(id).filter(|same| *same == ring) {
                 *ring = same.clone();
             }
         }

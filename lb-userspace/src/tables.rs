@@ -11,7 +11,9 @@ use ipnet::IpNet;
 use crate::model::{Algorithm, FrontListener, Protocol};
 
 pub use crate::model::IpFamily;
+pub use ring::Ring;
 
+mod ring;
 pub(crate) mod text;
 
 /// Id of a service in the maps; never 0.
@@ -79,9 +81,6 @@ pub struct BackendKey {
     /// It runs on this node.
     pub local: bool,
 }
-
-/// A service's ring: slot to backend. Empty: no backend.
-pub type Ring = Arc<[BackendId]>;
 
 /// Everything that the data plane's maps should hold. Rings of a service are per family: a dual-stack service has two
 /// service ids, one per family.

@@ -1,8 +1,6 @@
 //! What a large cluster takes on a node: memory of the agent and of the maps, time of the processor to begin, and the time
 //! until one endpoint more or less is in force on top of it. Called by `cargo xtask bench state`; needs root.
 
-#[path = "kube/figures.rs"]
-mod figures;
 #[path = "state/maps.rs"]
 mod maps;
 #[path = "change/memory.rs"]

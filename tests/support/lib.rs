@@ -32,6 +32,7 @@ pub mod sctp;
 mod session;
 mod sweep;
 mod uplink;
+mod usage;
 mod wait;
 
 pub use agent::{Agent, AgentOptions};
@@ -57,4 +58,5 @@ pub use process::Process;
 pub use rights::{LEFT_TO_ROOT, is_root, left_to_root};
 pub use session::Session;
 pub use sweep::sweep;
+pub use usage::cpu_time;
 pub use wait::{SOON, eventually};

@@ -111,7 +111,7 @@ fn terminating_backends_serve_when_no_other_does() {
     let compiled = fresh(&state, &node());
     let ring = compiled.tables.services.values().next().unwrap();
     assert_eq!(ring.len(), 101);
-    assert!(ring.iter().all(|id| compiled.tables.backends[&(IpFamily::V4, *id)].address == address("10.244.0.1")));
+    assert!(ring.iter().all(|id| compiled.tables.backends[&(IpFamily::V4, id)].address == address("10.244.0.1")));
 }
 
 /// Backends in the ring and beside it, of a service with one backend in each state.
@@ -123,7 +123,7 @@ fn kept(protocol: Protocol) -> [Vec<String>; 2] {
     let tables = fresh(&desired([service]), &node()).tables;
     let ring = tables.services.values().next().unwrap();
     let named = |in_ring: bool| {
-        let found = tables.backends.iter().filter(|((_, id), _)| ring.contains(id) == in_ring);
+        let found = tables.backends.iter().filter(|((_, id), _)| ring.backends().contains(id) == in_ring);
         found.map(|(_, key)| key.address.to_string()).collect::<Vec<_>>()
     };
     [named(true), named(false)]
@@ -147,7 +147,7 @@ fn led(policy: Policy, key: crate::tables::FrontendKey, near: BackendState, far:
         .get(&key)
         .unwrap_or_else(|| &tables.frontends[&crate::tables::FrontendKey { inside: false, ..key }]);
     let ring = &tables.services[&frontend.service];
-    let addresses = ring.iter().map(|id| tables.backends[&(IpFamily::V4, *id)].address);
+    let addresses = ring.backends().iter().map(|id| tables.backends[&(IpFamily::V4, *id)].address);
     addresses.collect::<BTreeSet<_>>().iter().map(ToString::to_string).collect()
 }
 
@@ -198,7 +198,7 @@ fn every_node_makes_the_same_ring() {
         let pods = pods.map(|pod| Backend { local: pod == local_address, ..backend(pod) });
         let state = desired([service("web", &[node_port(30_080)], Target::Backends(pods.into()))]);
         let tables = fresh(&state, &node()).tables;
-        let address_of = |id: &BackendId| tables.backends[&(IpFamily::V4, *id)].address;
+        let address_of = |id: BackendId| tables.backends[&(IpFamily::V4, id)].address;
         tables.services.values().next().unwrap().iter().map(address_of).collect::<Vec<_>>()
     };
     assert_eq!(on("10.244.0.1"), on("10.244.1.1"));
@@ -307,7 +307,7 @@ fn one_change_leaves_all_other_rings_alone() {
     let changed = shard(7, 9);
     state.services.insert(changed.key.clone(), changed);
     let (after, _) = compile(&state, &node(), &ids);
-    let other = before.tables.services.iter().filter(|(id, ring)| !Arc::ptr_eq(ring, &after.tables.services[id]));
+    let other = before.tables.services.iter().filter(|(id, ring)| !ring.is(&after.tables.services[id]));
     assert_eq!(other.count(), 1);
     assert_eq!(before.services, after.services);
 }

@@ -105,7 +105,9 @@ impl Run<'_> {
         let mut missing = HashSet::new();
         for write in writes {
             let possible = match write {
-                Write::WriteRing { ring, .. } => missing.is_empty() || !ring.iter().any(|id| missing.contains(id)),
+                Write::WriteRing { ring, .. } => {
+                    missing.is_empty() || !ring.backends().iter().any(|id| missing.contains(id))
+                }
                 Write::WritePolicy(service, _) => self.actual.services.contains_key(service),
                 Write::UpsertFrontend { frontend, .. } => self.actual.services.contains_key(&frontend.service),
                 _ => true,
@@ -185,7 +187,7 @@ fn services_led_to(actual: &Tables) -> HashSet<ServiceId> {
 }
 
 fn backends_in_rings(actual: &Tables) -> HashSet<BackendId> {
-    actual.services.values().flat_map(|ring| ring.iter().copied()).collect()
+    actual.services.values().flat_map(|ring| ring.backends().iter().copied()).collect()
 }
 
 fn perform(store: &mut dyn MapStore, write: &Write) -> Result<(), StoreError> {

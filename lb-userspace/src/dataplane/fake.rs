@@ -49,9 +49,9 @@ impl State {
     }
 
     fn check_slots(&self, service: ServiceId, ring: &Ring, family: IpFamily) {
-        for id in ring.iter() {
+        for &id in ring.backends() {
             assert!(
-                self.tables.backends.contains_key(&(family, *id)),
+                self.tables.backends.contains_key(&(family, id)),
                 "a slot of service {service} names backend {family} {id}, which does not exist"
             );
         }
@@ -60,7 +60,7 @@ impl State {
     /// Whether a ring that packets can reach names the backend.
     fn reachable(&self, family: IpFamily, id: BackendId) -> bool {
         let mut rings = self.tables.services.iter();
-        rings.any(|(service, ring)| ring.contains(&id) && self.families(*service).contains(&family))
+        rings.any(|(service, ring)| ring.backends().contains(&id) && self.families(*service).contains(&family))
     }
 }
 
@@ -155,8 +155,8 @@ impl MapStore for MemoryStore {
                 "service {service} is reused without a grace period"
             ),
             Some(before) => {
-                let kept: HashSet<BackendId> = ring.iter().copied().collect();
-                let lost = before.iter().filter(|id| !kept.contains(id));
+                let kept: HashSet<BackendId> = ring.backends().iter().copied().collect();
+                let lost = before.backends().iter().filter(|id| !kept.contains(id));
                 let lost = lost.flat_map(|id| families.iter().map(|family| (*family, *id)));
                 state.backends_in_flight.extend(lost);
             }

@@ -2,7 +2,6 @@
 //! began before it, of services whose packets go to other nodes in a tunnel: the node has no entry of such flows.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use lb_common::abi::{FormerRing, ServiceEntry, map};
 use lb_common::conntrack::{idle_ticks, ticks};
@@ -46,7 +45,7 @@ struct Kept {
 /// where the two do not differ.
 fn merged(id: ServiceId, before: Kept, present: Kept, area: &mut RingArea) -> Kept {
     let slots = before.ring.iter().zip(present.ring.iter());
-    let ring: Ring = slots.map(|(before, now)| if *before == NOBODY { *now } else { *before }).collect();
+    let ring: Ring = slots.map(|(before, now)| if before == NOBODY { now } else { before }).collect();
     if ring == before.ring {
         return Kept { until: present.until, ..before };
     }
@@ -114,10 +113,9 @@ impl FormerRings {
     /// grace period.
     pub(crate) fn remove_backend(&mut self, id: BackendId, area: &RingArea) -> bool {
         let mut found = false;
-        for kept in self.kept.values_mut().filter(|kept| kept.ring.contains(&id)) {
+        for kept in self.kept.values_mut().filter(|kept| kept.ring.backends().contains(&id)) {
             found = true;
-            let slots = kept.ring.iter().map(|slot| if *slot == id { NOBODY } else { *slot });
-            kept.ring = slots.collect::<Arc<[_]>>();
+            kept.ring = kept.ring.iter().map(|slot| if slot == id { NOBODY } else { slot }).collect();
             area.rewrite(kept.slice, &kept.ring);
         }
         found

@@ -81,11 +81,10 @@ impl RingArea {
 
     /// Writes a ring into lines that it has. Of one that packets look at, each pair of slots changes at once.
     pub(crate) fn rewrite(&self, slice: Slice, ring: &Ring) {
-        for (line, ids) in (slice.first..).zip(ring.chunks(RING_LINE_SLOTS as usize)) {
-            let mut slots = [0; RING_LINE_SLOTS as usize];
-            for (slot, id) in slots.iter_mut().zip(ids) {
-                *slot = id.0;
-            }
+        let mut ids = ring.iter();
+        for line in slice.first..slice.first + slice.lines {
+            // What is behind the last slot is zero.
+            let slots = std::array::from_fn(|_| ids.next().map_or(0, |id| id.0));
             self.lines.write(line, &RingLine { slots });
         }
     }

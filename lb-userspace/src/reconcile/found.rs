@@ -88,7 +88,7 @@ impl Found {
                 continue;
             }
             let Some(ring) = actual.services.get(&id) else { continue };
-            let slots = ring.iter().map(|backend| (family, *backend));
+            let slots = ring.backends().iter().map(|backend| (family, *backend));
             for slot in slots {
                 tables.backends.extend(actual.backends.get(&slot).map(|backend| (slot, *backend)));
                 tables.backend_nodes.extend(actual.backend_nodes.get(&slot).map(|node| (slot, *node)));

@@ -118,7 +118,7 @@ fn count(backends: &[Backend]) -> BackendCounts {
 fn table_row(view: &View, id: ServiceId, ring: &Ring) -> ServiceRow {
     let leading = view.tables.frontends.iter().filter(|(key, value)| value.service == id && !key.inside);
     let frontends: BTreeMap<_, _> = leading.collect();
-    let in_ring: std::collections::BTreeSet<_> = ring.iter().collect();
+    let in_ring: std::collections::BTreeSet<_> = ring.backends().iter().collect();
     let counters = view.service_counters(Some(id));
     let family = frontends.keys().next().map(|key| IpFamily::of(key.address));
     let policy_of_table = view.tables.policies.get(&id).copied().unwrap_or_default();

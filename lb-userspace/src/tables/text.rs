@@ -140,7 +140,7 @@ pub(crate) struct RingText<'a>(pub(crate) &'a Ring);
 impl Display for RingText<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let mut shares = BTreeMap::<BackendId, u32>::new();
-        for &backend in self.0.iter() {
+        for backend in self.0.iter() {
             *shares.entry(backend).or_default() += 1;
         }
         write!(f, "ring of {}", self.0.len())?;

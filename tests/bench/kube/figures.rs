@@ -26,12 +26,7 @@ impl Usage {
             let kibibytes: u64 = line.split_whitespace().next().context("a number")?.parse()?;
             anyhow::Ok(kibibytes / 1024)
         };
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // proc_pid_stat(5): utime and stime are the fields 14 and 15; the name, which is in brackets, is the second.
-        let fields: Vec<_> = stat.rsplit_once(')').context("a name")?.1.split_whitespace().collect();
-        let ticks: u64 = [11, 12].iter().map(|&index| fields[index].parse::<u64>().unwrap_or(0)).sum();
-        let cpu = Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second());
-        Ok(Self { cpu, resident: mebibytes("VmRSS:")?, peak: mebibytes("VmHWM:")? })
+        Ok(Self { cpu: weir_lab::cpu_time(pid)?, resident: mebibytes("VmRSS:")?, peak: mebibytes("VmHWM:")? })
     }
 }
 

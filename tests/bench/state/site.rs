@@ -7,9 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use weir_lab::{Binaries, Cluster, ClusterOptions, Gateways6, ask_tcp};
+use weir_lab::{Binaries, Cluster, ClusterOptions, Gateways6, ask_tcp, cpu_time};
 
-use crate::figures::Usage;
 use crate::{maps, memory, objects};
 
 /// Start of every name.
@@ -60,7 +59,7 @@ impl Site {
         let ready = begun.elapsed();
         let mut site = Self { cluster, pods, ready, cpu: Duration::ZERO };
         site.until(0)?;
-        site.cpu = Usage::of(site.agent()?)?.cpu;
+        site.cpu = cpu_time(site.agent()?)?;
         Ok(site)
     }
 
