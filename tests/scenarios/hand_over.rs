@@ -1,5 +1,8 @@
 //! The next agent starts while the first one runs, as an upgrade does it: nothing that clients do is disturbed.
 
+mod crowded;
+mod sockets;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};

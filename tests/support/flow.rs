@@ -108,7 +108,8 @@ fn unspecified(to: SocketAddr) -> IpAddr {
     if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
 
-pub(crate) fn greet(to: SocketAddr, port: Option<u16>) -> Result<(BufReader<TcpStream>, String)> {
+/// The same from the namespace that the thread is in, with the connection, on which lines come back.
+pub fn greet(to: SocketAddr, port: Option<u16>) -> Result<(BufReader<TcpStream>, String)> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     if let Some(port) = port {
         socket.set_reuse_address(true)?;

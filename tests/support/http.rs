@@ -60,8 +60,7 @@ impl Request {
             let mut stream = BufReader::new(connect(to)?);
             let mut answers = Vec::new();
             for request in requests {
-                stream.get_mut().write_all(&request.bytes()).context("writing the request")?;
-                answers.push(read_response(&mut stream, request.is_head())?);
+                answers.push(request.send_on(&mut stream)?);
             }
             Ok(answers)
         })
@@ -76,11 +75,18 @@ impl Request {
         })
     }
 
-    pub(crate) fn is_head(&self) -> bool {
+    /// Sends it on a connection that is there, over TLS or not, and reads the whole answer.
+    pub fn send_on(&self, stream: &mut BufReader<impl Read + Write>) -> Result<Response> {
+        stream.get_mut().write_all(&self.bytes()).context("writing the request")?;
+        stream.get_mut().flush().context("writing the request")?;
+        read_response(stream, self.is_head())
+    }
+
+    fn is_head(&self) -> bool {
         self.method == "HEAD"
     }
 
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    fn bytes(&self) -> Vec<u8> {
         let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
         self.headers.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
         text.push_str("\r\n");
@@ -118,7 +124,8 @@ impl Response {
     }
 }
 
-pub(crate) fn connect(to: SocketAddr) -> Result<TcpStream> {
+/// Connects from the namespace that the thread is in, with deadlines for all that follows.
+pub fn connect(to: SocketAddr) -> Result<TcpStream> {
     let deadline = Duration::from_secs(30);
     let stream =
         TcpStream::connect_timeout(&to, Duration::from_secs(10)).with_context(|| format!("connecting to {to}"))?;
@@ -180,7 +187,7 @@ fn read_chunk(stream: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<bool>
     Ok(size > 0)
 }
 
-pub(crate) fn read_response(stream: &mut impl BufRead, bodiless: bool) -> Result<Response> {
+fn read_response(stream: &mut impl BufRead, bodiless: bool) -> Result<Response> {
     let Some((line, headers)) = read_head(stream).context("reading the answer")? else {
         bail!("the connection ended without an answer");
     };

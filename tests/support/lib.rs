@@ -44,8 +44,8 @@ pub use control_plane::{AGENT_USER, Audited, ControlPlane, KubeProxy, kubernetes
 pub use crowd::Crowd;
 pub use echo::{Echo, raise_file_limit};
 pub use family::Family;
-pub use flow::{Flow, FlowReport, ask_tcp, ask_udp};
-pub use http::{Request, Response};
+pub use flow::{Flow, FlowReport, ask_tcp, ask_udp, greet};
+pub use http::{Request, Response, connect};
 pub use icmp::{ping, ping6};
 pub use lab_object::LabObject;
 pub use manifest::{Port, Service, pods_and_nodes};

@@ -1,9 +1,9 @@
-use std::io::{BufReader, Write};
+use std::io::BufReader;
 use std::net::{SocketAddr, TcpStream};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::http::{Request, Response, connect, read_response};
+use crate::http::{Request, Response, connect};
 
 /// A client that sends one request after the other, from the namespace that its thread is in ([`crate::Netns::run`]).
 #[derive(Debug)]
@@ -30,8 +30,7 @@ impl Session {
             Some(stream) => stream,
             None => BufReader::new(connect(self.to)?),
         };
-        stream.get_mut().write_all(&request.bytes()).context("writing the request")?;
-        let response = read_response(&mut stream, request.is_head())?;
+        let response = request.send_on(&mut stream)?;
         let closes = response.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         self.stream = Some(stream).filter(|_| self.keeps && !closes);
         Ok(response)

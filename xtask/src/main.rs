@@ -19,6 +19,7 @@ mod lint;
 mod peers;
 mod pypi;
 mod setup;
+mod soak;
 mod test;
 mod tidy;
 
@@ -52,6 +53,8 @@ enum Task {
     Kernels(kernels::Args),
     /// Measure
     Bench(bench::Args),
+    /// Hand-overs under load, and an hour of traffic while everything changes and clients misbehave (needs root)
+    Soak(soak::Args),
     /// Everything that CI runs, in its order
     Ci,
     /// rustfmt and clippy for the host, clippy for the kernel programs, and tidy
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Kernels(args) => kernels::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Soak(args) => soak::run(&args),
         Task::Ci => ci::run(),
         Task::Lint => lint::run(),
         Task::Tidy => tidy::run(),
