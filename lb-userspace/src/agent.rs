@@ -21,6 +21,7 @@ mod schedule;
 mod see;
 mod service_manager;
 mod sources;
+mod speaker;
 mod state;
 
 use std::sync::Arc;
@@ -111,11 +112,14 @@ async fn serve(config: Config, level: LevelHandle) -> Result<Option<(Arc<State>,
     }
 
     let events = sources::start(&config, &facts, api.as_ref());
-    let announcer = announcer::start(&state, &facts.name)?;
-    let mut control = Control::new(config, facts, sinks, Arc::clone(&state), front, cluster, announcer)?;
+    let announcers = Announcers {
+        neighbours: announcer::start(&state, &facts.name)?,
+        routers: config.bird.as_ref().map(|bird| speaker::start(&state, bird)),
+    };
+    let mut control = Control::new(config, facts, sinks, Arc::clone(&state), front, cluster, announcers)?;
     let result = control.run(events, &mut stop).await;
     state.update_readiness(|readiness| readiness.ending = true);
-    let (front, cluster, announcer) = control.into_parts();
+    let (front, cluster, announcers) = control.into_parts();
     if matches!(result, Ok(Reason::Replaced)) {
         tracing::info!("another agent asks for the pin path: it takes over");
         give_up(cluster).await;
@@ -124,9 +128,7 @@ async fn serve(config: Config, level: LevelHandle) -> Result<Option<(Arc<State>,
         return Ok(Some((state, stop)));
     }
     service_manager::stopping();
-    if let Some(announcer) = announcer {
-        announcer.leave().await;
-    }
+    announcers.leave().await;
     tracing::info!("ending: the front drains; a second signal does not wait for it");
     let drained = async { tokio::join!(front.shutdown(), give_up(cluster)).0 };
     tokio::select! {
@@ -135,6 +137,31 @@ async fn serve(config: Config, level: LevelHandle) -> Result<Option<(Arc<State>,
     }
     tracing::info!("ended: programs and maps stay, packets go on");
     result.map(|_| None)
+}
+
+/// Who tells others of this node's addresses.
+struct Announcers {
+    /// Stations of the same network.
+    neighbours: Option<announcer::Handle>,
+    /// Routers.
+    routers: Option<speaker::Handle>,
+}
+
+impl Announcers {
+    /// Before anything stops that serves them.
+    async fn leave(self) {
+        let neighbours = async {
+            if let Some(neighbours) = self.neighbours {
+                neighbours.leave().await;
+            }
+        };
+        let routers = async {
+            if let Some(routers) = self.routers {
+                routers.leave().await;
+            }
+        };
+        tokio::join!(neighbours, routers);
+    }
 }
 
 /// The next agent that writes for the cluster need not wait for the Lease to end.

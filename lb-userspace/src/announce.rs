@@ -4,10 +4,15 @@
 //! pure, so that all agents come to the same without asking each other. [`hello`] is how they know who lives: each tells its
 //! neighbours twice a second, in the very networks in which the addresses are. [`frame`] makes what is said to everybody when
 //! an address moves. The agent's `announcer` brings it together.
+//!
+//! [`bgp`] says what routers are told, and [`bird`] writes that for BIRD and reads what it answers; the agent's `speaker` does it.
 
+pub mod bgp;
+pub mod bird;
 pub mod frame;
 pub mod hello;
 pub mod owners;
+pub mod routers;
 pub mod wanted;
 
 use std::collections::BTreeMap;

@@ -67,6 +67,8 @@ pub struct Config {
     pub fwmark: u32,
     /// Routing table for packets of the front.
     pub table: u32,
+    /// Who tells routers of addresses.
+    pub bird: Option<Bird>,
     /// Where maps, programs and links are pinned.
     pub pin_path: PathBuf,
     /// How many unproven TCP connections per second may go to pods of this node, 0 for any; `None`: as the kernel's table of tracked
@@ -104,6 +106,15 @@ pub struct Config {
     pub not_yet: Vec<Problem>,
 }
 
+/// A BIRD beside the agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bird {
+    /// The folder that both share.
+    pub folder: PathBuf,
+    /// The routing table that BIRD reads.
+    pub table: u32,
+}
+
 impl TryFrom<&AgentArgs> for Config {
     type Error = ConfigError;
 
@@ -126,6 +137,7 @@ impl TryFrom<&AgentArgs> for Config {
             cgroup: cgroup(args),
             fwmark: flags.one("--fwmark", &args.fwmark, fwmark).unwrap_or_default(),
             table: flags.one("--table", &args.table, routing_table).unwrap_or_default(),
+            bird: bird(&mut flags, args),
             pin_path: pin_path(&mut flags, &args.pin_path),
             syn_limit: flags.maybe("--syn-limit", args.syn_limit.as_deref(), syn_limit),
             sizes: sizes(&mut flags, &args.sizes),
@@ -315,6 +327,19 @@ fn fwmark(text: &str) -> Result<u32, String> {
 fn routing_table(text: &str) -> Result<u32, String> {
     let table = flag::number(text).filter(|table| !matches!(table, 0 | 253..=255));
     table.ok_or_else(|| "the number of a routing table other than 0, 253, 254 and 255, such as 0x7765".to_owned())
+}
+
+/// Routes of the table for the front would be told to routers as well.
+fn bird(flags: &mut Flags, args: &AgentArgs) -> Option<Bird> {
+    let table = flags.one("--bird-table", &args.bird_table, routing_table);
+    if table.is_some() && table == flag::number(&args.table) {
+        flags.mistake("--bird-table", &args.bird_table, "another table than --table");
+    }
+    let folder = args.bird.as_deref()?;
+    if !folder.is_absolute() {
+        flags.mistake("--bird", &folder.display().to_string(), "an absolute path, such as /run/weir/bird");
+    }
+    Some(Bird { folder: folder.to_owned(), table: table? })
 }
 
 fn pin_path(flags: &mut Flags, path: &std::path::Path) -> PathBuf {

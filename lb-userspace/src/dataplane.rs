@@ -63,6 +63,7 @@ mod survey;
 mod sys;
 mod sysctl;
 mod tc;
+pub mod told_routes;
 mod transfer;
 mod tunnels;
 mod unload;

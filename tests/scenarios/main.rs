@@ -6,6 +6,7 @@ mod addresses;
 mod agent_life;
 mod agent_node;
 mod announce;
+mod bgp;
 mod capture;
 mod changes;
 mod checksums;

@@ -27,6 +27,7 @@ mod packet;
 mod pod;
 mod process;
 mod rights;
+mod routing;
 mod rules;
 pub mod sctp;
 mod session;
@@ -56,6 +57,7 @@ pub use packet::{Segment, Segment6, answer_to, send_raw, send_raw_all, send_raw6
 pub use pod::{Pod, Server, ServerOptions};
 pub use process::Process;
 pub use rights::{LEFT_TO_ROOT, is_root, left_to_root};
+pub use routing::{Bird, Router};
 pub use session::Session;
 pub use sweep::sweep;
 pub use usage::cpu_time;

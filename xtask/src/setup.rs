@@ -78,9 +78,27 @@ fn apt(packages: &[String], needs: &[Need]) -> Result<()> {
     // A mirror that cannot be reached is told by the installation, with the name of the package.
     let _ = host::run(&mut apt_get(&["update", "-q"]));
     // --no-remove: a package that conflicts (rustc-web conflicts with rustc and rustup) is the user's to remove.
-    host::run(apt_get(&["install", "-qy", "--no-install-recommends", "--no-remove"]).args(packages))
+    let mut install = host::as_root("sh", &[("DEBIAN_FRONTEND", "noninteractive")]);
+    install.args(["-c", WITHOUT_SERVICES, "sh", "-qy", "--no-install-recommends", "--no-remove"]);
+    host::run(install.args(packages).stdout(std::io::stderr()))
         .map_err(|error| Exit::Unavailable(format!("{error:#}\n{}", table(needs))).into())
 }
+
+/// Installs programs that Debian would start as services of the machine, and at each boot: routers, and proxies. What was there
+/// before stays as it was.
+const WITHOUT_SERVICES: &str = r#"
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    trap 'rm -f $policy' EXIT
+    printf '#!/bin/sh\nexit 101\n' > $policy && chmod 755 $policy
+fi
+before=$(ls /etc/systemd/system/multi-user.target.wants 2> /dev/null)
+apt-get install "$@" || exit
+for service in bird frr nginx haproxy; do
+    case "$before" in *$service.service*) continue ;; esac
+    rm -f /etc/systemd/system/multi-user.target.wants/$service.service
+done
+"#;
 
 fn linker(args: &Args) -> Result<()> {
     let workspace = Workspace::here();

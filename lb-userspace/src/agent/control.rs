@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use super::announcer;
 use super::deny_list::DenyList;
 use super::error::AgentError;
 use super::exhaustion::Exhaustion;
@@ -19,7 +18,7 @@ use super::node::Taken;
 use super::schedule::Schedule;
 use super::sources::Event;
 use super::state::State;
-use super::{Reason, Stop, node, problems, service_manager};
+use super::{Announcers, Reason, Stop, node, problems, service_manager};
 use crate::admin;
 use crate::clock;
 use crate::cluster::Cluster;
@@ -61,10 +60,13 @@ pub(super) struct Control {
     /// Writes into the cluster, if there is one.
     cluster: Option<Cluster>,
     statuses: Statuses,
-    /// Announces addresses to neighbours.
-    announcer: Option<announcer::Handle>,
+    announcers: Announcers,
     /// Addresses that others have as well.
     contested: Vec<Problem>,
+    /// What is wrong with routers.
+    unspoken: Vec<Problem>,
+    /// The front answered when addresses were last announced.
+    front_served: bool,
     /// Gives addresses of pools.
     giver: pools::Giver,
     giving: Arc<pools::Giving>,
@@ -102,7 +104,7 @@ impl Control {
         state: Arc<State>,
         front: Front,
         cluster: Option<Cluster>,
-        announcer: Option<announcer::Handle>,
+        announcers: Announcers,
     ) -> Result<Self, AgentError> {
         let reconciler = Reconciler::new(state.dataplane().store()?)?;
         let giver = pools::Giver::new(pools::Memory::read(state.dataplane().run_dir()));
@@ -126,8 +128,10 @@ impl Control {
             front,
             cluster,
             statuses: Statuses::default(),
-            announcer,
+            announcers,
             contested: Vec::new(),
+            unspoken: Vec::new(),
+            front_served: false,
             giver,
             giving: Arc::default(),
             taken: Taken::default(),
@@ -191,8 +195,8 @@ impl Control {
     }
 
     /// What is left when the loop has ended.
-    pub(super) fn into_parts(self) -> (Front, Option<Cluster>, Option<announcer::Handle>) {
-        (self.front, self.cluster, self.announcer)
+    pub(super) fn into_parts(self) -> (Front, Option<Cluster>, Announcers) {
+        (self.front, self.cluster, self.announcers)
     }
 
     fn take(&mut self, source: usize, event: crate::source::SourceEvent) {
@@ -223,10 +227,15 @@ impl Control {
         self.report_readiness();
         self.follow_health_checks();
         let found = problems::front(&self.state.front());
-        if found != self.front_problems {
+        if found != self.front_problems || self.front_serves() != self.front_served {
             self.front_problems = found;
             self.schedule.changed(clock::now());
         }
+    }
+
+    fn front_serves(&self) -> bool {
+        let front = self.state.front();
+        front.pid.is_some() && front.version.is_some()
     }
 
     /// Whether other networks are denied now.
@@ -236,11 +245,12 @@ impl Control {
         }
     }
 
-    /// Whether another station has an address that is announced here.
+    /// Whether another station has an address that is announced here, and whether something is wrong with routers.
     fn follow_contests(&mut self) {
         let found = problems::contested(&self.state.announcing());
-        if found != self.contested {
-            self.contested = found;
+        let unspoken = self.state.routers().map(|routers| routers.problems).unwrap_or_default();
+        if (&found, &unspoken) != (&self.contested, &self.unspoken) {
+            (self.contested, self.unspoken) = (found, unspoken);
             self.schedule.changed(clock::now());
         }
     }
@@ -264,9 +274,7 @@ impl Control {
 
     /// What outer load balancers are told; a pass is due only if that cannot be done.
     fn follow_health_checks(&mut self) {
-        let front = self.state.front();
-        let wanted =
-            health_checks::wanted(&self.state.picture().desired, front.pid.is_some() && front.version.is_some());
+        let wanted = health_checks::wanted(&self.state.picture().desired, self.front_serves());
         let unheard = self.health_checks.follow(wanted);
         if unheard != self.unheard {
             self.unheard = unheard;

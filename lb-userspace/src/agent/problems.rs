@@ -9,6 +9,7 @@ use crate::dataplane::kube_proxy::KubeProxy;
 use crate::l7::supervisor::FrontStatus;
 use crate::model::problem::code;
 use crate::model::{ObjectRef, Problem};
+use crate::source::Objects;
 
 /// A source has not delivered a complete picture in time.
 pub(super) fn source_incomplete(source: &str, waited: Duration) -> Problem {
@@ -100,6 +101,17 @@ pub(super) fn contested(listing: &Listing) -> Vec<Problem> {
         problem.at_field("status.loadBalancer.ingress").expected("one station of the network with this address")
     };
     listing.contested.iter().map(problem).collect()
+}
+
+/// Announcements that nobody tells routers of.
+pub(super) fn bgp_off(objects: &Objects) -> impl Iterator<Item = Problem> {
+    let of_routers = objects.announcements().filter(|announcement| announcement.spec.bgp.is_some());
+    of_routers.map(|announcement| {
+        let owner = ObjectRef::new("Announcement", "", &announcement.metadata.name);
+        let problem =
+            Problem::error(code::BGP_OFF, &owner, "routers are not told: this agent was started without --bird");
+        problem.at_field("spec.bgp").expected("a BIRD beside the agent, and --bird with the folder that they share")
+    })
 }
 
 #[cfg(test)]

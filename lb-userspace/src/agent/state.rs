@@ -17,6 +17,7 @@ use super::readiness::Readiness;
 use super::samples::Samples;
 use crate::admin;
 use crate::announce::Listing;
+use crate::announce::routers::Routers;
 use crate::clock;
 use crate::compile::Compiled;
 use crate::config::Config;
@@ -57,6 +58,7 @@ pub(super) struct State {
     as_ingress_nginx: bool,
     kube_proxy: Mutex<Option<KubeProxy>>,
     announcing: Mutex<Listing>,
+    routers: Mutex<Option<Routers>>,
     front: watch::Receiver<FrontStatus>,
 }
 
@@ -93,6 +95,7 @@ impl State {
             as_ingress_nginx: config.nginx_metrics,
             kube_proxy: Mutex::default(),
             announcing: Mutex::default(),
+            routers: Mutex::default(),
             front,
         }
     }
@@ -213,6 +216,16 @@ impl State {
         lock(&self.announcing).clone()
     }
 
+    /// How it stands with routers.
+    pub(super) fn set_routers(&self, routers: Option<Routers>) {
+        *lock(&self.routers) = routers;
+    }
+
+    /// How it stands with routers; `None` if nobody speaks with them.
+    pub(super) fn routers(&self) -> Option<Routers> {
+        lock(&self.routers).clone()
+    }
+
     /// How the front is.
     pub(super) fn front(&self) -> FrontStatus {
         self.front.borrow().clone()
@@ -297,6 +310,7 @@ impl admin::Agent for State {
             routes: picture.compiled.routes,
             unhealthy: self.front().unhealthy,
             announcing: Some(self.announcing()),
+            routers: self.routers(),
             counts: reading.counters.clone(),
             counted_at: Some(reading.taken),
         }

@@ -55,9 +55,28 @@ impl Interfaces {
 /// An Announcement as it counts.
 struct Rule<'a> {
     announcement: &'a Announcement,
-    nodes: BTreeSet<Arc<str>>,
-    pools: BTreeSet<&'a str>,
+    chosen: Chosen<'a>,
     interfaces: &'a [String],
+}
+
+/// What an Announcement chooses.
+pub(super) struct Chosen<'a> {
+    pub(super) nodes: BTreeSet<Arc<str>>,
+    pub(super) pools: BTreeSet<&'a str>,
+}
+
+impl<'a> Chosen<'a> {
+    pub(super) fn new(announcement: &Announcement, objects: &'a Objects, pools: &'a Pools, me: &str) -> Self {
+        let spec = &announcement.spec;
+        let everything = spec.pools.is_empty() && spec.pool_selectors.is_empty();
+        let labels = |name: &str| objects.address_pool("", name).map(|pool| &pool.metadata.labels);
+        let is_chosen = |name: &str| {
+            let selected = |labels| spec.pool_selectors.iter().any(|selector| selector.matches(labels));
+            everything || spec.pools.iter().any(|wanted| wanted == name) || labels(name).is_some_and(selected)
+        };
+        let chosen = pools.iter().map(|pool| pool.name.as_str()).filter(|name| is_chosen(name)).collect();
+        Self { nodes: nodes(announcement, objects, me), pools: chosen }
+    }
 }
 
 impl Wanted {
@@ -82,7 +101,7 @@ impl Wanted {
             }
         }
         addresses.retain(|_, candidates| !candidates.nodes.is_empty());
-        Self { addresses, nodes: rules.iter().flat_map(|rule| &rule.nodes).cloned().collect() }
+        Self { addresses, nodes: rules.iter().flat_map(|rule| &rule.chosen.nodes).cloned().collect() }
     }
 
     /// Something may be announced by this interface of this node.
@@ -101,15 +120,8 @@ impl<'a> Rule<'a> {
     fn new(announcement: &'a Arc<Announcement>, objects: &'a Objects, pools: &'a Pools, me: &str) -> Option<Self> {
         let spec = &announcement.spec;
         let l2 = spec.l2.as_ref().filter(|_| spec.bgp.is_none())?;
-        let everything = spec.pools.is_empty() && spec.pool_selectors.is_empty();
-        let labels = |name: &str| objects.address_pool("", name).map(|pool| &pool.metadata.labels);
-        let is_chosen = |name: &str| {
-            let selected = |labels| spec.pool_selectors.iter().any(|selector| selector.matches(labels));
-            everything || spec.pools.iter().any(|wanted| wanted == name) || labels(name).is_some_and(selected)
-        };
-        let chosen = pools.iter().map(|pool| pool.name.as_str()).filter(|name| is_chosen(name)).collect();
-        let nodes = nodes(announcement, objects, me);
-        Some(Self { announcement, nodes, pools: chosen, interfaces: &l2.interfaces })
+        let chosen = Chosen::new(announcement, objects, pools, me);
+        Some(Self { announcement, chosen, interfaces: &l2.interfaces })
     }
 }
 
@@ -128,13 +140,13 @@ fn candidates(rules: &[Rule<'_>], objects: &Objects, service: &Service, pool: &s
     let key = &service.key;
     let labels = objects.service(&key.namespace, &key.name).map(|service| &service.metadata.labels);
     let mut found = Candidates::default();
-    for rule in rules.iter().filter(|rule| rule.pools.contains(pool)) {
+    for rule in rules.iter().filter(|rule| rule.chosen.pools.contains(pool)) {
         let selectors = &rule.announcement.spec.service_selectors;
         if !labels.is_some_and(|labels| any_matches(selectors, labels)) {
             continue;
         }
-        found.nodes.extend(rule.nodes.iter().cloned());
-        if rule.nodes.contains(me) {
+        found.nodes.extend(rule.chosen.nodes.iter().cloned());
+        if rule.chosen.nodes.contains(me) {
             found.interfaces.add(rule.interfaces);
         }
     }
@@ -146,7 +158,7 @@ fn candidates(rules: &[Rule<'_>], objects: &Objects, service: &Service, pool: &s
 
 /// The nodes that serve clients from outside, where not all do: those with a backend, as `externalTrafficPolicy: Local` asks. While
 /// no backend is ready, those that end and still serve count.
-fn serving(service: &Service) -> Option<BTreeSet<&str>> {
+pub(super) fn serving(service: &Service) -> Option<BTreeSet<&str>> {
     let Target::Backends(backends) = &service.target else { return None };
     if service.policy_at(FrontendKind::LoadBalancer) == TrafficPolicy::Cluster {
         return None;

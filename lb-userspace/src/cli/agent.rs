@@ -60,6 +60,12 @@ pub struct AgentArgs {
     /// Routing table for packets of the front
     #[arg(long, value_name = "T", default_value = "0x7765")]
     pub table: String,
+    /// Folder that a BIRD 2 shares, which tells routers of addresses: the agent writes bird.conf there, and speaks with BIRD at bird.ctl
+    #[arg(long, value_name = "DIR")]
+    pub bird: Option<PathBuf>,
+    /// Routing table in which BIRD finds them; no packet is looked up there
+    #[arg(long, value_name = "T", default_value = "0x7766")]
+    pub bird_table: String,
     /// Where maps, programs and links are pinned; a bpffs is mounted where there is none
     #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_PATH)]
     pub pin_path: PathBuf,

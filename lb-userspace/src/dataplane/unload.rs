@@ -15,7 +15,7 @@ use super::netlink::Netlink;
 use super::ports::PortSet;
 use super::record::Record;
 use super::sysctl::{SysctlError, Sysctls};
-use super::{attach, bpffs, route, tc};
+use super::{attach, bpffs, route, tc, told_routes};
 use crate::tables::IpFamily;
 
 /// What was taken back.
@@ -49,6 +49,10 @@ pub fn unload(
     }
     detach(&pins, &record, &mut report)?;
     restore(&record, &mut report)?;
+    match told_routes::remove_all()? {
+        0 => {}
+        routes => report.removed.push(format!("{routes} routes for routers")),
+    }
     Record::remove(&run_dir)?;
     if let Some(lock) = lock {
         lock.remove();

@@ -2,6 +2,7 @@
 
 use prometheus_client::encoding::EncodeLabelSet;
 
+use crate::announce::routers::SessionState;
 use crate::l7::traffic::TrafficKey;
 use crate::model::{Problem, ServiceKey, Severity};
 use crate::tables::BackendKey;
@@ -20,6 +21,18 @@ impl ProblemLabels {
             Severity::Info => "info",
         };
         Self { severity, code: problem.code.clone() }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RouterLabels {
+    peer: String,
+    asn: u32,
+}
+
+impl RouterLabels {
+    pub(super) fn of(session: &SessionState) -> Self {
+        Self { peer: session.peer.to_string(), asn: session.asn }
     }
 }
 

@@ -11,11 +11,12 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::labels::{
-    BackendLabels, ClassLabels, DropLabels, EventLabels, LimitLabels, MapLabels, RouteLabels, SecretLabels,
-    ServiceLabels,
+    BackendLabels, ClassLabels, DropLabels, EventLabels, LimitLabels, MapLabels, RouteLabels, RouterLabels,
+    SecretLabels, ServiceLabels,
 };
 use super::{counter_at, weir};
 use crate::announce::Listing;
+use crate::announce::routers::Routers;
 use crate::dataplane::{Conntrack, CounterSnapshot};
 use crate::l7::counters::FrontCounters;
 use crate::l7::hits::Hit;
@@ -72,6 +73,9 @@ impl Scrape {
         if let Some(listing) = &self.view.announcing {
             announced(registry, listing);
         }
+        if let Some(found) = &self.view.routers {
+            routers(registry, found);
+        }
         if let Some(conntrack) = self.conntrack {
             gauge(registry, "conntrack_entries", "Connections that the kernel tracks", conntrack.entries);
             gauge(registry, "conntrack_capacity", "Connections that the kernel can track", conntrack.capacity);
@@ -118,6 +122,16 @@ fn announced(registry: &mut Registry, listing: &Listing) {
     registry.register("announced_taken", help, counter_at(listing.taken));
     let help = "How often another station said that it has an address that this node announces";
     registry.register("announced_rivals", help, counter_at(listing.rivals));
+}
+
+fn routers(registry: &mut Registry, found: &Routers) {
+    gauge(registry, "bird_up", "1 if BIRD answers the agent", u64::from(found.bird));
+    gauge(registry, "bgp_networks", "Networks that routers are told to lead to this node", found.networks);
+    let sessions = Gauges::<RouterLabels>::default();
+    for session in &found.sessions {
+        sessions.get_or_create(&RouterLabels::of(session)).set(i64::from(session.established));
+    }
+    registry.register("bgp_session_up", "1 if there is a session with a router", sessions);
 }
 
 /// Packets, bytes and flows of services or backends.

@@ -4,6 +4,7 @@ use lb_common::abi;
 use lb_common::drop_reason::DropReason;
 
 use super::*;
+use crate::announce::routers::{Routers, SessionState};
 use crate::dataplane::{Conntrack, CounterSnapshot};
 use crate::l7::counters::FrontCounters;
 use crate::l7::table::{RouteEntry, RouteTable};
@@ -226,6 +227,9 @@ fn everything() -> Vec<String> {
     let backend = BackendKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp, local: true };
     scrape.view.backend_ids = Arc::new([((IpFamily::V4, backend), BackendId(5))].into());
     scrape.view.announcing = Some(crate::announce::Listing::default());
+    let peer = "192.0.2.9".parse().expect("an address");
+    let session = SessionState { peer, asn: 64_513, established: true, info: "Established".into() };
+    scrape.view.routers = Some(Routers { bird: true, sessions: vec![session], networks: 3, problems: Vec::new() });
     let certificate = crate::model::Certificate {
         chain: String::new(),
         key: String::new().into(),

@@ -27,7 +27,7 @@ pub use address_pool::{AddressPool, AddressPoolSpec, AddressPoolStatus};
 pub use announcement::{
     Announcement, AnnouncementSpec, Bfd, BgpAnnouncement, BgpPeer, L2Announcement, SecretReference,
 };
-pub use cluster::{ConfigMap, Namespace, Node, NodeAddress, NodeSpec, NodeStatus};
+pub use cluster::{ConfigMap, Namespace, Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus};
 pub use condition::{Condition, OwnStatus};
 pub use endpoints::{
     Endpoint, EndpointAddress, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, EndpointSubset,

@@ -141,6 +141,7 @@ fn status(row: &StatusRow, width: usize) -> String {
     }
     out.push_str(&interfaces(row, width));
     out.push_str(&ways(row, width));
+    out.push_str(&routers(row, width));
     out.push_str(&maps(row, width));
     if !row.problems.is_empty() {
         out.push('\n');
@@ -208,6 +209,20 @@ fn ways(row: &StatusRow, width: usize) -> String {
     for way in &row.ways {
         let device = way.device.clone().unwrap_or(UNKNOWN.to_owned());
         table.row(vec![way.way.clone(), device, way.backends.to_string(), way.reason.clone()]);
+    }
+    format!("\n{}", table.render(width))
+}
+
+fn routers(row: &StatusRow, width: usize) -> String {
+    use Align::{Left, Right};
+    if row.routers.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[("ROUTER", Left), ("ASN", Right), ("SESSION", Left), ("INFO", Left)]);
+    for router in &row.routers {
+        let session = if router.established { "established" } else { "down" };
+        let info: String = router.info.chars().filter(|c| !c.is_control()).collect();
+        table.row(vec![router.address.to_string(), router.asn.to_string(), session.to_owned(), info]);
     }
     format!("\n{}", table.render(width))
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use lb_common::abi;
 use serde::{Deserialize, Serialize};
 
+use crate::announce::routers::SessionState;
 use crate::dataplane::kube_proxy::KubeProxy;
 use crate::dataplane::{InterfaceMode, InterfaceStatus, MapStatus, ProgramStatus, SocketLevel, WayKind, WayStatus};
 use crate::model::{BackendState, Forwarding, FrontendKind, IpFamily, Problem, Protocol, ServiceType, TrafficPolicy};
@@ -223,6 +224,9 @@ pub struct StatusRow {
     /// By which devices backends on other nodes are reached.
     #[serde(default)]
     pub ways: Vec<WayRow>,
+    /// Routers that are told of addresses.
+    #[serde(default)]
+    pub routers: Vec<RouterRow>,
     /// How full the maps are.
     pub maps: Vec<MapRow>,
     /// How packets reach other nodes, by way and reason.
@@ -274,6 +278,27 @@ pub struct KubeProxyRow {
 impl From<&KubeProxy> for KubeProxyRow {
     fn from(found: &KubeProxy) -> Self {
         Self { running: found.running, rules: found.rules.iter().map(ToString::to_string).collect() }
+    }
+}
+
+/// A router that is told of addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouterRow {
+    /// Its address.
+    pub address: IpAddr,
+    /// The number of its autonomous system.
+    pub asn: u32,
+    /// There is a session.
+    pub established: bool,
+    /// What BIRD says of it.
+    pub info: String,
+}
+
+impl From<&SessionState> for RouterRow {
+    fn from(session: &SessionState) -> Self {
+        let SessionState { peer, asn, established, info } = session;
+        Self { address: *peer, asn: *asn, established: *established, info: info.clone() }
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::row::{FrontRow, InterfaceRow, MapRow, ProgramRow, SocketLevelRow, SourceRow, WayRow};
 use super::*;
+use crate::announce::routers::{Routers, SessionState};
 use crate::dataplane::CounterSnapshot;
 use crate::l7::table::{RouteEntry, RouteTable};
 use crate::model::route::Rewrite;
@@ -134,6 +135,17 @@ fn view() -> View {
     let backend_ids = tables.backends.iter().map(|((family, id), key)| ((*family, *key), *id)).collect();
     View {
         announcing: None,
+        routers: Some(Routers {
+            bird: true,
+            sessions: vec![SessionState {
+                peer: "192.0.2.9".parse().unwrap(),
+                asn: 64_513,
+                established: true,
+                info: "Established".into(),
+            }],
+            networks: 3,
+            problems: Vec::new(),
+        }),
         unhealthy: Arc::default(),
         node: Some("node-1".into()),
         missing: vec!["front: no socket listens".into()],
@@ -299,6 +311,7 @@ fn status_as_json() {
             "reasons": []},
         "ways": [{"way": "tunnel", "device": "flannel.1", "kind": "vxlan", "backends": 7,
             "reason": "routed through flannel.1"}],
+        "routers": [{"address": "192.0.2.9", "asn": 64_513, "established": true, "info": "Established"}],
         "maps": [{"name": "FLOWS4", "entries": 1000, "capacity": 262_144}],
         "forwarding": [{"forwarding": "snat", "reason": "--forwarding", "services": 1}],
         "front": {"listeners": 2, "routes": 3, "pid": 99, "restarts": 0, "requests": null},
@@ -380,6 +393,9 @@ eth0       native  weir_xdp  41          2345
 
 WAY     DEVICE     BACKENDS  WHY
 tunnel  flannel.1         7  routed through flannel.1
+
+ROUTER       ASN  SESSION      INFO
+192.0.2.9  64513  established  Established
 
 MAP     ENTRIES  CAPACITY  FULL
 FLOWS4     1000    262144   0 %

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::row::{
-    Counters, ForwardingRow, FrontRow, InterfaceRow, KubeProxyRow, MapRow, SocketLevelRow, SourceRow, StatusRow, WayRow,
+    Counters, ForwardingRow, FrontRow, InterfaceRow, KubeProxyRow, MapRow, RouterRow, SocketLevelRow, SourceRow,
+    StatusRow, WayRow,
 };
 use super::services;
 use crate::announce::Listing;
+use crate::announce::routers::Routers;
 use crate::compile::Owner;
 use crate::dataplane::CounterSnapshot;
 use crate::l7::table::RouteTable;
@@ -23,6 +25,8 @@ pub struct View {
     pub node: Option<String>,
     /// Who announces which address; `None` if only the pins were read.
     pub announcing: Option<Listing>,
+    /// How it stands with routers; `None` if nobody speaks with them.
+    pub routers: Option<Routers>,
     /// What is missing until the agent is ready.
     pub missing: Vec<String>,
     /// Sources.
@@ -74,6 +78,7 @@ impl View {
             socket_level: self.socket_level.clone(),
             kube_proxy: self.kube_proxy.clone(),
             ways: self.ways.clone(),
+            routers: self.routers.iter().flat_map(|routers| &routers.sessions).map(RouterRow::from).collect(),
             maps: self.maps.clone(),
             forwarding: self.forwarding(),
             front: self.front.clone(),

@@ -1,7 +1,6 @@
 //! Our own kinds, checked as the API server would: by their rules, and for what rules cannot say.
 
-use std::net::{IpAddr, Ipv4Addr};
-
+use crate::announce::bgp::session::{Common, Session, router_id};
 use crate::model::problem::code;
 use crate::model::{ObjectRef, Problem};
 use crate::pools::range::Range;
@@ -50,9 +49,6 @@ fn selectors(field: &str, selectors: &[LabelSelector], owner: &ObjectRef, proble
 fn check_announcement(announcement: &Announcement, objects: &Objects, problems: &mut Vec<Problem>) {
     let (spec, owner) = (&announcement.spec, ObjectRef::new("Announcement", "", &announcement.metadata.name));
     problems.extend(rules::check(AnnouncementSpec::RULES, spec, &owner));
-    if spec.bgp.is_some() {
-        problems.push(Problem::info(code::NOT_YET, &owner, "routers are not told yet").at_field("spec.bgp"));
-    }
     selectors("spec.poolSelectors", &spec.pool_selectors, &owner, problems);
     selectors("spec.serviceSelectors", &spec.service_selectors, &owner, problems);
     selectors("spec.nodeSelectors", &spec.node_selectors, &owner, problems);
@@ -61,20 +57,14 @@ fn check_announcement(announcement: &Announcement, objects: &Objects, problems: 
         problems.push(problem.at(format!("spec.pools[{index}]"), name).expected("the name of an AddressPool"));
     }
     let Some(bgp) = &spec.bgp else { return };
-    if let Some(id) = bgp.router_id.as_ref().filter(|id| id.parse::<Ipv4Addr>().is_err()) {
+    if let Some(id) = bgp.router_id.as_ref().filter(|id| router_id(id).is_none()) {
         let problem = Problem::error(code::ADDRESS_INVALID, &owner, "this is not the number of a router");
         problems.push(problem.at("spec.bgp.routerID", id).expected("something written as an IPv4 address"));
     }
+    Common::read(bgp, &owner, problems);
     for (index, peer) in bgp.peers.iter().enumerate() {
-        let field = format!("spec.bgp.peers[{index}]");
-        selectors(&format!("{field}.nodeSelectors"), &peer.node_selectors, &owner, problems);
-        let written = [("address", Some(&peer.address)), ("sourceAddress", peer.source_address.as_ref())];
-        for (name, text) in written.into_iter().filter_map(|(name, text)| Some((name, text?))) {
-            if !text.is_empty() && text.parse::<IpAddr>().is_err() {
-                let problem = Problem::error(code::ADDRESS_INVALID, &owner, "this is not an IP address");
-                problems.push(problem.at(format!("{field}.{name}"), text).expected("an IPv4 or IPv6 address"));
-            }
-        }
+        selectors(&format!("spec.bgp.peers[{index}].nodeSelectors"), &peer.node_selectors, &owner, problems);
+        Session::read(bgp, index, &owner, problems);
     }
 }
 

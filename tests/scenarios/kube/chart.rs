@@ -77,6 +77,14 @@ fn the_chart_and_the_kustomizations_give_the_same_objects() -> Result<()> {
     }
     ensure!(given.is_empty(), "only the chart has {:?}", given.keys());
 
+    // With a BIRD beside each agent.
+    let mut given = of_chart(r#"{"namespace": {"create": true}, "bgp": {"enabled": true}}"#)?;
+    for (name, object) in &of_kustomize("../bgp")? {
+        let other = given.remove(name).with_context(|| format!("with BGP the chart has no {name}"))?;
+        ensure!(*object == other, "with BGP {name} differs:\n{object:#}\n{other:#}");
+    }
+    ensure!(given.is_empty(), "with BGP only the chart has {:?}", given.keys());
+
     // Secrets of some namespaces only.
     let narrow = of_chart(r#"{"rbac": {"secretNamespaces": ["shop"]}}"#)?;
     let role = narrow.get(r#""ClusterRole" null "weir""#).context("the ClusterRole")?;

@@ -40,6 +40,8 @@ pub(super) fn all(plan: &Plan, wanted: Use) -> Vec<Need> {
         needs.push(program("a browser", "chromium", "chromium"));
         needs.push(program("many requests at once", "h2load", "nghttp2-client"));
         needs.push(program("slow clients", "slowhttptest", "slowhttptest"));
+        needs.push(program("a speaker of BGP", "bird", "bird2"));
+        needs.push(program("a router", "vtysh", "frr"));
     }
     if wanted >= Use::Benchmarks {
         needs.extend([

@@ -9,6 +9,7 @@ use crate::agent::error::AgentError;
 use crate::agent::readiness::Readiness;
 use crate::agent::state::Picture;
 use crate::agent::{problems, service_manager};
+use crate::announce::bgp::{Me, Plan};
 use crate::announce::wanted::Wanted;
 use crate::clock;
 use crate::cluster::{Wishes, own_statuses};
@@ -84,6 +85,10 @@ impl Control {
         match self.follow(&changes, &settings, &node) {
             Step::Followed(changed, followed) => {
                 self.conclude(&changed, &followed, &settings);
+                // passwords of routers, and addresses that lead to the front
+                if self.front_serves() != self.front_served || changes.iter().any(|(key, _)| key.kind == Kind::Secret) {
+                    self.announce(&settings);
+                }
                 if changes.iter().any(|(key, _)| key.kind == Kind::Ingress) {
                     self.wish(&settings);
                 }
@@ -166,11 +171,20 @@ impl Control {
         self.report(compiled.problems);
     }
 
-    /// Says which addresses are to be announced to neighbours. Not before all is known: else others would be left to nobody.
-    fn announce(&self, settings: &Settings) {
-        if let Some(announcer) = self.announcer.as_ref().filter(|_| self.objects.complete()) {
-            let desired = self.state.picture().desired;
-            announcer.want(Wanted::new(&self.objects, &desired, &settings.pools, &self.facts.name));
+    /// Says which addresses are to be announced. Not before all is known: else others would be left to nobody.
+    fn announce(&mut self, settings: &Settings) {
+        self.front_served = self.front_serves();
+        if !self.objects.complete() {
+            return;
+        }
+        let desired = self.state.picture().desired;
+        if let Some(neighbours) = &self.announcers.neighbours {
+            neighbours.want(Wanted::new(&self.objects, &desired, &settings.pools, &self.facts.name));
+        }
+        if let Some(routers) = &self.announcers.routers {
+            let addresses = &self.facts.node_ips;
+            let me = Me { name: &self.facts.name, addresses, front_serves: self.front_served };
+            routers.want(Plan::new(&self.objects, &desired, &settings.pools, me));
         }
     }
 
@@ -278,6 +292,8 @@ impl Control {
         let mut problems = self.config.not_yet.clone();
         problems.extend(self.moved.iter().cloned());
         problems.extend(self.contested.iter().cloned());
+        problems.extend(self.unspoken.iter().cloned());
+        problems.extend(problems::bgp_off(&self.objects).filter(|_| self.config.bird.is_none()));
         problems.extend(self.expiring.iter().cloned());
         problems.extend(self.follow_failed.iter().cloned());
         problems.extend(self.unheard.iter().cloned());
@@ -307,8 +323,7 @@ impl Control {
 
     /// Tells the service manager the first time that nothing is missing.
     pub(super) fn report_readiness(&mut self) {
-        let front = self.state.front();
-        let front = front.pid.is_some() && front.version.is_some();
+        let front = self.front_serves();
         let missing = self.state.update_readiness(|readiness: &mut Readiness| {
             readiness.front = front;
             for (index, (_, complete)) in readiness.sources.iter_mut().enumerate() {

@@ -59,6 +59,20 @@ pub const HEALTH_CHECK_UNHEARD: &str = "health-check-unheard";
 pub const FRONTEND_CONFLICT: &str = "frontend-conflict";
 /// Another station of the network says that it has an address that this node announces.
 pub const ADDRESS_CONTESTED: &str = "address-contested";
+/// Routers are to be told of addresses, and the agent was started without a BIRD.
+pub const BGP_OFF: &str = "bgp-off";
+/// Two Announcements say different things of one router.
+pub const BGP_PEER_CONFLICT: &str = "bgp-peer-conflict";
+/// A node is to speak with more routers than it can.
+pub const BGP_PEERS_EXHAUSTED: &str = "bgp-peers-exhausted";
+/// There is no session with a router.
+pub const BGP_SESSION_DOWN: &str = "bgp-session-down";
+/// BIRD does not answer; it goes on by itself, if it runs.
+pub const BIRD_UNREACHABLE: &str = "bird-unreachable";
+/// BIRD refuses its configuration, or it could not be written; it goes on with what it had.
+pub const BIRD_REFUSED: &str = "bird-refused";
+/// The routing table that BIRD reads could not be written.
+pub const BGP_ROUTES_FAILED: &str = "bgp-routes-failed";
 /// A Service of type LoadBalancer has no address, and there is no pool to give one.
 pub const LOAD_BALANCER_NO_POOL: &str = "load-balancer-no-pool";
 /// Two pools have the same addresses; the older one has them.

@@ -116,7 +116,7 @@ pub struct BgpPeer {
     /// How long after a failed attempt the next one is made.
     #[cfg_attr(test, schemars(range(min = 1, max = 65_535)))]
     pub connect_time_seconds: Option<i64>,
-    /// A router of another autonomous system that is not in the same network.
+    /// The router is not in the same network.
     pub multihop: Option<bool>,
     /// Failures are found within a part of a second (RFC 5880).
     pub bfd: Option<Bfd>,
@@ -154,15 +154,18 @@ pub struct SecretReference {
     /// Name of the Secret.
     #[cfg_attr(test, schemars(length(max = 253)))]
     pub name: String,
-    /// Which of its values. `password` if absent.
+    /// Which of its values: one whose name contains `password`. `password` if absent.
     #[cfg_attr(test, schemars(length(max = 253)))]
     pub key: Option<String>,
 }
 
 impl SecretReference {
+    /// What the name of the value contains: others are not kept of Secrets.
+    pub const PASSWORD: &str = "password";
+
     /// Which of its values.
     pub fn key(&self) -> &str {
-        self.key.as_deref().unwrap_or("password")
+        self.key.as_deref().unwrap_or(Self::PASSWORD)
     }
 }
 

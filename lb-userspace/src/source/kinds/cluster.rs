@@ -22,12 +22,23 @@ pub struct NodeSpec {
     pub pod_cidr: Option<String>,
     #[serde(rename = "podCIDRs")]
     pub pod_cidrs: Vec<String>,
+    pub unschedulable: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct NodeStatus {
     pub addresses: Vec<NodeAddress>,
+    pub conditions: Vec<NodeCondition>,
+}
+
+/// Without its times, so that a heartbeat changes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct NodeCondition {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub status: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

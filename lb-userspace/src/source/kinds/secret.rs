@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::Metadata;
+use super::{Metadata, SecretReference};
 use crate::model::{Certificate, PasswordHash};
 use crate::x509::{self, Fault};
 
@@ -106,9 +106,11 @@ impl From<Written> for Secret {
     }
 }
 
-/// Users with their passwords have keys of their own where each is a value by itself.
+/// Users with their passwords have keys of their own where each is a value by itself. Passwords of routers are called so.
 fn is_needed(key: &str, value: &[u8]) -> bool {
-    KEPT.contains(&key) || std::str::from_utf8(value).is_ok_and(|text| PasswordHash::parse(text).is_ok())
+    KEPT.contains(&key)
+        || key.contains(SecretReference::PASSWORD)
+        || std::str::from_utf8(value).is_ok_and(|text| PasswordHash::parse(text).is_ok())
 }
 
 fn pair(values: &Values, is_tls: bool) -> Option<Pair> {
