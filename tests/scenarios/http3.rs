@@ -39,7 +39,7 @@ fn ask(cluster: &Cluster, packages: &str, to: &str, authority: &str) -> Result<V
 fn http3_on_an_external_ip_and_on_the_nodes() -> Result<()> {
     let given = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let (Some(weir), Some(packages)) = (given("WEIR_WITH_FEATURES"), given("WEIR_PYCURL")) else {
-        eprintln!("skipped: needs WEIR_WITH_FEATURES and WEIR_PYCURL, as ./run test sets them");
+        weir_lab::lacks("WEIR_WITH_FEATURES and WEIR_PYCURL, as ./run test sets them");
         return Ok(());
     };
     let mut options = options()?;

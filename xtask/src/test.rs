@@ -2,6 +2,7 @@
 
 pub(crate) mod executables;
 mod halves;
+mod lacking;
 mod stages;
 mod tally;
 
@@ -19,6 +20,7 @@ use crate::setup::{self, Use};
 use crate::{build_ebpf, helm, kube, tidy};
 use executables::Executable;
 use halves::Halves;
+use lacking::Lacking;
 use stages::Stages;
 use tally::Tally;
 
@@ -39,18 +41,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let executables = stages.run("build", || executables::build(&[]))?;
     stages.run("rules", tidy::run)?;
     let peers = stages.run("peers of the front", || Ok(peers::find()))?;
-    let halves = Halves::new()?;
-    stages.run("host tests", || host_tests(args, &peers, &halves, &mut tally))?;
-    stages.run("tests of features", || feature_tests(args, &peers, &mut tally))?;
+    let (halves, lacking) = (Halves::new()?, Lacking::new()?);
+    stages.run("host tests", || host_tests(args, &peers, &halves, &lacking, &mut tally))?;
+    stages.run("tests of features", || feature_tests(args, &peers, &lacking, &mut tally))?;
     if args.filter.is_none() {
         stages.run("fuzz", || fuzz_shortly(rootless, &mut tally))?;
     }
     if !rootless {
         let (kube, helm) = stages.run("Kubernetes for tests", || Ok((control_plane(), chart_renderer())))?;
         let programs = stages.run("build for scenarios", || Programs::build(args, kube, helm))?;
-        stages.run("scenario tests", || root_tests(args, &executables, &programs, &peers, &mut tally))?;
+        stages.run("scenario tests", || root_tests(args, &executables, &programs, (&peers, &lacking), &mut tally))?;
         stages.run("what host tests left to root", || halves.run_as_root(&executables, &mut tally))?;
     }
+    lacking.count(&mut tally);
     println!("\n{stages}\n\n{tally}");
     verdict(args, &tally)
 }
@@ -58,6 +61,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn verdict(args: &Args, tally: &Tally) -> Result<()> {
     if tally.failed() > 0 || tally.broken > 0 {
         return Err(Exit::Failed(format!("{} tests failed", tally.failed().max(tally.broken))).into());
+    }
+    if tally.lacking() > 0 && !args.host_only {
+        return Err(Exit::Unavailable(format!("{} tests did nothing: programs are missing", tally.lacking())).into());
     }
     if tally.skipped() > 0 && !args.host_only {
         let reason =
@@ -67,11 +73,12 @@ fn verdict(args: &Args, tally: &Tally) -> Result<()> {
     Ok(())
 }
 
-fn host_tests(args: &Args, peers: &Peers, halves: &Halves, tally: &mut Tally) -> Result<()> {
+fn host_tests(args: &Args, peers: &Peers, halves: &Halves, lacking: &Lacking, tally: &mut Tally) -> Result<()> {
     let mut command = host::cargo();
     command.args(["test", "--no-fail-fast"]).args(&args.filter);
     command.envs(peers.variables.iter().map(|(name, value)| (name, value)));
     halves.told_by(&mut command);
+    lacking.told_by(&mut command);
     tally.host(&mut command)?;
     halves.count(tally);
     Ok(())
@@ -87,15 +94,16 @@ fn features(args: &Args) -> Vec<&'static str> {
 }
 
 /// A second build of the front, with everything on; all other tests are of what is built by default.
-fn feature_tests(args: &Args, peers: &Peers, tally: &mut Tally) -> Result<()> {
+fn feature_tests(args: &Args, peers: &Peers, lacking: &Lacking, tally: &mut Tally) -> Result<()> {
     let tests = features(args);
     if tests.is_empty() {
         return Ok(());
     }
     let mut command = host::cargo();
-    command.args(["test", "--no-fail-fast", "--package", "lb-userspace", "--test", "dialect", "--features"]);
+    command.args(["test", "--no-fail-fast", "--package", "lb-userspace", "--lib", "--test", "dialect", "--features"]);
     command.arg(FEATURES.join(",")).arg("--").args(tests);
     command.envs(peers.variables.iter().map(|(name, value)| (name, value)));
+    lacking.told_by(&mut command);
     tally.host(&mut command)
 }
 
@@ -177,7 +185,7 @@ fn root_tests(
     args: &Args,
     executables: &[Executable],
     programs: &Programs,
-    peers: &Peers,
+    (peers, lacking): (&Peers, &Lacking),
     tally: &mut Tally,
 ) -> Result<()> {
     let with_features = programs.with_features.to_string_lossy();
@@ -185,9 +193,11 @@ fn root_tests(
     let kube = programs.kube.as_ref().map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default();
     let helm = programs.helm.as_ref().map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default();
     let [nginx, pycurl] = peers.variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let lacking = lacking.variable();
     let variables = [
         nginx,
         pycurl,
+        (lacking.0, lacking.1.as_str()),
         ("WEIR_BINARY", weir.as_ref()),
         ("WEIR_WITH_FEATURES", with_features.as_ref()),
         ("WEIR_LAB_OBJECT", lab.as_ref()),

@@ -1,6 +1,6 @@
 //! A real browser with two pages side by side, each behind a prefix that it knows nothing of.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
@@ -63,8 +63,7 @@ fn two_pages_behind_prefixes_get_their_own_assets() {
         + &ingress("both", "a.example", "/both/", &[]);
     let site = Site::start(&manifests, &[("one", &one), ("two", &two), ("both", &both)]);
     let Some(_browser) = Browser::open(site.port(), "http://a.example/both/") else {
-        // Past what the harness keeps of tests that pass.
-        let _ = writeln!(std::io::stderr(), "\nskipped: needs chromium");
+        weir_lab::lacks("chromium");
         return;
     };
     let told = || both.seen().into_iter().find(|asked| path(asked) == "/both/told");

@@ -73,7 +73,7 @@ json.dump(answers, sys.stdout)
 fn ask(site: &Site, authority: &Authority, requests: &Value, at_once: bool) -> Option<Vec<Value>> {
     let packages = std::env::var("WEIR_PYCURL").unwrap_or_default();
     if packages.is_empty() {
-        eprintln!("skipped: needs pycurl, as `cargo xtask setup-peers` puts it into the user's cache (WEIR_PYCURL)");
+        weir_lab::lacks("pycurl, as `cargo xtask setup-peers` puts it into the user's cache (WEIR_PYCURL)");
         return None;
     }
     let asked = json!({

@@ -43,7 +43,7 @@ fn every_request_of_many_is_answered() {
         (tls, "https://a.example/", &[body.as_str()]),
     ] {
         let Some(told) = h2load(port, url, arguments) else {
-            eprintln!("skipped: needs h2load");
+            weir_lab::lacks("h2load");
             return;
         };
         asked += 2000;

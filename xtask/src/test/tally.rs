@@ -1,5 +1,6 @@
 //! Counts what test programs report.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -17,6 +18,8 @@ pub(super) struct Tally {
     failures: Vec<String>,
     /// Tests of root that were left out, because what they run is not to be had here.
     left_out: usize,
+    /// Tests that passed by doing nothing, and what they need.
+    lacking: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +60,15 @@ impl Tally {
     /// Counts tests of root that do not run, for a reason that was said.
     pub(super) fn leave_out(&mut self, tests: usize) {
         self.left_out += tests;
+    }
+
+    /// Counts tests that did nothing for lack of a program.
+    pub(super) fn lack(&mut self, tests: BTreeMap<String, String>) {
+        self.lacking.extend(tests);
+    }
+
+    pub(super) fn lacking(&self) -> usize {
+        self.lacking.len()
     }
 
     pub(super) fn failed(&self) -> usize {
@@ -112,8 +124,11 @@ impl fmt::Display for Tally {
         if self.left_out > 0 {
             writeln!(f, "!! {} tests against a real API server did not run: see above why", self.left_out)?;
         }
-        let passed = self.host.passed + self.root.passed;
-        write!(f, "{passed} passed, {} failed, {} skipped", self.failed(), self.skipped())
+        for (test, needs) in &self.lacking {
+            writeln!(f, "!! {test} did nothing: it needs {needs}")?;
+        }
+        let passed = (self.host.passed + self.root.passed).saturating_sub(self.lacking());
+        write!(f, "{passed} passed, {} failed, {} skipped", self.failed(), self.skipped() + self.lacking())
     }
 }
 
