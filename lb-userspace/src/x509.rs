@@ -122,10 +122,14 @@ pub fn client_verifier(authorities: &Authorities) -> Result<Arc<dyn ClientCertVe
         let add = roots.add(root);
         add.map_err(|error| fault(AUTHORITIES, format!("an authority cannot be used: {error}"), EXPECTED_AUTHORITIES))?;
     }
-    let revoked = authorities.revoked.as_deref().unwrap_or_default();
-    let revoked: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(revoked.as_bytes()).collect();
+    let text = authorities.revoked.as_deref().unwrap_or_default();
+    let revoked: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(text.as_bytes()).collect();
     let wrong = |what: String| fault(REVOKED, what, "lists of revoked certificates in PEM");
     let revoked = revoked.map_err(|error| wrong(format!("it is not valid PEM: {error}")))?;
+    if revoked.is_empty() && !text.trim().is_empty() {
+        // Whoever put something there wants somebody to be refused.
+        return Err(wrong("there is no list in it".to_owned()));
+    }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     // Authorities without a list have revoked nothing.

@@ -146,12 +146,22 @@ enum Broken {
     Unsent,
     /// The endpoint says that it has done nothing with it.
     Refused,
+    /// The same, since the connection ends.
+    Ended,
     /// It may have been seen.
     Sent,
 }
 
 /// The endpoint took the connection, and not the request, which is still here.
-struct Refused;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    /// A connection that was there ends, which says nothing about the endpoint.
+    Old,
+    /// One that was just opened ends.
+    New,
+    /// It has enough to do.
+    Full,
+}
 
 /// What came of one endpoint: what the client gets, or the answer for it if no other endpoint does better.
 type Attempted = Result<Result<Relayed, Answer>, Answer>;
@@ -332,16 +342,25 @@ impl<'a> Exchange<'a> {
     /// An endpoint that refuses a request may take it a moment later: one that was just connected to does not know how many
     /// streams it bears, or the connection is one that ends.
     async fn attempt(&mut self, peer: &Rc<Peer>, record: &mut Record) -> Attempted {
-        for again in [true, false] {
-            match self.try_endpoint(peer, record).await {
-                Ok(attempted) => return attempted,
-                Err(Refused) if again && self.worker.budget.withdraw(Instant::now()) => {
-                    self.worker.counters.upstream_retries.increment();
-                }
-                Err(Refused) => break,
-            }
+        let first = match self.try_endpoint(peer, record).await {
+            Ok(attempted) => return attempted,
+            Err(refused) => refused,
+        };
+        if !self.may_ask_again(first) {
+            return self.refused(peer, first);
         }
-        self.refused(peer)
+        self.worker.counters.upstream_retries.increment();
+        // What hardly any request needs takes no memory of the others.
+        match Box::pin(self.try_endpoint(peer, record)).await {
+            Ok(attempted) => attempted,
+            Err(refused) => self.refused(peer, refused),
+        }
+    }
+
+    /// That a connection which was there ends is nobody's failure; any other refusal is one, and a further try has to be allowed.
+    fn may_ask_again(&self, refused: Refused) -> bool {
+        let now = Instant::now();
+        refused == Refused::Old || (self.attempts.go_on(Failure::Error, now) && self.worker.budget.withdraw(now))
     }
 
     async fn try_endpoint(&mut self, peer: &Rc<Peer>, record: &mut Record) -> Result<Attempted, Refused> {
@@ -353,7 +372,8 @@ impl<'a> Exchange<'a> {
             match self.send(lease, record).await {
                 Ok(result) => return Ok(result),
                 Err(Broken::Unsent) => counters.upstream_retries.increment(),
-                Err(Broken::Refused) => return Err(Refused),
+                Err(Broken::Refused) => return Err(Refused::Full),
+                Err(Broken::Ended) => return Err(Refused::Old),
                 Err(Broken::Sent) => {
                     peer.broke();
                     if !self.repeatable {
@@ -372,7 +392,8 @@ impl<'a> Exchange<'a> {
                 Ok(match self.send(lease, record).await {
                     Ok(result) => result,
                     Err(Broken::Unsent) => self.unreachable(Failure::Error),
-                    Err(Broken::Refused) => return Err(Refused),
+                    Err(Broken::Refused) => return Err(Refused::Full),
+                    Err(Broken::Ended) => return Err(Refused::New),
                     Err(Broken::Sent) => self.broken(peer),
                 })
             }
@@ -450,10 +471,12 @@ impl<'a> Exchange<'a> {
         if self.may_repeat(failure) { Err(answer) } else { Ok(Err(answer)) }
     }
 
-    /// The endpoint takes no request: another one may.
-    fn refused(&self, peer: &Peer) -> Attempted {
+    /// The endpoint takes no request: another one may. One that has enough to do does not fail, and takes others later.
+    fn refused(&self, peer: &Peer, refused: Refused) -> Attempted {
         self.worker.counters.upstream_failures.increment();
-        peer.health.failed(self.worker.limits.avoid, Instant::now());
+        if refused != Refused::Full || peer.in_flight() == 0 {
+            peer.health.failed(self.worker.limits.avoid, Instant::now());
+        }
         let answer = Answer::bad_gateway(&self.rule.entry, "the endpoint refused the request");
         let now = Instant::now();
         let goes_on = self.has_more && self.attempts.go_on(Failure::Error, now) && self.worker.budget.withdraw(now);
@@ -486,7 +509,7 @@ impl<'a> Exchange<'a> {
 
     /// When to look at the deadline again: until the whole body is on its way, another one may hold any time.
     fn next_look(&self) -> Instant {
-        let soon = self.limits.client.min(self.limits.answer);
+        let soon = self.limits.client.min(self.limits.send).min(self.limits.answer);
         if self.progress.is_sent() { self.deadline() } else { self.deadline().min(Instant::now() + soon) }
     }
 
@@ -503,7 +526,7 @@ impl<'a> Exchange<'a> {
         self.progress.start();
         let started = Instant::now();
         let answer = {
-            let answer = pin!(lease.sender.send(request));
+            let answer = pin!(lease.sender.send(request, self.repeatable));
             self.in_time(answer).await
         };
         let broken = match self.outcome(answer, lease, started, record) {
@@ -512,7 +535,9 @@ impl<'a> Exchange<'a> {
         };
         // What hardly any request needs takes no memory of the others.
         match broken {
-            Broken::Unsent | Broken::Refused if self.unsent.is_none() && !Box::pin(self.restore()).await => {
+            Broken::Unsent | Broken::Refused | Broken::Ended
+                if self.unsent.is_none() && !Box::pin(self.restore()).await =>
+            {
                 Err(Broken::Sent)
             }
             broken => Err(broken),
@@ -551,6 +576,7 @@ impl<'a> Exchange<'a> {
             }
             Failed::Unseen => Err(Broken::Unsent),
             Failed::Refused => Err(Broken::Refused),
+            Failed::Ended => Err(Broken::Ended),
             Failed::Sent => Err(Broken::Sent),
             Failed::Invalid => {
                 let answer = Answer::bad_gateway(&self.rule.entry, "the endpoint's answer is malformed");

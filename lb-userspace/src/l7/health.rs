@@ -211,7 +211,7 @@ impl Asker {
         };
         let request = request.map(|()| RequestBody::whole(Bytes::new()));
         // Its body is not read, and the connection closes.
-        let answer = lease.sender.send(request).await.ok()?;
+        let answer = lease.sender.send(request, true).await.ok()?;
         Some(answer.status().as_u16())
     }
 

@@ -113,7 +113,7 @@ async fn deliver(worker: &Rc<Worker>, copy: Copy, body: Option<oneshot::Receiver
     *request.uri_mut() = Uri::try_from(target).ok()?;
     request.headers_mut().remove(TRANSFER_ENCODING);
     request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-    let response = lease.sender.send(request.map(|()| RequestBody::whole(body))).await.ok()?;
+    let response = lease.sender.send(request.map(|()| RequestBody::whole(body)), true).await.ok()?;
     let mut body = response.into_body();
     let mut left = MAX_BODY;
     while let Some(frame) = body.frame().await {

@@ -87,7 +87,7 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Cli
     let (mut head, body) = request.into_parts();
     #[cfg(feature = "otlp")]
     let span = worker.spans.begin(&mut head, &asker.ends, &settings.asked.spans, worker.random());
-    settings.prepare(&mut head);
+    settings.prepare(&mut head, client.ends.client.ip());
     let mut record = Record::new(&worker, &view, &head, &asker.ends);
     #[cfg(feature = "otlp")]
     record.trace(span.map(|span| span.identified(&head.headers)));

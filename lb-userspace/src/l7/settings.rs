@@ -1,6 +1,6 @@
 //! The settings of the front, prepared once for each table: names of headers read, expressions compiled.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,9 +114,15 @@ impl Settings {
         self.asked.upstreams
     }
 
-    /// Puts the head of a request into the form in which everything else sees it: odd headers dropped, an id given.
-    pub fn prepare(&self, head: &mut Parts) {
-        let odd: Vec<_> = head.headers.keys().filter(|name| !self.asked.clients.keeps_name(name.as_str())).collect();
+    /// Puts the head of a request into the form in which everything else sees it: odd headers dropped, an id given. Who is no
+    /// proxy that is believed does not choose by which id logs and backends know its request.
+    pub fn prepare(&self, head: &mut Parts, peer: IpAddr) {
+        let forwarded = &self.asked.forwarded;
+        let believed = forwarded.address && forwarded.trusts(peer);
+        let is_odd = |name: &&HeaderName| {
+            !self.asked.clients.keeps_name(name.as_str()) || (!believed && request_id::is_name(name))
+        };
+        let odd: Vec<_> = head.headers.keys().filter(is_odd).collect();
         let odd: Vec<HeaderName> = odd.into_iter().cloned().collect();
         for name in odd {
             head.headers.remove(name);

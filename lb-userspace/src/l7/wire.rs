@@ -84,6 +84,8 @@ pub enum Failed {
     Unseen,
     /// The backend says that it has done nothing with it, and will not.
     Refused,
+    /// The same, since this connection ends: that says nothing about another one.
+    Ended,
     /// What came is no answer.
     Invalid,
     /// It may have been seen.
@@ -101,6 +103,8 @@ struct Connection {
     receiving: Receiving,
     /// The request says that none comes behind it.
     last: bool,
+    /// It failed, or ended, under a request.
+    broke: bool,
     /// Who sends what is left of the request, and who waits for the answer meanwhile.
     rest: Option<(AbortHandle, Option<Waker>)>,
 }
@@ -130,6 +134,7 @@ impl Wire {
             sending: Sending::default(),
             receiving: Receiving::default(),
             last: false,
+            broke: false,
             rest: None,
         };
         Wire(Rc::new(RefCell::new(connection)))
@@ -155,14 +160,16 @@ impl Wire {
             }
             Err(error) => {
                 tracing::debug!(%error, "a backend gave no answer");
-                if matches!(error, WireError::Ended | WireError::Io(_)) {
-                    // What only few requests need takes no memory of the others.
-                    let end = Box::pin(timeout(FAREWELL, poll_fn(|cx| self.0.borrow_mut().io.poll_end(cx))));
-                    // Without an end nothing is proven.
-                    let _ = end.await;
-                }
                 Err(self.0.borrow_mut().fail(&error))
             }
+        }
+    }
+
+    /// Of a connection that broke: waits for the end of TCP, which may prove something. Without an end nothing is proven.
+    pub async fn end(&self) {
+        if self.0.borrow().broke {
+            // What only few requests need takes no memory of the others.
+            let _ = Box::pin(timeout(FAREWELL, poll_fn(|cx| self.0.borrow_mut().io.poll_end(cx)))).await;
         }
     }
 
@@ -204,6 +211,7 @@ impl Connection {
     /// There is no answer. What kept the request's body ends here.
     fn fail(&mut self, error: &WireError) -> Failed {
         self.stage = Stage::Over;
+        self.broke = matches!(error, WireError::Ended | WireError::Io(_));
         let mut sending = std::mem::take(&mut self.sending);
         if matches!(error, WireError::Head(_) | WireError::OldChunks | WireError::LongHead) {
             return Failed::Invalid;

@@ -6,6 +6,9 @@ use crate::pod::{Pod, answer};
 
 const USUAL: &str = r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" $request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name] $upstream_addr $upstream_response_length $upstream_status $req_id"#;
 
+/// The test is a proxy that may choose ids.
+const BELIEVED: [(&str, &str); 2] = [("use-forwarded-headers", "true"), ("proxy-real-ip-cidr", "127.0.0.0/8")];
+
 fn web() -> String {
     ingress("web", "a.example", "/", &[])
 }
@@ -20,7 +23,8 @@ fn without_times(line: &str) -> String {
 #[test]
 fn lines_are_as_ingress_nginx_writes_them() {
     let pod = Pod::answering(|_| answer("201 Created", &[], "hello"));
-    let (site, output) = Site::logging(&[("log-format-upstream", USUAL)], &web(), &[("web", &pod)]);
+    let data = [&[("log-format-upstream", USUAL)], &BELIEVED[..]].concat();
+    let (site, output) = Site::logging(&data, &web(), &[("web", &pod)]);
     assert!(site.problems.is_empty(), "{:?}", site.problems);
     let arguments =
         ["--user", "ann:secret", "--user-agent", "x\"\\y", "--header", "X-Request-ID: one", "--data", "four"];
@@ -87,7 +91,8 @@ traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n";
     assert_eq!(line["bytes"], counted, "{}", String::from_utf8_lossy(&reply));
     assert_eq!(line["trace"], "0af7651916cd43dd8448eb211c80319c");
 
-    site.apply(&(crate::harness::config_map(&[("log-format-escape-json", "true")]) + &web()));
+    let data = [&[("log-format-escape-json", "true")], &BELIEVED[..]].concat();
+    site.apply(&(crate::harness::config_map(&data) + &web()));
     site.get("a.example", "/x", &["--header", "X-Request-ID: one"]);
     let line: serde_json::Value = serde_json::from_str(&output.lines(2)[1]).expect("JSON");
     assert_eq!((&line["req_id"], &line["request_uri"]), (&"one".into(), &"/x".into()));
@@ -135,7 +140,7 @@ fn wrong_formats_are_told() {
 #[test]
 fn errors_tell_the_id_of_the_request() {
     let pod = Pod::echo();
-    let site = Site::start(&web(), &[("web", &pod)]);
+    let site = Site::configured(&BELIEVED, &web(), &[("web", &pod)]);
     let reply = site.get("nobody.example", "/", &["--header", "X-Request-ID: one<two"]);
     assert_eq!(reply.status, 404);
     assert!(reply.body.ends_with("\nRequest ID: one?two\n"), "{}", reply.body);

@@ -50,14 +50,20 @@ impl Sender {
         }
     }
 
-    /// Sends a request and waits for the head of its answer.
-    pub async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<BackendBody>, Failed> {
+    /// Sends a request and waits for the head of its answer. Whether anybody has seen a request that must not be sent twice is
+    /// found out where that takes a moment, too.
+    pub async fn send(&mut self, request: Request<RequestBody>, twice: bool) -> Result<Response<BackendBody>, Failed> {
         match self {
             Sender::Http1(wire, way) => {
                 way.begin();
                 match wire.send(request).await {
                     Ok(answer) => Ok(answer.map(BackendBody::Wire)),
-                    Err(Failed::Sent) if way.is_unseen() => Err(Failed::Unseen),
+                    Err(Failed::Sent) => {
+                        if !twice {
+                            wire.end().await;
+                        }
+                        Err(if way.is_unseen() { Failed::Unseen } else { Failed::Sent })
+                    }
                     Err(failed) => Err(failed),
                 }
             }
@@ -65,8 +71,7 @@ impl Sender {
                 Ok(answer) => Ok(answer.map(BackendBody::Hyper)),
                 Err(mut error) => Err(match error.take_message() {
                     Some(request) => Failed::Unsent(Box::new(request)),
-                    None if is_refused(error.error()) => Failed::Refused,
-                    None => Failed::Sent,
+                    None => failed(error.error()),
                 }),
             },
         }
@@ -82,14 +87,20 @@ impl Sender {
 }
 
 /// A backend of HTTP/2 says that it has not processed a request, which may be sent again then, whatever its method (RFC 9113
-/// section 8.7): by REFUSED_STREAM, or by a GOAWAY whose last stream is an earlier one. The library ends only such streams with
-/// the error of a GOAWAY that came; others go on, and end with their connection if nothing comes.
-fn is_refused(error: &hyper::Error) -> bool {
+/// section 8.7): by REFUSED_STREAM, or by a GOAWAY whose last stream is an earlier one. h2 ends only such streams with the error
+/// of a GOAWAY that came; others go on, and end with their connection if nothing comes. A request that waits until the backend
+/// lets another stream be opened is held by hyper's task for the connection, which ends at the GOAWAY and lets go of it.
+fn failed(error: &hyper::Error) -> Failed {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
-    cause.is_some_and(|cause| {
-        let refused = cause.is_reset() && cause.reason() == Some(Reason::REFUSED_STREAM);
-        cause.is_remote() && (cause.is_go_away() || refused)
-    })
+    match cause {
+        Some(cause) if cause.is_remote() && cause.is_go_away() => Failed::Ended,
+        Some(cause) if cause.is_remote() && cause.is_reset() && cause.reason() == Some(Reason::REFUSED_STREAM) => {
+            Failed::Refused
+        }
+        // The only error of this kind in which a request that hyper took ends.
+        None if error.is_user() => Failed::Ended,
+        _ => Failed::Sent,
+    }
 }
 
 impl Pool {

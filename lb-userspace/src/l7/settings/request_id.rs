@@ -14,6 +14,11 @@ thread_local! {
     static STATE: (RandomState, RandomState, Cell<u64>) = (RandomState::new(), RandomState::new(), Cell::new(0));
 }
 
+/// The header's name, in every spelling that CGI-like interfaces take for it.
+pub(super) fn is_name(name: &HeaderName) -> bool {
+    *name == X_REQUEST_ID || (name.as_str().contains('_') && name.as_str().replace('_', "-") == X_REQUEST_ID.as_str())
+}
+
 /// An id of 32 hexadecimal digits.
 pub(super) fn fresh() -> HeaderValue {
     let (high, low) = STATE.with(|(one, other, count)| {

@@ -115,7 +115,7 @@ impl Told<'_> {
                 format!("as a trusted proxy tells, by {}", ends.scheme()),
             );
         }
-        settings.prepare(&mut head);
+        settings.prepare(&mut head, here.client.ip());
         if settings.blocks(ends.client, &head.headers) {
             self.step("blocked", "yes", "by the front's ConfigMap: address, user agent or referer");
             return Err(Answer::forbidden());

@@ -23,8 +23,10 @@ const END_HEADERS: u8 = 4;
 const WINDOW: Duration = Duration::from_secs(10);
 /// For so many bytes that it is sent a client may send one frame more: it says what it has read, and whether it is there.
 const BYTES_PER_FRAME: u64 = 1024;
-/// Most frames behind the first one of a head. Clients fill theirs, with 16 KiB at least.
-const CONTINUATIONS: u32 = 16;
+/// What a frame may have, as the front says nothing else (RFC 9113 section 6.5.2).
+const FRAME: usize = 16 << 10;
+/// Most frames of a head between its first and its last one, however short it may be.
+const CONTINUATIONS: u32 = 5;
 /// What a head may have in bytes of frames beyond what it may have unpacked.
 const SLACK: u64 = 16 << 10;
 
@@ -43,6 +45,13 @@ impl Budget {
     /// As the settings say.
     pub fn new(clients: &ClientSettings, head_size: usize) -> Self {
         Budget { resets: clients.resets, control: clients.control_frames, head_size }
+    }
+
+    /// Most frames of a head between its first and its last one: as many as the library takes (calc_max_continuation_frames()
+    /// in h2 0.4), which would end the connection for one more without telling us why.
+    fn continuations(&self) -> u32 {
+        let full = (self.head_size / FRAME).max(1);
+        u32::try_from(full + full / 4).unwrap_or(u32::MAX).max(CONTINUATIONS)
     }
 }
 
@@ -130,11 +139,11 @@ impl Count {
     fn part_of_head(&mut self, kind: u8, length: u32, flags: u8, now: Instant) -> Result<(), Hit> {
         let new = Block { since: now, frames: 0, bytes: 0, last: false };
         let mut block = self.block.filter(|_| kind == CONTINUATION).unwrap_or(new);
-        block.frames += u32::from(kind == CONTINUATION);
-        block.bytes += u64::from(length);
         block.last = flags & END_HEADERS != 0;
+        block.frames += u32::from(kind == CONTINUATION && !block.last);
+        block.bytes += u64::from(length);
         self.block = Some(block);
-        if block.frames > CONTINUATIONS || block.bytes > self.budget.head_size as u64 + SLACK {
+        if block.frames > self.budget.continuations() || block.bytes > self.budget.head_size as u64 + SLACK {
             return Err(Hit::Continuation);
         }
         Ok(())
@@ -198,14 +207,18 @@ mod tests {
 
     #[test]
     fn heads() {
-        let head = |frames: usize, length| {
+        let head = |between: usize, length| {
             let mut all = vec![frame(HEADERS, 0, 10)];
-            all.resize(frames, frame(CONTINUATION, 0, length));
+            all.resize(1 + between, frame(CONTINUATION, 0, length));
+            seen(&all)?;
+            all.push(frame(CONTINUATION, END_HEADERS, length));
             seen(&all)
         };
         assert_eq!(head(CONTINUATIONS as usize, 0), Ok(()));
-        assert_eq!(head(CONTINUATIONS as usize + 2, 0), Err(Hit::Continuation));
-        assert_eq!(head(3, 16 << 10), Err(Hit::Continuation));
+        assert_eq!(head(CONTINUATIONS as usize + 1, 0), Err(Hit::Continuation));
+        assert_eq!(head(2, 16 << 10), Err(Hit::Continuation));
+        let most = |head_size| Budget { head_size, ..BUDGET }.continuations();
+        assert_eq!([64 << 10, 128 << 10, 1 << 20].map(most), [5, 10, 80]);
         let mut count = Count::new(BUDGET, Instant::now());
         assert_eq!(count.see(&[0; PREFACE as usize], Instant::now()), Ok(()));
         let whole = frame(HEADERS, END_HEADERS, 10);

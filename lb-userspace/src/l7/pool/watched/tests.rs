@@ -106,7 +106,7 @@ async fn used(tls: bool) -> (Lease, Far) {
     let transport = Transport { tls: tls.then(|| (settings, Arc::from("backend.test"))), ..Transport::PLAIN };
     let lease = pool.connect(&peer, &transport, Duration::from_secs(60)).await;
     let mut lease = lease.unwrap_or_else(|error| panic!("{error}"));
-    lease.sender.send(post()).await.unwrap_or_else(|failed| panic!("{failed:?}"));
+    lease.sender.send(post(), false).await.unwrap_or_else(|failed| panic!("{failed:?}"));
     (lease, far.join().expect("no panic"))
 }
 
@@ -115,7 +115,7 @@ async fn used(tls: bool) -> (Lease, Far) {
 async fn is_unseen(tls: bool, then: impl FnOnce(Far) -> Option<JoinHandle<()>>) -> bool {
     let (mut lease, far) = used(tls).await;
     let far = then(far);
-    let sent = lease.sender.send(post()).await;
+    let sent = lease.sender.send(post(), false).await;
     far.into_iter().for_each(|far| far.join().expect("no panic"));
     !matches!(sent.expect_err("nobody answers"), Failed::Sent)
 }

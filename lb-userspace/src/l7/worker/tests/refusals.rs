@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::harness::*;
-use super::http2::{DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Http2, RST_STREAM};
+use super::http2::{DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Http2, RST_STREAM, SETTINGS};
 use crate::l7::table::{RouteEntry, RouteTable};
-use crate::model::filters::{Backend as Spoken, Filters};
+use crate::model::filters::{Backend as Spoken, Filters, Retry};
 
 const NO_ERROR: u32 = 0;
 const INTERNAL_ERROR: u32 = 2;
@@ -70,8 +70,13 @@ fn act(server: &mut Http2, does: Does, stream: u32) -> bool {
 }
 
 fn over_http2(backends: &[&Backend]) -> RouteTable {
+    over_http2_with(backends, None)
+}
+
+fn over_http2_with(backends: &[&Backend], retry: Option<Retry>) -> RouteTable {
     let spoken = Spoken { http2: true, ..Spoken::default() };
-    let filters = Arc::new(Filters { backend: Some(Box::new(spoken)), ..Filters::default() });
+    let (backend, retry) = (Some(Box::new(spoken)), retry.map(Box::new));
+    let filters = Arc::new(Filters { backend, retry, ..Filters::default() });
     let route = RouteEntry { filters, ..prefix("/", Some("default/web:80")) };
     let endpoints: Vec<_> = backends.iter().map(|backend| backend.address).collect();
     table(&[("*", &[route])], &[("default/web:80", &endpoints)])
@@ -146,4 +151,118 @@ fn a_body_that_is_too_long_to_be_kept_is_not_sent_again() {
         format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}{chunk}1\r\nx\r\n0\r\n\r\n");
     let (status, bodies) = post(&[Reset(REFUSED_STREAM), Answer], &long);
     assert_eq!((status, bodies.len()), (502, 1));
+}
+
+#[test]
+fn what_was_refused_is_sent_again_as_far_as_that_is_asked_for() {
+    for retry in [Retry { on_error: false, ..Retry::default() }, Retry { tries: 1, ..Retry::default() }] {
+        let (backend, bodies) = backend(&[Reset(REFUSED_STREAM), Answer], false);
+        let front = Front::start(&over_http2_with(&[&backend], Some(retry.clone())), limits());
+        assert_eq!(front.ask(KNOWN).status, 502, "{retry:?}");
+        assert_eq!(bodies.lock().expect("no panic").len(), 1, "{retry:?}");
+    }
+    // A connection that was there and ends is no try.
+    let (backend, bodies) = backend(&[Answer, GoAway(NO_ERROR, 1), Answer], false);
+    let off = Retry { on_error: false, tries: 1, ..Retry::default() };
+    let front = Front::start(&over_http2_with(&[&backend], Some(off)), limits());
+    assert_eq!([front.ask(KNOWN).status, front.ask(KNOWN).status], [200; 2]);
+    assert_eq!(bodies.lock().expect("no panic").len(), 3);
+}
+
+/// A backend of HTTP/2 that holds a request for `/` with the body "hold" and answers it at the next "go"; others it answers, or
+/// refuses while it holds one.
+fn holding() -> (Backend, Bodies) {
+    let bodies = Bodies::default();
+    let seen = Arc::clone(&bodies);
+    let backend = Backend::start(move |client, _| {
+        let Some(mut server) = Http2::accept(client) else { return };
+        let mut held = None;
+        while let Some(frame) = server.next() {
+            if frame.kind != DATA || frame.payload.is_empty() {
+                continue;
+            }
+            let body = frame.payload;
+            seen.lock().expect("no panic").push(body.clone());
+            let goes_on = match (&body[..], held) {
+                (b"hold", _) => {
+                    held = Some(frame.stream);
+                    true
+                }
+                (b"go", Some(stream)) => {
+                    held = None;
+                    act(&mut server, Answer, stream) && act(&mut server, Answer, frame.stream)
+                }
+                (_, Some(_)) => act(&mut server, Reset(REFUSED_STREAM), frame.stream),
+                (_, None) => act(&mut server, Answer, frame.stream),
+            };
+            if !goes_on {
+                return;
+            }
+        }
+    });
+    (backend, bodies)
+}
+
+fn post_of(body: &str) -> String {
+    format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+#[test]
+fn an_endpoint_that_is_full_is_not_left_out() {
+    let ((full, seen), (free, taken)) = (holding(), backend(&[Answer], false));
+    let front = Front::start(&over_http2(&[&full]), limits());
+    let mut client = front.connect();
+    client.send(post_of("hold").as_bytes());
+    let count = |bodies: &Bodies, body: &[u8]| {
+        bodies.lock().expect("no panic").iter().filter(|one| one.as_slice() == body).count()
+    };
+    wait_for("the held request", || count(&seen, b"hold") == 1);
+    front.publish(2, &over_http2(&[&full, &free]));
+    for _ in 0..12 {
+        assert_eq!(front.ask(&post_of("other")).status, 200);
+    }
+    assert_eq!(count(&taken, b"other"), 12);
+    // Every second request comes to the one that is full, and is sent there twice.
+    assert_eq!(count(&seen, b"other"), 12, "it was left out");
+    front.publish(3, &over_http2(&[&full]));
+    assert_eq!(front.ask(&post_of("go")).status, 200);
+    assert_eq!(client.reply(false).status, 200);
+}
+
+#[test]
+fn a_request_that_waits_for_its_stream_is_sent_elsewhere_when_the_connection_ends() {
+    let (bodies, ends) = (Bodies::default(), Arc::new(AtomicUsize::new(0)));
+    let (seen, told) = (Arc::clone(&bodies), Arc::clone(&ends));
+    let backend = Backend::start(move |client, _| {
+        let Some(mut server) = Http2::accept(client) else { return };
+        // SETTINGS_MAX_CONCURRENT_STREAMS (RFC 9113 section 6.5.2): one.
+        server.frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 1]);
+        while let Some(frame) = server.next() {
+            if frame.kind != DATA || frame.payload.is_empty() {
+                continue;
+            }
+            seen.lock().expect("no panic").push(frame.payload.clone());
+            if frame.payload == b"hold" {
+                wait_for("the test", || told.load(Ordering::SeqCst) > 0);
+                // The last stream that it sees to is this one.
+                server.frame(GOAWAY, 0, 0, &[frame.stream.to_be_bytes(), NO_ERROR.to_be_bytes()].concat());
+            }
+            if !act(&mut server, Answer, frame.stream) {
+                return;
+            }
+        }
+    });
+    let front = Front::start(&over_http2(&[&backend]), limits());
+    // The front knows the settings when the first answer has come.
+    assert_eq!(front.ask(&post_of("first")).status, 200);
+    let mut clients = [front.connect(), front.connect()];
+    clients[0].send(post_of("hold").as_bytes());
+    wait_for("the held request", || bodies.lock().expect("no panic").len() == 2);
+    clients[1].send(post_of("waits").as_bytes());
+    wait_for("the request that waits", || front.counters().upstream_reuses == 2);
+    ends.store(1, Ordering::SeqCst);
+    assert_eq!(clients.each_mut().map(|client| client.reply(false).status), [200; 2]);
+    let bodies = bodies.lock().expect("no panic").clone();
+    assert_eq!(bodies, [b"first".to_vec(), b"hold".to_vec(), b"waits".to_vec()]);
+    assert_eq!(front.counters().upstream_failures, 0);
 }

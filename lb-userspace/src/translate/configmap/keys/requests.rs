@@ -17,7 +17,7 @@ pub(super) const KEYS: &[Key] = &[
         "flag",
         "true",
         "Whether requests without X-Request-ID get one.",
-        "",
+        "One that comes is taken from proxies that are believed (`use-forwarded-headers`, `proxy-real-ip-cidr`), and from nobody else.",
         |settings, text| value::flag(text).map(|on| settings.requests.id = on),
     ),
     applied(
