@@ -73,6 +73,75 @@ fn certificates_of_backends_are_checked() {
 }
 
 #[test]
+fn chains_and_suites_of_backends_are_as_asked() {
+    let root = Authority::new();
+    let middle = root.below();
+    let low = middle.below();
+    let ca = values("ca", "Opaque", &[("ca.crt", &root.pem())]);
+    let with = |more: &[(&'static str, &'static str)]| {
+        let usual = [
+            ("backend-protocol", "HTTPS"),
+            ("proxy-ssl-secret", "default/ca"),
+            ("proxy-ssl-verify", "on"),
+            ("proxy-ssl-name", "pod.example"),
+        ];
+        [&usual[..], more].concat()
+    };
+    let (one, two) = (middle.issue(&["pod.example"], Kind::Ecdsa), low.issue(&["pod.example"], Kind::Ecdsa));
+    // Its own authority is one that nobody needs.
+    let all = (one.0.clone() + &root.pem(), one.1.clone());
+    let direct = root.issue(&["pod.example"], Kind::Ecdsa);
+    for (pair, depth, status) in
+        [(&direct, "0", 200), (&one, "0", 502), (&one, "1", 200), (&all, "1", 200), (&two, "1", 502), (&two, "2", 200)]
+    {
+        let pod = SecurePod::start(&Speech { pair: Some(pair), ..PLAIN });
+        let site = site(&with(&[("proxy-ssl-verify-depth", depth)]), &ca, &pod);
+        assert_eq!(site.get("a.example", "/", &[]).status, status, "depth {depth}");
+        assert!(site.problems.is_empty(), "{:?}", site.problems);
+    }
+    let pod = SecurePod::start(&Speech { pair: Some(&direct), ..PLAIN });
+    let suites = "ECDHE-ECDSA-CHACHA20-POLY1305";
+    let site = site(&with(&[("proxy-ssl-protocols", "TLSv1.2"), ("proxy-ssl-ciphers", suites)]), &ca, &pod);
+    assert_eq!(site.get("a.example", "/", &[]).status, 200);
+    let suite = pod.told()[0].suite.clone();
+    assert!(suite.contains("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"), "{suite}");
+}
+
+#[test]
+fn grpc_over_tls_is_checked_both_ways() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (pair, own) =
+        (authority.issue(&["pod.example"], Kind::Ecdsa), authority.issue(&["front.example"], Kind::Ecdsa));
+    let ca = authority.pem();
+    let pod = SecurePod::start(&Speech { http2: true, pair: Some(&pair), clients: Some(&ca) });
+    let asked = [
+        ("backend-protocol", "GRPCS"),
+        ("proxy-ssl-secret", "default/own"),
+        ("proxy-ssl-verify", "on"),
+        ("proxy-ssl-name", "pod.example"),
+        ("proxy-ssl-server-name", "on"),
+    ];
+    let secret = |authority: &Authority, own: &(String, String)| {
+        values("own", "Opaque", &[("tls.crt", &own.0), ("tls.key", &own.1), ("ca.crt", &authority.pem())])
+    };
+    let call = ["--http2-prior-knowledge", "--header", "Content-Type: application/grpc", "--data-binary", "hello"];
+    let mut site = site(&asked, &secret(&authority, &own), &pod);
+    assert!(site.problems.is_empty(), "{:?}", site.problems);
+    assert!(site.get("a.example", "/pkg.Service/Call", &call).body.starts_with("done"));
+    let told = pod.told().pop().expect("a request");
+    assert_eq!((told.name.as_deref(), told.certified, &told.body[..]), (Some("pod.example"), true, &b"hello"[..]));
+    let calls = pod.told().len();
+    // Somebody else's server, and a certificate that the server does not take.
+    let bad = other.issue(&["front.example"], Kind::Ecdsa);
+    for secrets in [secret(&other, &own), secret(&authority, &bad)] {
+        site.apply(&(ingress("web", "a.example", "/", &asked) + &secrets));
+        let reply = site.get("a.example", "/pkg.Service/Call", &call);
+        assert_eq!((reply.status, reply.header("grpc-status")), (200, Some("14")), "unavailable: {}", reply.body);
+    }
+    assert_eq!(pod.told().len(), calls);
+}
+
+#[test]
 fn our_own_certificate() {
     let authority = Authority::new();
     let (pair, own) = (authority.issue(&["pod.example"], Kind::Rsa), authority.issue(&["front.example"], Kind::Ecdsa));

@@ -1,4 +1,13 @@
+//! Which endpoint gets a request.
+
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use lb_userspace::clock::{now, since};
 
 use crate::harness::{Site, ingress};
 use crate::pod::{Pod, answer};
@@ -79,13 +88,90 @@ fn the_busy_one_gets_nothing() {
     });
 }
 
+/// A further slice of the Service, with the pod of another one, and what is annotated.
+fn slice(name: &str, service: &str, number: u8, weight: &str) -> String {
+    format!(
+        "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata:\n  name: {name}\n  \
+labels: {{kubernetes.io/service-name: {service}}}\n  annotations: {{weir.io/weight: {weight:?}}}\nports: [{{port: 8080}}]\n\
+endpoints: [{{addresses: [192.0.2.{number}]}}]\n"
+    )
+}
+
 #[test]
 fn a_new_pod_begins_slowly() {
-    let pods = ["old", "new"].map(Pod::named);
-    let annotations = [("weir.io/slow-start", "1h")];
-    // All are new at first, and so equal.
-    let both = site(&annotations, "web", &[&pods[0], &pods[1]]);
-    let shares = shares(&both, 20, |_| "/".into());
-    assert!(shares["old"].abs_diff(shares["new"]) <= 2, "{shares:?}");
-    assert!(both.problems.is_empty(), "{:?}", both.problems);
+    let [old, new] = ["old", "new"].map(Pod::named);
+    let both = [("web", &old), ("later", &new)];
+    let routes = ingress("web", "a.example", "/", &[("weir.io/slow-start", "10s")]);
+    let mut site = Site::start(&routes, &both);
+    assert!(site.problems.is_empty(), "{:?}", site.problems);
+    // The old one has half of its share when the new one comes.
+    let start = now();
+    while since(start) < Duration::from_secs(5) {
+        assert_eq!(site.get("a.example", "/", &[]).body, "old");
+    }
+    site.apply(&(routes + &slice("more", "web", 2, "1")));
+    let first = shares(&site, 40, |_| "/".into());
+    let new = *first.get("new").unwrap_or(&0);
+    assert!((1..=14).contains(&new), "the new one began with {new} of 40");
+    site.eventually("both to have the same", || shares(&site, 20, |_| "/".into()).get("new") == Some(&10));
+}
+
+#[test]
+fn pods_are_asked_by_their_weight() {
+    let [light, heavy, none] = ["light", "heavy", "none"].map(Pod::named);
+    let pods = [("a", &light), ("b", &heavy), ("c", &none)];
+    let weighted = slice("light", "web", 1, "1") + &slice("heavy", "web", 2, "3") + &slice("none", "web", 3, "0");
+    let service =
+        "---\napiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 80, targetPort: 8080}]}\n";
+    for (annotations, heavy) in [(&[][..], 58..=62), (&[("upstream-hash-by", "$request_uri")], 45..=75)] {
+        let manifests = ingress("web", "a.example", "/", annotations) + &weighted + service;
+        let site = Site::start(&manifests, &pods);
+        assert!(site.problems.is_empty(), "{:?}", site.problems);
+        let shares = shares(&site, 80, |turn| format!("/{turn}"));
+        assert!(heavy.contains(&shares["heavy"]), "{annotations:?}: {shares:?}");
+        assert_eq!((shares["light"] + shares["heavy"], shares.get("none")), (80, None), "{annotations:?}");
+    }
+}
+
+/// Requests that pods hold: how many each has, and what lets them go.
+struct Held {
+    counts: [AtomicUsize; 3],
+    go: (Mutex<bool>, Condvar),
+}
+
+#[test]
+fn a_key_that_everybody_asks_for_is_shared_by_several() {
+    const CLIENTS: usize = 40;
+    let held = Arc::new(Held { counts: Default::default(), go: Default::default() });
+    let pods = [0, 1, 2].map(|number| {
+        let held = Arc::clone(&held);
+        Pod::answering(move |_| {
+            held.counts[number].fetch_add(1, Ordering::SeqCst);
+            let (gone, go) = &held.go;
+            drop(go.wait_while(gone.lock().expect("no panic"), |gone| !*gone).expect("no panic"));
+            answer("200 OK", &[], "x")
+        })
+    });
+    let site = site(&[("upstream-hash-by", "$arg_k")], "web", &pods.each_ref());
+    let counts = || held.counts.each_ref().map(|count| count.load(Ordering::SeqCst));
+    let mut clients = Vec::new();
+    for turn in 1..=CLIENTS {
+        let mut client = TcpStream::connect(site.address()).expect("the front listens");
+        client.write_all(b"GET /?k=hot HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n").expect("sent");
+        clients.push(client);
+        // One after the other: each sees what the ones before are.
+        site.eventually("the request to be held", || counts().iter().sum::<usize>() == turn);
+        let most = *counts().iter().max().expect("three");
+        // Of an average, once there is enough to do for that to say something.
+        let bound = (1.25 * turn as f64 / 3.0).ceil().max(16.0) as usize;
+        assert!(most <= bound, "{turn}: {:?}", counts());
+        assert!(turn > 16 || most == turn, "{turn}: {:?}: few go to one", counts());
+    }
+    *held.go.0.lock().expect("no panic") = true;
+    held.go.1.notify_all();
+    for mut client in clients {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
 }

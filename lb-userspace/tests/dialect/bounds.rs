@@ -8,7 +8,7 @@ use lb_userspace::l7::hits::Hit;
 use socket2::{Domain, Socket, Type};
 
 use crate::certificates::{Authority, Kind, secret};
-use crate::harness::{PATIENCE, Site, ingress, ingress_over_tls};
+use crate::harness::{PATIENCE, Site, config_map, ingress, ingress_over_tls};
 use crate::pod::{Pod, answer};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
@@ -140,6 +140,24 @@ fn bounds_of_all_connections() {
     assert_eq!(pod.seen().len(), 1, "the second one waits");
     drop(first);
     assert!(second.read(&mut [0; 1000]).expect("an answer") > 0);
+}
+
+#[test]
+fn bounds_that_are_raised_let_those_in_who_wait() {
+    let pod = Pod::echo();
+    let mut site = site(&[("max-worker-connections", "1")], &pod);
+    let mut open: Vec<_> = (0..3).map(|_| connect(&site, site.port())).collect();
+    open.iter_mut().for_each(|stream| stream.write_all(GET.as_bytes()).expect("the kernel takes it"));
+    assert!(open[0].read(&mut [0; 1000]).expect("an answer") > 0);
+    site.eventually("the limit", || site.counters().limited[Hit::Connections as usize] > 0);
+    assert_eq!(pod.seen().len(), 1, "the others wait");
+    let raised = config_map(&[("max-worker-connections", "3")]);
+    site.apply(&(raised + &ingress("web", "a.example", "/", &[])));
+    for stream in &mut open[1..] {
+        assert!(stream.read(&mut [0; 1000]).expect("an answer") > 0, "beside the first");
+    }
+    open[0].write_all(GET.as_bytes()).expect("it is open");
+    assert!(open[0].read(&mut [0; 1000]).expect("an answer") > 0);
 }
 
 #[test]

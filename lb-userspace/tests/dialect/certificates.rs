@@ -1,10 +1,15 @@
 //! Authorities, certificates and the Secrets that hold them.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 
 /// An authority of a test's own.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
+    /// What comes with all that it issues.
+    chain: String,
     directory: tempfile::TempDir,
     path: String,
 }
@@ -22,15 +27,43 @@ pub(crate) type Pair = (String, String);
 
 impl Authority {
     pub(crate) fn new() -> Self {
-        let mut parameters = parameters(&[], "authority");
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().expect("a key");
-        let issuer = CertifiedIssuer::self_signed(parameters, key).expect("a certificate");
+        let issuer = CertifiedIssuer::self_signed(of_authority("authority"), key).expect("a certificate");
+        Self::of(issuer, String::new())
+    }
+
+    /// One that this one has signed. What it issues comes with its certificate.
+    pub(crate) fn below(&self) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let issuer = CertifiedIssuer::signed_by(of_authority("below"), key, &self.issuer).expect("a certificate");
+        let chain = issuer.pem() + &self.chain;
+        Self::of(issuer, chain)
+    }
+
+    fn of(issuer: CertifiedIssuer<'static, KeyPair>, chain: String) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("ca.crt");
         std::fs::write(&path, issuer.pem()).expect("written");
-        Authority { issuer, directory, path: path.to_str().expect("text").to_owned() }
+        Authority { issuer, chain, directory, path: path.to_str().expect("text").to_owned() }
+    }
+
+    /// A list of clients whose certificates do not hold any more.
+    pub(crate) fn revoke(&self, clients: &[&str]) -> String {
+        let revoked = |name: &&str| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(name.as_bytes()),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(2100, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: clients.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).and_then(|list| list.pem()).expect("a list")
     }
 
     /// A file with its certificate.
@@ -46,8 +79,10 @@ impl Authority {
     /// Files with a certificate for a client of this name, and its key.
     pub(crate) fn client(&self, name: &str) -> Pair {
         let key = KeyPair::generate().expect("a key");
-        let certificate = parameters(&[], name).signed_by(&key, &self.issuer).expect("a certificate");
-        let files = [(format!("{name}.crt"), certificate.pem()), (format!("{name}.key"), key.serialize_pem())];
+        let mut parameters = parameters(&[], name);
+        parameters.serial_number = Some(SerialNumber::from_slice(name.as_bytes()));
+        let chain = parameters.signed_by(&key, &self.issuer).expect("a certificate").pem() + &self.chain;
+        let files = [(format!("{name}.crt"), chain), (format!("{name}.key"), key.serialize_pem())];
         let [chain, key] = files.map(|(file, text)| {
             let path = self.directory.path().join(file);
             std::fs::write(&path, text).expect("written");
@@ -65,8 +100,15 @@ impl Authority {
         });
         let key = key.expect("a key");
         let certificate = parameters(hosts, "server").signed_by(&key, &self.issuer).expect("a certificate");
-        (certificate.pem(), key.serialize_pem())
+        (certificate.pem() + &self.chain, key.serialize_pem())
     }
+}
+
+fn of_authority(name: &str) -> CertificateParams {
+    let mut parameters = parameters(&[], name);
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    parameters
 }
 
 fn parameters(hosts: &[&str], name: &str) -> CertificateParams {

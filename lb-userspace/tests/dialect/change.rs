@@ -12,7 +12,7 @@ const OTHERS: usize = 300;
 const CHANGES: usize = 40;
 
 /// The status of the answer to one request on this connection.
-fn ask(stream: &mut BufReader<TcpStream>) -> std::io::Result<String> {
+pub(crate) fn ask(stream: &mut BufReader<TcpStream>) -> std::io::Result<String> {
     stream.get_mut().write_all(b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n")?;
     let (mut status, mut length) = (String::new(), 0);
     stream.read_line(&mut status)?;

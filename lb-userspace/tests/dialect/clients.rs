@@ -121,6 +121,56 @@ fn what_cannot_be_understood_closes_the_routes() {
     }
 }
 
+/// With authorities of clients, and what these have revoked.
+fn depends_on(ours: &Authority, authorities: &str, revoked: &str, depth: &str) -> String {
+    let asked = [("auth-tls-secret", "default/clients"), ("auth-tls-verify-depth", depth)];
+    let clients = [("ca.crt", authorities), ("ca.crl", revoked)];
+    let clients: Vec<_> = clients.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    secret("one", &ours.issue(&["a.example"], Kind::Ecdsa))
+        + &values("clients", "Opaque", &clients)
+        + &ingress_over_tls("web", "a.example", "one", &asked)
+}
+
+#[test]
+fn chains_of_clients_may_have_so_many_authorities_between() {
+    let (ours, root) = (Authority::new(), Authority::new());
+    let (middle, pod) = (root.below(), Pod::echo());
+    let low = middle.below();
+    let clients = [root.client("near"), middle.client("far"), low.client("farther")];
+    let mut site = Site::start(&depends_on(&ours, &root.pem(), "", "1"), &[("web", &pod)]);
+    for (depth, statuses) in [("0", [200, 400, 400]), ("1", [200, 200, 400]), ("2", [200; 3])] {
+        site.apply(&depends_on(&ours, &root.pem(), "", depth));
+        assert!(site.problems.is_empty(), "{:?}", site.problems);
+        let seen = clients.each_ref().map(|(chain, key)| {
+            site.get_secured("a.example", "/", &["--cacert", ours.path(), "--cert", chain, "--key", key]).status
+        });
+        assert_eq!(seen, statuses, "depth {depth}");
+    }
+}
+
+#[test]
+fn who_is_on_the_list_of_the_revoked_is_not_served() {
+    let (ours, believed) = (Authority::new(), Authority::new());
+    let other = believed.below();
+    let (alice, bob, pod) = (believed.client("alice"), believed.client("bob"), Pod::echo());
+    let ask = |site: &Site, (chain, key): &(String, String), version: &str| {
+        let arguments = ["--cacert", ours.path(), "--cert", chain, "--key", key, "--tls-max", version];
+        site.get_secured("a.example", "/", &arguments).status
+    };
+    let mut site = Site::start(&depends_on(&ours, &believed.pem(), "", "1"), &[("web", &pod)]);
+    assert_eq!([ask(&site, &alice, "1.3"), ask(&site, &bob, "1.3")], [200; 2]);
+    site.apply(&depends_on(&ours, &believed.pem(), &believed.revoke(&["bob", "carol"]), "1"));
+    assert!(site.problems.is_empty(), "{:?}", site.problems);
+    for version in ["1.2", "1.3"] {
+        assert_eq!([ask(&site, &alice, version), ask(&site, &bob, version)], [200, 400], "TLS {version}");
+    }
+    // One of somebody else revokes nothing.
+    site.apply(&depends_on(&ours, &believed.pem(), &other.revoke(&["alice", "bob"]), "1"));
+    assert_eq!([ask(&site, &alice, "1.3"), ask(&site, &bob, "1.3")], [200; 2]);
+    site.apply(&depends_on(&ours, &believed.pem(), "no list", "1"));
+    assert_eq!((site.problems.len(), ask(&site, &alice, "1.3")), (1, 503), "{:?}", site.problems);
+}
+
 #[test]
 fn a_change_of_authorities_counts_at_once() {
     let mut setting = Setting::new(&[]);

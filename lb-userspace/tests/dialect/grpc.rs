@@ -18,7 +18,9 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
-use crate::harness::{Site, ingress};
+use crate::certificates::{Authority, Kind, secret};
+use crate::harness::{Site, ingress, ingress_over_tls};
+use crate::http2::over_tls;
 use crate::pod::Pod;
 
 /// Messages are bytes.
@@ -239,6 +241,40 @@ fn messages_go_both_ways_at_once() {
         assert_eq!(answers.message().await.expect("a message"), Some(large.to_ascii_uppercase()));
         drop(sender);
         assert_eq!(answers.message().await.expect("the end is OK"), None);
+    });
+}
+
+#[test]
+fn calls_come_over_tls() {
+    let authority = Authority::new();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let seen = Arc::default();
+    let pod = serve(&runtime, &seen);
+    let manifests = secret("one", &authority.issue(&["a.example"], Kind::Ecdsa))
+        + &ingress_over_tls("web", "a.example", "one", &[("backend-protocol", "GRPC")]);
+    let site = Site::start(&manifests, &[("web", &pod)]);
+    runtime.block_on(async {
+        let stream = Mutex::new(Some(TokioIo::new(over_tls(&site, &authority).await)));
+        let connector = tower::service_fn(move |_: hyper::Uri| {
+            let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+            async move { stream.ok_or_else(|| std::io::Error::other("there is one connection")) }
+        });
+        let endpoint = Endpoint::from_static("http://a.example");
+        let endpoint = endpoint.origin("https://a.example".parse().expect("a URL"));
+        let channel = endpoint.connect_with_connector(connector).await.expect("a connection");
+        let (sender, messages) = sending();
+        let mut answers = ask(&channel, "/test.Echo/Each", Request::new(messages)).await.expect("an answer");
+        for turn in 0..5 {
+            sender.send(format!("turn {turn}").into_bytes()).expect("taken");
+            let answer = answers.message().await.expect("a message");
+            assert_eq!(answer, Some(format!("TURN {turn}").into_bytes()));
+        }
+        drop(sender);
+        assert_eq!(answers.message().await.expect("the end is OK"), None);
+        let one = Request::new(stream::iter([b"one".to_vec()]));
+        let status = ask(&channel, "/test.Echo/Refuse", one).await.expect_err("a failure at once");
+        assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, "no more"));
     });
 }
 

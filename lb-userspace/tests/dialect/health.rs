@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use lb_userspace::status::row::RouteRow;
 use lb_userspace::status::{Listing, Name};
 
+use crate::certificates::{Authority, Kind};
 use crate::harness::{Site, ingress};
 use crate::pod::{Pod, answer};
+use crate::proxied::unwrapping;
+use crate::secure_pod::{SecurePod, Speech};
 
 /// A pod that answers `/ready` with a status that the test changes, and everything else with its name.
 fn pod(name: &'static str) -> (Pod, Arc<AtomicU16>) {
@@ -83,6 +86,31 @@ fn a_silent_endpoint_is_left_out_and_statuses_are_as_asked() {
     site.eventually("the silent one to be left out", || site.counters().unhealthy_endpoints == 1);
     site.eventually("the other alone", || row(&site).unhealthy == [silent.address.to_string()]);
     assert_eq!(answering(&site), ["missing"]);
+}
+
+#[test]
+fn endpoints_are_asked_in_the_way_in_which_requests_go_there() {
+    let authority = Authority::new();
+    let pair = authority.issue(&["pod.example"], Kind::Ecdsa);
+    for (protocol, http2, pair) in [("HTTPS", false, Some(&pair)), ("GRPC", true, None), ("GRPCS", true, Some(&pair))] {
+        let behind = SecurePod::start(&Speech { http2, pair, clients: None });
+        let (pod, headers) = unwrapping(behind.pod.address);
+        let spoken = [("backend-protocol", protocol), ("weir.io/proxy-protocol", "v1")];
+        let first = site(&spoken, &[&pod]);
+        first.eventually("good answers", || first.counters().health_checks >= 3);
+        assert_eq!(
+            (first.counters().health_check_failures, first.counters().unhealthy_endpoints),
+            (0, 0),
+            "{protocol}"
+        );
+        let told = behind.told().pop().expect("a question");
+        assert!(told.target.ends_with("/ready"), "{protocol}: {}", told.target);
+        assert!(headers.lock().expect("no panic").iter().all(|header| header == "PROXY UNKNOWN\r\n"), "{protocol}");
+        drop(first);
+        // Who asks in another way gets no answer.
+        let plain = site(&[("weir.io/health-check-timeout", "1s")], &[&behind.pod]);
+        plain.eventually("no answer", || plain.counters().unhealthy_endpoints == 1);
+    }
 }
 
 #[test]

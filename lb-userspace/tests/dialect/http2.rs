@@ -1,6 +1,7 @@
 //! HTTP/2 of clients beyond requests: tunnels, connections that end, clients that do not read.
 
 use std::process::Command;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -9,18 +10,22 @@ use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::certificates::{Authority, Kind, secret};
 use crate::harness::{Site, ingress, ingress_over_tls};
 use crate::pod::{Pod, answer};
-use crate::websocket::echo;
+use crate::websocket::{client as websocket_client, echo};
 
-type Sender = SendRequest<Empty<Bytes>>;
+pub(crate) type Sender = SendRequest<Empty<Bytes>>;
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
 }
 
@@ -35,8 +40,35 @@ async fn connect(site: &Site) -> Sender {
     sender
 }
 
-fn request(method: Method, uri: &str) -> Request<Empty<Bytes>> {
+pub(crate) fn request(method: Method, uri: &str) -> Request<Empty<Bytes>> {
     Request::builder().method(method).uri(uri).body(Empty::new()).expect("a request")
+}
+
+/// A connection over TLS, on which this was agreed.
+pub(crate) async fn over_tls(site: &Site, authority: &Authority) -> TlsStream<TcpStream> {
+    over_tls_at(site.tls_port(), authority).await
+}
+
+/// The same at a port.
+pub(crate) async fn over_tls_at(port: u16, authority: &Authority) -> TlsStream<TcpStream> {
+    let mut config = ClientConfig::clone(&websocket_client(authority));
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("the front listens");
+    let name = ServerName::try_from("a.example").expect("a name");
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("a handshake");
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    stream
+}
+
+/// The same as [`connect`] over TLS.
+pub(crate) async fn connect_secured(site: &Site, authority: &Authority) -> Sender {
+    let stream = TokioIo::new(over_tls(site, authority).await);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let known = sender.send_request(request(Method::GET, "https://a.example/known")).await.expect("an answer");
+    drop(known.into_body().collect().await.expect("its body"));
+    sender
 }
 
 async fn websocket(sender: &mut Sender, uri: &str) -> Response<Incoming> {

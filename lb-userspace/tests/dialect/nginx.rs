@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use lb_userspace::clock::now;
 
-use crate::certificates::{Authority, Kind, values};
-use crate::harness::{PATIENCE, Site, ingress};
+use crate::certificates::{Authority, Kind, secret, values};
+use crate::harness::{PATIENCE, Site, ingress, ingress_over_tls};
 use crate::pod::Pod;
 
 const SIZE: usize = 3 << 20;
@@ -16,7 +16,7 @@ const SIZE: usize = 3 << 20;
 struct Nginx {
     process: Child,
     ports: [u16; 3],
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Nginx {
@@ -25,9 +25,13 @@ impl Nginx {
         let directory = tempfile::tempdir().expect("a directory");
         let (chain, key) = authority.issue(&["pod.example"], Kind::Ecdsa);
         let file: Vec<u8> = (0..SIZE).map(|at| b'a' + (at % 23) as u8).collect();
-        for (name, bytes) in
-            [("tls.crt", chain.as_bytes()), ("tls.key", key.as_bytes()), ("large.txt", &file), ("index.html", b"home")]
-        {
+        for (name, bytes) in [
+            ("tls.crt", chain.as_bytes()),
+            ("tls.key", key.as_bytes()),
+            ("large.txt", &file),
+            ("index.html", b"home"),
+            ("x", b"x"),
+        ] {
             std::fs::write(directory.path().join(name), bytes).expect("written");
         }
         let program = std::env::var("WEIR_NGINX").ok().filter(|path| !path.is_empty());
@@ -45,7 +49,7 @@ impl Nginx {
                 Err(error) => panic!("nginx does not start: {error}"),
             };
             if listens(&mut process, ports[0]) {
-                return Some(Nginx { process, ports, _directory: directory });
+                return Some(Nginx { process, ports, directory });
             }
         }
         panic!("nginx found no free ports");
@@ -90,10 +94,13 @@ fn configuration([plain, http2, tls]: [u16; 3]) -> String {
         .collect();
     format!(
         "daemon off;\nmaster_process off;\npid nginx.pid;\nevents {{}}\nhttp {{\n{temporary}access_log off;\n\
+log_format compared '{COMPARED}|{TIMES}';\n\
 client_max_body_size 0;\nkeepalive_requests 5;\ngzip on;\ngzip_min_length 1;\ngzip_types text/plain;\n\
 default_type text/plain;\nserver {{\nlisten 127.0.0.1:{plain};\nlisten 127.0.0.1:{http2} http2;\n\
 listen 127.0.0.1:{tls} ssl;\nssl_certificate tls.crt;\nssl_certificate_key tls.key;\nroot .;\n\
 location = /told {{ return 200 \"$request_method $server_protocol $host $http_x_forwarded_for $content_length\"; }}\n\
+location = /fixed {{ access_log compared compared if=$ssl_protocol; proxy_pass http://127.0.0.1:{plain}/answer; }}\n\
+location = /answer {{ return 200 fixed; }}\n\
 location = /posted {{ proxy_pass http://127.0.0.1:{plain}/told; proxy_http_version 1.1; }}\n}}\n}}\n"
     )
 }
@@ -102,7 +109,7 @@ location = /posted {{ proxy_pass http://127.0.0.1:{plain}/told; proxy_http_versi
 fn files_parts_and_conditions() {
     let authority = Authority::new();
     let Some(nginx) = Nginx::start(&authority) else {
-        eprintln!("skipped: needs nginx");
+        weir_lab::lacks("nginx");
         return;
     };
     let site = Site::start(&ingress("web", "a.example", "/", &[]), &[("web", &nginx.pod(0))]);
@@ -128,7 +135,7 @@ fn files_parts_and_conditions() {
 fn connections_that_nginx_closes_cost_no_request() {
     let authority = Authority::new();
     let Some(nginx) = Nginx::start(&authority) else {
-        eprintln!("skipped: needs nginx");
+        weir_lab::lacks("nginx");
         return;
     };
     let site = Site::start(&ingress("web", "a.example", "/", &[]), &[("web", &nginx.pod(0))]);
@@ -146,11 +153,52 @@ fn connections_that_nginx_closes_cost_no_request() {
     assert_eq!(counters.upstream_failures, 0, "{counters:?}");
 }
 
+/// Of one request, what nginx logs by these variables, and what we do; and then those that tell times.
+const COMPARED: &str = "$ssl_protocol $ssl_cipher $ssl_server_name $server_protocol $request_method $scheme $host $request_uri \
+                        $status $body_bytes_sent $request_length $upstream_addr $upstream_status $upstream_response_length $remote_addr";
+const TIMES: &str = "$msec $time_iso8601 $time_local $request_time $upstream_connect_time $upstream_header_time $upstream_response_time";
+
+/// Digits are all the same.
+fn form(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect()
+}
+
+#[test]
+fn lines_of_the_log_say_what_those_of_nginx_say() {
+    let authority = Authority::new();
+    let Some(nginx) = Nginx::start(&authority) else {
+        weir_lab::lacks("nginx");
+        return;
+    };
+    let format = format!("{COMPARED}|{TIMES}");
+    let manifests = secret("one", &authority.issue(&["a.example"], Kind::Ecdsa))
+        + &ingress_over_tls("web", "a.example", "one", &[]);
+    let (site, output) = Site::logging(&[("log-format-upstream", &format)], &manifests, &[("web", &nginx.pod(0))]);
+    assert!(site.problems.is_empty(), "{:?}", site.problems);
+    let asked = ["--http1.1", "--insecure", "--data-binary", "hello", "--header", "X-Some: thing"];
+    for (turn, version) in ["1.2", "1.3"].into_iter().enumerate() {
+        let arguments = [&asked[..], &["--tls-max", version]].concat();
+        assert_eq!(site.get_secured("a.example", "/fixed?a=b", &arguments).body, "fixed");
+        assert_eq!(
+            site.get_secured_at(nginx.ports[2], "a.example", "/fixed?a=b", &arguments).expect("nginx").body,
+            "fixed"
+        );
+        let ours = output.lines(turn + 1).remove(turn);
+        let theirs = || std::fs::read_to_string(nginx.directory.path().join("compared")).unwrap_or_default();
+        site.eventually("nginx to write", || theirs().lines().count() > turn);
+        let theirs = theirs().lines().nth(turn).expect("a line").to_owned();
+        let ((ours, our_times), (theirs, their_times)) =
+            (ours.split_once('|').expect("both"), theirs.split_once('|').expect("both"));
+        assert_eq!(ours, theirs, "TLS {version}");
+        assert_eq!(form(our_times), form(their_times), "TLS {version}");
+    }
+}
+
 #[test]
 fn http2_and_tls() {
     let authority = Authority::new();
     let Some(nginx) = Nginx::start(&authority) else {
-        eprintln!("skipped: needs nginx");
+        weir_lab::lacks("nginx");
         return;
     };
     let web = |annotations: &[(&str, &str)]| ingress("web", "a.example", "/", annotations);

@@ -1,3 +1,9 @@
+use std::io::BufReader;
+use std::net::TcpStream;
+
+use lb_userspace::clock::{now, since};
+
+use crate::change::ask;
 use crate::harness::{Site, ingress};
 use crate::pod::{Pod, answer};
 
@@ -77,4 +83,23 @@ fn an_endpoint_that_keeps_failing_is_left_out() {
     assert_eq!(statuses(&site, 40, &[]), [200; 40]);
     // Three in a row, and again whenever its time is over, which doubles.
     assert!(broken.seen().len() < 10, "{}", broken.seen().len());
+}
+
+/// A fifth of what is asked, ten a second, and what was saved up: a hundred. So that an outage is not answered with twice the
+/// load.
+#[test]
+fn repeats_have_a_budget() {
+    let pods = [failing("503 Service Unavailable"), failing("503 Service Unavailable")];
+    let both = [("web", &pods[0]), ("web", &pods[1])];
+    let start = now();
+    let site = Site::start(&ingress("web", "a.example", "/", &[("proxy-next-upstream", "error http_503")]), &both);
+    let mut stream = BufReader::new(TcpStream::connect(site.address()).expect("the front listens"));
+    for _ in 0..400 {
+        assert_eq!(ask(&mut stream).expect("an answer"), "HTTP/1.1 503 Service Unavailable");
+    }
+    let asked = pods.iter().map(|pod| pod.seen().len()).sum::<usize>();
+    let seconds = since(start).as_secs_f64();
+    let most = 400 + 100 + 80 + (10.0 * seconds).ceil() as usize;
+    assert!((400 + 150..=most).contains(&asked), "{asked} of at most {most}");
+    site.eventually("the counters", || site.counters().upstream_retries == (asked - 400) as u64);
 }

@@ -30,8 +30,10 @@ pub(crate) struct Told {
     pub(crate) name: Option<String>,
     /// The front showed a certificate.
     pub(crate) certified: bool,
-    /// TLS, as the library calls its version.
+    /// TLS, as the library calls its version and suite.
     pub(crate) version: String,
+    pub(crate) suite: String,
+    pub(crate) trailers: HeaderMap,
 }
 
 /// A backend on a runtime of its own, which ends with the test process.
@@ -72,6 +74,7 @@ impl SecurePod {
                             name: session.server_name().map(str::to_owned),
                             certified: session.peer_certificates().is_some(),
                             version: format!("{:?}", session.protocol_version()),
+                            suite: session.negotiated_cipher_suite().map_or_else(String::new, |one| format!("{one:?}")),
                             ..Told::default()
                         };
                         serve(stream, http2, told, remembered).await;
@@ -129,8 +132,10 @@ where
 /// Says back what it was sent, with a trailer as gRPC has one.
 async fn answer(request: Request<Incoming>, told: Told, remembered: &Mutex<Vec<Told>>) -> Response<Trailed> {
     let (head, body) = request.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let told = Told { target: head.uri.to_string(), headers: head.headers, body: body.to_vec(), ..told };
+    let body = body.collect().await.unwrap_or_default();
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    let (target, body) = (head.uri.to_string(), body.to_bytes().to_vec());
+    let told = Told { target, headers: head.headers, body, trailers, ..told };
     remembered.lock().unwrap_or_else(PoisonError::into_inner).push(told);
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));

@@ -13,7 +13,18 @@ impl Site {
 
     /// The same where there may be no answer.
     pub(crate) fn try_secured(&self, host: &str, path: &str, arguments: &[&str]) -> Result<Reply, String> {
-        let connect = format!("{host}:443:127.0.0.1:{}", self.tls_port());
+        self.get_secured_at(self.tls_port(), host, path, arguments)
+    }
+
+    /// The same at another port.
+    pub(crate) fn get_secured_at(
+        &self,
+        port: u16,
+        host: &str,
+        path: &str,
+        arguments: &[&str],
+    ) -> Result<Reply, String> {
+        let connect = format!("{host}:443:127.0.0.1:{port}");
         let output = Command::new("curl")
             .args(["--silent", "--show-error", "--include", "--path-as-is", "--globoff", "--max-time", "60"])
             .args(["--connect-to", &connect])

@@ -1,7 +1,7 @@
 //! Slow clients, as slowhttptest plays them: heads that do not end, bodies that do not, and answers that nobody reads. The front
 //! ends all of them in its time, and serves others meanwhile.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::process::{Child, Command, Stdio};
 
 use lb_userspace::l7::hits::Hit;
@@ -44,8 +44,9 @@ fn slow_clients_are_ended_and_others_served() {
         (&["-B", "-s", "8192", "-x", "10"], &[Hit::BodyTime, Hit::BodyRate]),
         (&["-X", "-w", "512", "-y", "1024", "-n", "1", "-z", "32", "-k", "1"], &[Hit::ReadTime, Hit::ReadRate]),
     ] {
+        let before = site.counters().limited;
         let Some(mut tool) = attack(&site, arguments) else {
-            eprintln!("skipped: needs slowhttptest");
+            weir_lab::lacks("slowhttptest");
             return;
         };
         let ended = || -> u64 { limits.iter().map(|limit| site.counters().limited[*limit as usize]).sum() };
@@ -56,7 +57,15 @@ fn slow_clients_are_ended_and_others_served() {
             ended() >= CONNECTIONS
         });
         assert!(served > 0 && site.counters().upstream_failures == 0, "{arguments:?}");
-        tool.kill().expect("it is ours");
+        // It ends by itself once all of its connections have ended, and tells whether it was served all the while.
+        let mut told = String::new();
+        tool.stdout.take().expect("piped").read_to_string(&mut told).expect("text");
         let _ = tool.wait();
+        let last = told.rfind("service available:").map(|at| &told[at..]).expect("what it saw");
+        assert!(last.lines().next().is_some_and(|line| line.contains("YES")), "{arguments:?}: {last}");
+        assert!(told.contains("No open connections left"), "{arguments:?}: {last}");
+        let others =
+            |limit: &Hit| !limits.contains(limit) && site.counters().limited[*limit as usize] > before[*limit as usize];
+        assert_eq!(Hit::ALL.iter().find(|limit| others(limit)), None, "{arguments:?}");
     }
 }

@@ -8,10 +8,11 @@ use crate::harness::{Site, config_map, ingress_over_tls};
 use crate::pod::{Pod, answer};
 
 /// The certificate that a name gets, as openssl prints its subject alternative names.
-fn names(site: &Site, name: &str, arguments: &[&str]) -> String {
+pub(crate) fn names(site: &Site, name: &str, arguments: &[&str]) -> String {
     let connect = format!("127.0.0.1:{}", site.tls_port());
     let mut client = Command::new("openssl");
-    client.args(["s_client", "-connect", &connect, "-servername", name]).args(arguments);
+    let named = if name.is_empty() { &["-noservername"][..] } else { &["-servername", name] };
+    client.args(["s_client", "-connect", &connect]).args(named).args(arguments);
     let output = client.stdin(std::process::Stdio::null()).output().expect("openssl is installed");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let begin = text.find("-----BEGIN CERTIFICATE-----").unwrap_or_else(|| panic!("no certificate: {text}"));
@@ -201,6 +202,54 @@ fn sessions_are_resumed() {
         for _ in 0..8 {
             let text = client(&[flag, "-sess_in", file]);
             assert!(text.contains(&format!("Reused, {version}")), "{text}");
+        }
+    }
+}
+
+#[test]
+fn groups_and_sessions_are_as_the_configmap_says() {
+    let (authority, pod) = (Authority::new(), Pod::echo());
+    let manifests = secret("one", &authority.issue(&["a.example"], Kind::Ecdsa))
+        + &ingress_over_tls("web", "a.example", "one", &[]);
+    let mut site = Site::configured(&[("ssl-ecdh-curve", "secp384r1")], &manifests, &[("web", &pod)]);
+    assert!(site.problems.is_empty(), "{:?}", site.problems);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("session");
+    let file = file.to_str().expect("text");
+    let client = |site: &Site, arguments: &[&str]| {
+        let connect = format!("127.0.0.1:{}", site.tls_port());
+        let mut client = Command::new("openssl");
+        client.args(["s_client", "-connect", &connect, "-servername", "a.example", "-ign_eof"]).args(arguments);
+        client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut client = client.spawn().expect("openssl is installed");
+        // One that is refused has ended already.
+        let _ = client
+            .stdin
+            .take()
+            .expect("piped")
+            .write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
+        String::from_utf8_lossy(&client.wait_with_output().expect("it ends").stdout).into_owned()
+    };
+    for version in ["-tls1_2", "-tls1_3"] {
+        let both = client(&site, &[version, "-groups", "X25519:P-384"]);
+        assert!(both.contains("Server Temp Key: ECDH, secp384r1"), "{both}");
+        let other = client(&site, &[version, "-groups", "X25519:P-256"]);
+        assert!(!other.contains("HTTP/1.1 200"), "{version}: {other}");
+    }
+    for (data, resumed) in [
+        (&[("ssl-session-tickets", "false"), ("ssl-session-cache", "false")][..], "New, "),
+        (&[("ssl-session-tickets", "false"), ("ssl-session-cache", "true")], "Reused, "),
+        (&[("ssl-session-tickets", "true"), ("ssl-session-cache", "false")], "Reused, "),
+    ] {
+        site.apply(&(config_map(data) + &manifests));
+        for version in ["-tls1_2", "-tls1_3"] {
+            let _ = std::fs::remove_file(file);
+            let first = client(&site, &[version, "-sess_out", file]);
+            assert!(first.contains("HTTP/1.1 200"), "{data:?} {version}: {first}");
+            // Without a ticket there may be no session that could be offered.
+            let again =
+                if std::path::Path::new(file).exists() { client(&site, &[version, "-sess_in", file]) } else { first };
+            assert!(again.contains(resumed), "{data:?} {version}: {again}");
         }
     }
 }

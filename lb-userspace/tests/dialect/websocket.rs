@@ -33,7 +33,8 @@ pub(crate) fn echo() -> Pod {
     Pod::at(address)
 }
 
-fn talk<S: Read + Write>(mut socket: WebSocket<S>) {
+/// Messages there and back, and a farewell.
+pub(crate) fn talk<S: Read + Write>(mut socket: WebSocket<S>) {
     let large = vec![7; 1 << 20];
     for message in [Message::text("grüße"), Message::binary(large), Message::text("")] {
         socket.send(message.clone()).expect("sent");
@@ -45,16 +46,26 @@ fn talk<S: Read + Write>(mut socket: WebSocket<S>) {
     assert!(socket.read().expect("the farewell").is_close());
 }
 
-fn secured(site: &Site, authority: &Authority) -> StreamOwned<ClientConnection, TcpStream> {
+/// A client that believes this authority.
+pub(crate) fn client(authority: &Authority) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let certificate = rustls::pki_types::CertificateDer::from_pem_slice(authority.pem().as_bytes()).expect("PEM");
     roots.add(certificate).expect("a certificate");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
-    let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
-    let connection =
-        ClientConnection::new(config, ServerName::try_from("a.example").expect("a name")).expect("a connection");
+    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// A connection over TLS.
+pub(crate) fn secured(site: &Site, authority: &Authority) -> StreamOwned<ClientConnection, TcpStream> {
     let stream = TcpStream::connect(("127.0.0.1", site.tls_port())).expect("the front listens");
+    secured_over(stream, authority)
+}
+
+/// The same over one that stands.
+pub(crate) fn secured_over(stream: TcpStream, authority: &Authority) -> StreamOwned<ClientConnection, TcpStream> {
+    let connection = ClientConnection::new(client(authority), ServerName::try_from("a.example").expect("a name"))
+        .expect("a connection");
     StreamOwned::new(connection, stream)
 }
 
