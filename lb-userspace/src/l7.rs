@@ -3,7 +3,7 @@
 //! ```text
 //! agent:  RouteTable ─supervisor─ snapshot, delta ─┐ control socket      ┌─ counters, version in force
 //! front:                                           └─> Router ─> worker (one per core) ─> backend
-//!              client ─> (tls) ─> guard ─> hyper ─> proxy ─(router, balance, pool)──────────────┘
+//!              client ─> (tls) ─> guard ─> http1 ─> proxy ─(router, balance, pool)──────────────┘
 //! ```
 
 pub mod access_log;
@@ -30,6 +30,7 @@ pub mod guard;
 pub mod health;
 pub mod hits;
 pub mod host;
+pub mod http1;
 pub mod http2;
 #[cfg(feature = "http3")]
 pub mod http3;

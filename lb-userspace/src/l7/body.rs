@@ -42,6 +42,9 @@ pub enum BodyError {
     /// The connection of HTTP/1.1 that it came from broke.
     #[error("the body broke off: {0}")]
     Wire(#[from] WireError),
+    /// The client did not send all of it, or something else.
+    #[error("the client broke off its body")]
+    Left,
     /// The stream of HTTP/3 that it came from broke.
     #[cfg(feature = "http3")]
     #[error("the body broke off")]

@@ -1,6 +1,5 @@
 //! One client connection from accept to close.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -9,30 +8,22 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::body::ClientBody;
 use super::forward::Ends;
-use super::guard::{Guard, MAX_HEAD};
+use super::guard::Guard;
 use super::hits::Hit;
+use super::http1;
 use super::http2::{self, Opening};
 use super::passthrough;
-use super::proxy::{self, Client};
+use super::proxy::Client;
 use super::proxy_protocol;
 use super::stream;
 use super::tls;
 use super::worker::{Stage, Worker};
-
-/// How long who has come when the worker ends may take to ask.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// What is spoken on a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,46 +106,11 @@ async fn accept(worker: &Rc<Worker>, stream: TcpStream) -> io::Result<tls::Accep
 
 async fn http1<I>(worker: &Rc<Worker>, stream: I, ends: Ends, opening: Opening, left: Option<Arc<AtomicU64>>)
 where
-    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let (guard, handle) = Guard::new(stream, worker.client_limits());
     let guard = guard.after(opening.bytes, opening.begun).counting(left);
-    let client = Rc::new(Client::new(ends, handle));
-    let service_client = Rc::clone(&client);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let request = request.map(ClientBody::from);
-        let answer = proxy::answer(Rc::clone(worker), Rc::clone(&service_client), request);
-        async { Ok::<_, Infallible>(answer.await) }
-    });
-    let connection = http1::Builder::new()
-        // Clients may close their side after the request and still want the answer.
-        .half_close(true)
-        // The guard keeps the time.
-        .header_read_timeout(None)
-        .max_buf_size(2 * MAX_HEAD)
-        .serve_connection(TokioIo::new(guard), service)
-        .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    // A request may be on its way when the worker begins to drain: HTTP/1 cannot say that another one will not be answered
-    // but with an answer (RFC 9112 section 9.6). So idle connections stay open as long as the worker accepts, and whoever
-    // asks on one meanwhile is told that it was the last time. At the end, what has arrived by then is answered, too: the
-    // runtime looks at its sockets before a task that yields goes on. Who has just come is still about to ask.
-    let end = async {
-        closing(worker).await;
-        if !client.has_been_served() {
-            tokio::time::sleep(FIRST_REQUEST).await;
-        }
-        tokio::task::yield_now().await;
-    };
-    // An error here concerns this connection only, and who caused it knows.
-    tokio::select! {
-        biased;
-        _ = connection.as_mut() => return worker.counters.hit(client.guard.cut_for()),
-        () = end => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    let _ = connection.await;
-    worker.counters.hit(client.guard.cut_for());
+    http1::serve(worker, guard, Rc::new(Client::alone(ends, handle))).await;
 }
 
 /// Both ends, as the PROXY protocol tells them where it is spoken; `None`: it should have been.

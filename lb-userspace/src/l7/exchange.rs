@@ -30,7 +30,7 @@ use super::record::Record;
 use super::retry::{Attempts, Failure};
 use super::rules::Rule;
 use super::secure::Transport;
-use super::tunnel::Tunnel;
+use super::tunnel::{Side, Tunnel};
 use super::wire::Failed;
 use super::worker::{Limits, Worker};
 use crate::model::filters::{Breaker, Proxying};
@@ -65,7 +65,7 @@ impl Relayed {
             None => record.hold(flight),
         }
         let (mut head, body) = self.response.into_parts();
-        // hyper lowers it for clients that speak 1.0.
+        // It is lowered for clients that speak 1.0.
         head.version = Version::HTTP_11;
         let body = ResponseBody::relay(body, self.lease, (self.stall, self.until), record).coded(encoder).paced(pace);
         Response::from_parts(head, body)
@@ -91,7 +91,7 @@ pub struct Exchange<'a> {
     /// The place at the endpoint that is tried, where places are counted.
     place: Option<Place>,
     progress: Rc<Progress>,
-    /// The body, or what hyper gave back because it had sent nothing of it.
+    /// The body, or what came back because nothing of it was sent.
     unsent: Option<Unsent>,
     /// What has been read of the body before it is sent on.
     gathered: Option<Rc<Gathered>>,
@@ -660,9 +660,10 @@ impl<'a> Exchange<'a> {
     fn switch(&mut self, mut response: Response<BackendBody>) -> Result<Relayed, Answer> {
         let to = |headers: &HeaderMap| headers.get(UPGRADE).map(|to| to.as_bytes().to_ascii_lowercase());
         let agreed = to(response.headers()).is_some_and(|to_this| Some(to_this) == to(&self.head.headers));
-        let upgrade = self.head.extensions.remove::<OnUpgrade>();
+        let over_http2 = self.head.extensions.remove::<OnUpgrade>().map(Side::Hyper);
         let asked = agreed && self.follows == Follows::Upgrade;
-        let (true, Some(client), BackendBody::Wire(body)) = (asked, upgrade, response.body()) else {
+        let client = over_http2.or_else(|| self.client.awaits_tunnel()).filter(|_| asked);
+        let (Some(client), BackendBody::Wire(body)) = (client, response.body()) else {
             self.worker.counters.upstream_failures.increment();
             return Err(Answer::bad_gateway(
                 &self.rule.entry,

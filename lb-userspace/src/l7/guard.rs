@@ -1,7 +1,7 @@
-//! Stands between a client's socket and hyper: passes on only requests whose head is beyond doubt, never more than one
+//! Stands between a client's socket and `http1`: passes on only requests whose head is beyond doubt, never more than one
 //! request at a time, and keeps the time limits of the connection.
 //!
-//! A refused request reaches hyper as a stand-in that carries nothing of what the client sent; the service asks
+//! A refused request is passed on as a stand-in that carries nothing of what the client sent; the service asks
 //! [`Handle::refusal`] and answers with it, and the connection ends.
 
 mod chunked;
@@ -94,7 +94,7 @@ impl Default for Limits {
     }
 }
 
-/// What hyper sees instead of a refused request.
+/// What is seen instead of a refused request.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 /// Most bytes that are read and thrown away after the answer, so that the client gets to read it.
 const MAX_LINGER: usize = 1 << 20;
@@ -116,7 +116,7 @@ struct Shared {
 const TOLD: u8 = u8::MAX;
 
 impl Handle {
-    /// Set if the request that hyper just delivered is a stand-in.
+    /// Set if the request that was just passed on is a stand-in.
     pub fn refusal(&self) -> Option<Refusal> {
         self.0.refusal.get().copied()
     }
@@ -220,6 +220,11 @@ impl<I> Guard<I> {
         Guard { left, ..self }
     }
 
+    /// All of a message was passed on, and nothing of the next one.
+    pub fn is_between(&self) -> bool {
+        self.released == 0 && self.framer.at_head()
+    }
+
     fn refuse(&mut self, refusal: Refusal) {
         // The first refusal stands; there is none after it, as nothing is read any more.
         let _ = self.handle.0.refusal.set(refusal);
@@ -261,8 +266,8 @@ impl<I> Guard<I> {
         }
     }
 
-    /// A malformed body comes too late for a stand-in: its request is on the way to the backend. hyper sees the stream end
-    /// in the middle and breaks off.
+    /// A malformed body comes too late for a stand-in: its request is on the way to the backend. Its reader sees the stream
+    /// end in the middle and breaks off.
     fn refuse_or_break(&mut self, refusal: Refusal) {
         if self.framer.at_head() {
             self.refuse(refusal);

@@ -24,6 +24,7 @@ use super::routing::{self, Routed, Unrouted};
 use super::rules::Rule;
 use super::settings::X_REQUEST_ID;
 use super::table::External;
+use super::tunnel::{Both, Heir, Side};
 use super::worker::{View, Worker};
 use crate::clock;
 use crate::model::PathMatch;
@@ -33,10 +34,12 @@ use crate::model::PathMatch;
 pub struct Client {
     /// Both ends.
     pub ends: Ends,
-    /// The guard in front of hyper; one that does nothing where HTTP/2 is spoken.
+    /// The guard in front of it; one that does nothing where HTTP/2 is spoken.
     pub guard: Handle,
     /// What goes on beside a request, where a connection has several at once.
     activity: Option<Rc<Activity>>,
+    /// Who takes the connection over when the answer to its request has gone out; `None`: nobody can.
+    heir: Option<Rc<Heir>>,
     served: Cell<u64>,
     last: Notify,
 }
@@ -44,7 +47,12 @@ pub struct Client {
 impl Client {
     /// Before the first request.
     pub fn new(ends: Ends, guard: Handle) -> Self {
-        Client { ends, guard, activity: None, served: Cell::new(0), last: Notify::new() }
+        Client { ends, guard, activity: None, heir: None, served: Cell::new(0), last: Notify::new() }
+    }
+
+    /// The same of a connection that has one request at a time, and can become a tunnel.
+    pub(super) fn alone(ends: Ends, guard: Handle) -> Self {
+        Client { heir: Some(Rc::default()), ..Client::new(ends, guard) }
     }
 
     /// The same of a connection that has several requests at once.
@@ -62,6 +70,18 @@ impl Client {
         self.activity.as_ref().map(Activity::enter)
     }
 
+    /// The client's side of a tunnel, for when the answer has gone out.
+    pub(super) fn awaits_tunnel(&self) -> Option<Side> {
+        self.heir.as_ref().map(|heir| heir.expect())
+    }
+
+    /// The answer has gone out after which the connection is a tunnel.
+    pub(super) fn hand_over(&self, connection: Box<dyn Both>) {
+        if let Some(heir) = &self.heir {
+            heir.hand_over(connection);
+        }
+    }
+
     /// It has had a request.
     pub fn has_been_served(&self) -> bool {
         self.served.get() > 0
@@ -69,8 +89,8 @@ impl Client {
 
     /// The same connection, for one request of whose ends a proxy tells.
     fn told(&self, ends: Ends) -> Self {
-        let activity = self.activity.clone();
-        Client { activity, served: self.served.clone(), ..Client::new(ends, self.guard.clone()) }
+        let (activity, heir) = (self.activity.clone(), self.heir.clone());
+        Client { activity, heir, served: self.served.clone(), ..Client::new(ends, self.guard.clone()) }
     }
 }
 
@@ -80,8 +100,9 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Cli
     let settings = &view.router.settings;
     let told = settings.ends(&client.ends, request.headers());
     let nobody = told.as_ref().err().copied();
-    let told = told.ok().flatten().map(|ends| client.told(ends));
-    let asker = told.as_ref().unwrap_or(&client);
+    // What only requests through proxies have takes no memory of the others.
+    let told = told.ok().flatten().map(|ends| Box::new(client.told(ends)));
+    let asker = told.as_deref().unwrap_or(&client);
     client.served.set(client.served.get() + 1);
     let refusal = client.guard.refusal().or_else(|| request.extensions().get::<Refusal>().copied());
     let (mut head, body) = request.into_parts();
@@ -301,7 +322,7 @@ mod tests {
         size_of::<F>()
     }
 
-    /// hyper moves the state of each request to where it keeps it.
+    /// The state of each request is moved to where it is kept.
     #[test]
     fn the_state_of_a_request_is_small() {
         let state = size(answer);

@@ -84,7 +84,7 @@ impl Record {
         self.flight = flight;
     }
 
-    /// The request was refused; what hyper delivered is a stand-in.
+    /// The request was refused; what was passed on is a stand-in.
     pub fn refused(&mut self) {
         self.worker.counters.refused.increment();
         if let Some(line) = &mut self.line {

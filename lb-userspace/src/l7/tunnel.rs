@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::http2::activity;
@@ -21,10 +22,58 @@ use super::worker::Open;
 /// Bytes that are on their way in one direction.
 const BUFFER: usize = 16 * 1024;
 
+/// What carries bytes both ways.
+pub trait Both: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Both for T {}
+
+/// The client's side, which is there when the answer has gone out.
+pub enum Side {
+    /// A connection of HTTP/1.
+    Http1(oneshot::Receiver<Box<dyn Both>>),
+    /// A stream of HTTP/2.
+    Hyper(OnUpgrade),
+}
+
+impl Side {
+    /// `None`: the answer has not gone out.
+    async fn wait(self) -> Option<Box<dyn Both>> {
+        match self {
+            Side::Http1(client) => client.await.ok(),
+            Side::Hyper(client) => Some(Box::new(TokioIo::new(client.await.ok()?))),
+        }
+    }
+}
+
+/// Who takes over a connection of HTTP/1 when the answer has gone out, if anybody does.
+#[derive(Default)]
+pub struct Heir(Cell<Option<oneshot::Sender<Box<dyn Both>>>>);
+
+impl fmt::Debug for Heir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Heir").finish_non_exhaustive()
+    }
+}
+
+impl Heir {
+    /// From now on somebody does.
+    pub(super) fn expect(&self) -> Side {
+        let (heir, side) = oneshot::channel();
+        self.0.set(Some(heir));
+        Side::Http1(side)
+    }
+
+    /// The answer has gone out.
+    pub(super) fn hand_over(&self, connection: Box<dyn Both>) {
+        // Who waited for it may be gone, and then it closes.
+        let _ = self.0.take().map(|heir| heir.send(connection));
+    }
+}
+
 /// A connection that becomes a tunnel when the answer 101 has gone out.
 pub struct Tunnel {
     /// The client's side.
-    pub client: OnUpgrade,
+    pub client: Side,
     /// The backend's side, and what it has said already.
     pub backend: (Box<dyn Io>, Bytes),
     /// It ends when nothing has come of either side for so long.
@@ -48,8 +97,7 @@ impl Tunnel {
     pub fn start(self, flight: Option<Flight>) {
         tokio::task::spawn_local(async move {
             let Tunnel { client, backend: (backend, said), idle, place, stream, open } = self;
-            if let Ok(client) = client.await {
-                let mut client = TokioIo::new(client);
+            if let Some(mut client) = client.wait().await {
                 let begin = async {
                     client.write_all(&said).await?;
                     client.flush().await

@@ -28,7 +28,10 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::body::{BodyError, RequestBody};
+pub(in crate::l7) use answer::keeps;
+pub(in crate::l7) use chunks::{Chunks, Step};
 use receiving::Receiving;
+pub(in crate::l7) use receiving::cut;
 use sending::{Broken, Sending};
 
 /// A connection, with TLS or without.

@@ -29,6 +29,7 @@ use super::gather::Room;
 use super::guard;
 use super::health::Unhealthy;
 use super::hits::Hit;
+use super::http1::Outbox;
 use super::limiter::{self, Flight, Limit, Limiter};
 use super::names::{NameError, Names};
 use super::patience::Timers;
@@ -138,6 +139,8 @@ pub struct Worker {
     pub pool: Pool,
     /// For the deadlines of requests.
     pub timers: Timers,
+    /// For answers over HTTP/1.
+    pub outbox: Outbox,
     /// How often requests may be repeated.
     pub budget: Budget,
     /// Names outside of the cluster.
@@ -193,6 +196,7 @@ impl Worker {
             verdicts: Verdicts::default(),
             pool: Pool::new(limits.unacknowledged, limits.upstreams),
             timers: Timers::default(),
+            outbox: Outbox::default(),
             budget: Budget::default(),
             room: Rc::default(),
             copies: Rc::default(),

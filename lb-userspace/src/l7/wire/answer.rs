@@ -139,7 +139,7 @@ fn digits(text: &[u8]) -> Option<u64> {
 
 /// Whether the connection goes on behind a message. HTTP/1.1 keeps connections unless it says otherwise, and 1.0 the other way
 /// round (RFC 9112 section 9.3).
-pub(super) fn keeps(headers: &HeaderMap, old: bool) -> bool {
+pub(in crate::l7) fn keeps(headers: &HeaderMap, old: bool) -> bool {
     let says = |option: &str| {
         let values = headers.get_all(CONNECTION).iter();
         let mut options = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));

@@ -15,7 +15,7 @@ const MAX_TRAILERS_LENGTH: usize = 16 << 10;
 
 /// Position in a chunked body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Chunks {
+pub(in crate::l7) enum Chunks {
     /// Before the size of a chunk.
     #[default]
     Size,
@@ -30,7 +30,7 @@ pub(super) enum Chunks {
 }
 
 /// What comes next of a body.
-pub(super) enum Step {
+pub(in crate::l7) enum Step {
     /// A piece.
     Frame(Frame<Bytes>),
     /// More has to be read.
@@ -41,7 +41,7 @@ pub(super) enum Step {
 
 impl Chunks {
     /// Takes the next piece out of what has been read.
-    pub(super) fn step(&mut self, inbox: &mut BytesMut) -> Result<Step, WireError> {
+    pub(in crate::l7) fn step(&mut self, inbox: &mut BytesMut) -> Result<Step, WireError> {
         loop {
             match *self {
                 Chunks::Size => match line(inbox)? {
@@ -74,12 +74,12 @@ impl Chunks {
     }
 
     /// All chunks and trailers were taken.
-    pub(super) fn is_complete(self) -> bool {
+    pub(in crate::l7) fn is_complete(self) -> bool {
         self == Chunks::End
     }
 
     /// Takes the end that is already here, so that a connection is free as soon as its last byte came.
-    pub(super) fn finish(&mut self, inbox: &mut BytesMut) {
+    pub(in crate::l7) fn finish(&mut self, inbox: &mut BytesMut) {
         if *self == Chunks::DataEnd && inbox.starts_with(LAST) {
             inbox.advance(LAST.len());
             *self = Chunks::End;

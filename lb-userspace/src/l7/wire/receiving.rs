@@ -33,7 +33,7 @@ enum Position {
 
 /// The first bytes of what has come. A short piece does not keep a long buffer from being used again, and does not hold it
 /// as long as a slow client takes.
-pub(super) fn cut(inbox: &mut BytesMut, count: usize) -> Bytes {
+pub(in crate::l7) fn cut(inbox: &mut BytesMut, count: usize) -> Bytes {
     if inbox.capacity() <= READ || count > inbox.capacity() / 8 {
         return inbox.split_to(count).freeze();
     }
