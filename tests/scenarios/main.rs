@@ -45,6 +45,7 @@ mod lab;
 mod neighbours;
 mod odd_packets;
 mod overlay;
+mod overload;
 mod policies;
 mod problems;
 mod reroute;

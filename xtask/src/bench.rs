@@ -30,6 +30,8 @@ enum What {
     L7,
     /// ms from a changed manifest to the first request that meets the change, with 10,000 Ingresses, and memory (needs root)
     Change,
+    /// Who is served, and how fast, at twice and ten times as many requests as an endpoint may have at once (needs root)
+    Overload,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -40,6 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::State => of_the_product("state"),
         What::L7 => l7(),
         What::Change => change(),
+        What::Overload => of_the_product("overload"),
     }
 }
 
