@@ -10,7 +10,7 @@ use core::mem::MaybeUninit;
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_fib_lookup as FibParams, xdp_action};
 use aya_ebpf::helpers::generated::{
     bpf_csum_diff, bpf_csum_update, bpf_fib_lookup, bpf_skb_load_bytes, bpf_skb_vlan_pop, bpf_skb_vlan_push,
-    bpf_xdp_adjust_meta,
+    bpf_xdp_adjust_head, bpf_xdp_adjust_meta,
 };
 use aya_ebpf::macros::{classifier, map, xdp};
 use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
@@ -146,12 +146,16 @@ fn finds_neighbours(ctx: &TcContext) -> bool {
     }
 }
 
-/// Bytes of the headers that a run may change: Ethernet, IPv4, TCP.
-const HEADERS: usize = 56;
+/// Words of the headers that a run may change: Ethernet and TCP, and IPv4 or IPv6 between them.
+const HEADERS4: usize = 14;
+const HEADERS6: usize = 19;
+/// Bytes of the packets of either family.
+const LENGTH4: usize = 64;
+const LENGTH6: usize = 80;
 
-/// The headers of the packet, as each run is to see them; 14 words of 32 bits.
+/// The headers of the packet, as each run is to see them.
 #[map]
-pub static TEMPLATE: Array<[u32; HEADERS / 4]> = Array::with_max_entries(1, 0);
+pub static TEMPLATE: Array<[u32; HEADERS6]> = Array::with_max_entries(1, 0);
 /// How many flows the packets are spread over, less one: a power of two less one.
 #[map]
 pub static FLOW_MASK: Array<u64> = Array::with_max_entries(1, 0);
@@ -179,8 +183,8 @@ pub fn lab_restore(ctx: XdpContext) -> u32 {
     xdp_action::XDP_ABORTED
 }
 
-/// Flow k has k added to the low half of its source address and taken from the IP identification, so that the header
-/// checksum stays right, and the bits above in its source port.
+/// Flow k has k added to the low half of its source address, and the bits above to its source port. What is added is taken from the
+/// IPv4 identification, so that the header checksum stays right.
 #[inline(always)]
 fn restore(ctx: &XdpContext) -> Option<()> {
     let template = TEMPLATE.get(0)?;
@@ -192,20 +196,50 @@ fn restore(ctx: &XdpContext) -> Option<()> {
     };
     // consecutive packets belong to distant flows: an odd factor permutes the residues of a power of two
     let flow = count.wrapping_mul(0x9e37_79b1) & *FLOW_MASK.get(0)?;
+    let (low, port) = (flow as u16, 1024 + (flow >> 16) as u16);
+    let is_ipv6 = template[3] as u16 == IPV6.to_be();
+    shrink(ctx, if is_ipv6 { LENGTH6 } else { LENGTH4 });
     let place = ctx.data();
-    if place + HEADERS > ctx.data_end() {
+    if is_ipv6 {
+        if place + 4 * HEADERS6 > ctx.data_end() {
+            return None;
+        }
+        // SAFETY: the bounds are checked.
+        unsafe {
+            *(place as *mut [u32; HEADERS6]) = *template;
+            *((place + 36) as *mut u16) = low.to_be();
+            *((place + 54) as *mut u16) = port.to_be();
+        }
+        return Some(());
+    }
+    if place + 4 * HEADERS4 > ctx.data_end() {
         return None;
     }
-    let low = flow as u16;
-    let port = 1024 + (flow >> 16) as u16;
     // SAFETY: the bounds are checked.
     unsafe {
-        *(place as *mut [u32; HEADERS / 4]) = *template;
+        *(place as *mut [u32; HEADERS4]) = *template.first_chunk()?;
         *((place + 18) as *mut u16) = (0xffff - low).to_be();
         *((place + 28) as *mut u16) = low.to_be();
         *((place + 34) as *mut u16) = port.to_be();
     }
     Some(())
+}
+
+/// Takes off what the program under test has put in front of a packet of this length.
+#[inline(always)]
+fn shrink(ctx: &XdpContext, length: usize) {
+    let more = (ctx.data_end() - ctx.data()) as i32 - length as i32;
+    if more > 0 {
+        // SAFETY: the helper checks the length; pointers into the packet are read anew.
+        unsafe { bpf_xdp_adjust_head(ctx.ctx, more) };
+    }
+}
+
+/// Makes room for an IPv4 header in front of the packet, which the wrapper takes back: half of what that costs is the wrapper's.
+#[xdp(frags)]
+pub fn lab_grow(ctx: XdpContext) -> u32 {
+    // SAFETY: the helper checks whether there is room.
+    if unsafe { bpf_xdp_adjust_head(ctx.ctx, -20) } == 0 { xdp_action::XDP_PASS } else { xdp_action::XDP_ABORTED }
 }
 
 /// Does nothing: what the wrapper itself costs.
