@@ -19,14 +19,14 @@ mod site;
 use backend::Backend;
 use load::{HOST, Heard};
 
-/// Requests at the endpoint.
-const MOST: usize = 8;
+/// Requests at the endpoint: ten times what it can do is little for the front itself, so that the machine makes no difference.
+const MOST: usize = 2;
 /// So long each load comes.
 const LENGTH: Duration = Duration::from_secs(3);
 /// What 99 of 100 answers keep to: the backend's 20 ms, and what a machine takes that has better things to do.
 const LATE: Duration = Duration::from_secs(1);
-/// What the front may take more than at its capacity: the connections of those who are turned away, and what they asked.
-const ROOM: u64 = 8 << 20;
+/// What the front may take more behind ten times as many requests as behind twice as many, of as many clients.
+const ROOM: u64 = 4 << 20;
 
 #[test]
 #[ignore = "needs root"]
@@ -46,7 +46,7 @@ fn who_is_one_too_many_is_told_so_and_the_others_are_served() -> Result<()> {
         })?;
         let capacity = cluster.client.run(|| load::capacity(front, MOST, LENGTH))?;
         let pid = node.processes("front")?[0];
-        let before = memory::own(pid)?;
+        let mut before = None;
         for times in [2, 10] {
             let heard = cluster.client.run(|| load::offer(front, capacity * times, LENGTH))?;
             let (begun, status) = (Instant::now(), ask()?);
@@ -54,6 +54,8 @@ fn who_is_one_too_many_is_told_so_and_the_others_are_served() -> Result<()> {
             ensure!(status == 200, "the next request is answered with {status}");
             check(&heard, capacity)?;
             let after = memory::own(pid)?;
+            let before = *before.get_or_insert(after);
+            println!("the front took {before} bytes, and takes {after}");
             ensure!(after < before + ROOM, "the front took {before} bytes, and takes {after}");
         }
         Ok(())
