@@ -16,6 +16,7 @@ mod pod;
 mod policy;
 pub mod program;
 pub mod protocol;
+mod recent;
 mod sample;
 mod service;
 pub mod setting;
@@ -28,6 +29,7 @@ pub use device::*;
 pub use flow::*;
 pub use handover::*;
 pub use policy::*;
+pub use recent::*;
 pub use sample::*;
 pub use service::*;
 

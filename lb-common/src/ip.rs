@@ -333,7 +333,7 @@ impl Ip for V6 {
         if version >> 4 != 6 {
             return Err(DropReason::BadIpHeader);
         }
-        let total_length = v6_length(u16::from_be_bytes([length_high, length_low]), packet.len() - offset);
+        let total_length = v6_length(packet, offset, u16::from_be_bytes([length_high, length_low]));
         let chain = Chain::walk(packet, offset, next);
         Ok(IpInfo {
             source: Addr6::from_raw([a, b]),
@@ -417,9 +417,11 @@ impl Ip for V6 {
     }
 }
 
-/// The length of an IPv6 packet of which `there` bytes are there. One that offload has joined to more than the field can
-/// say has 0 in it (BIG TCP, since 5.19), as a jumbogram does (RFC 2675).
+/// The length of the IPv6 packet at `offset`. One that offload has joined to more than the field can say has 0 in it (BIG TCP,
+/// since 5.19), as a jumbogram does (RFC 2675).
 #[inline(always)]
-const fn v6_length(stated: u16, there: usize) -> usize {
-    if stated == 0 && there > u16::MAX as usize { there } else { 40 + stated as usize }
+fn v6_length<P: Packet>(packet: &P, offset: usize, stated: u16) -> usize {
+    // Asked for only where it counts, which under XDP costs a call. Forgotten where it does not: the verifier would walk on for it.
+    let there = if stated == 0 { packet.len() - offset } else { packet.forget(0) as usize };
+    if stated == 0 && there > usize::from(u16::MAX) { there } else { 40 + usize::from(stated) }
 }

@@ -36,6 +36,7 @@ pub mod parse;
 pub mod pipeline;
 pub mod policy;
 pub mod question;
+pub mod recent;
 pub mod rewrite;
 pub mod sample;
 pub mod snat;

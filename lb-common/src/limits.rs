@@ -18,6 +18,10 @@ pub const HALF_OPEN_FLOWS: u32 = 65_536;
 pub const FRAGMENTS: u32 = 8_192;
 /// Ways of one family that each CPU remembers; a power of two.
 pub const NEXT_HOPS: u32 = 4_096;
+/// Destinations of one family of which each CPU remembers what they are; a power of two.
+pub const RECENT_FRONTENDS: u32 = 1_024;
+/// Devices of which each CPU remembers the hardware address; a power of two.
+pub const RECENT_DEVICES: u32 = 8;
 /// Addresses of this node.
 pub const NODE_ADDRESSES: u32 = 4_096;
 /// Addresses of the cluster's nodes, of one family.

@@ -4,7 +4,7 @@ use core::ops::DerefMut;
 
 use crate::abi::{
     AnnouncedEntry, BackendEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey, FrontendEntry, FrontendKey, NextHop,
-    Note, Refusals, ReplyEntry, ServiceEntry, Stat,
+    Note, RecentFrontend, Refusals, ReplyEntry, ServiceEntry, Stat,
 };
 use crate::conntrack::ticks;
 use crate::drop_reason::DropReason;
@@ -127,6 +127,18 @@ pub trait Lookup<F: Ip> {
     /// A place for a next hop that only this CPU sees, by a number below [`crate::limits::NEXT_HOPS`]; `None` where none
     /// are kept.
     fn hop(&self, slot: u32) -> Option<Self::Ref<'_, NextHop<F::Addr>>>;
+
+    /// What is remembered of packets that came lately ([`crate::recent`]) holds while this stays the same: a moment of the clock,
+    /// less than two seconds, and the epoch ([`crate::abi::setting::HOP_EPOCH`]).
+    fn stamp(&self) -> u64 {
+        0
+    }
+
+    /// A place that only this CPU sees for what a destination is, by a number below [`crate::limits::RECENT_FRONTENDS`]; `None`
+    /// where none are kept.
+    fn recent_frontend(&self, _slot: u32) -> Option<Self::Ref<'_, RecentFrontend<F::Addr>>> {
+        None
+    }
 
     /// What this CPU has spent on ICMP errors.
     fn refusals(&self) -> Option<Self::Ref<'_, Refusals>>;

@@ -24,6 +24,7 @@ use crate::neighbour::Discovery;
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed, parse};
 use crate::policy::{self, Policies};
+use crate::recent;
 use crate::rewrite::{Translation, translate};
 use crate::snat;
 use crate::transport::tcp_flag;
@@ -299,7 +300,8 @@ fn onward<F: Ip, P: Packet, L: Lookup<F>>(
     if may_be_reply && let Some((reply, clock)) = find_reply(lookup, parsed) {
         return backward::<F, P, L>(packet, parsed, lookup, &reply).map(|to| (to, clock));
     }
-    match find_frontend(lookup, parsed.key.destination, port, parsed.ip.protocol) {
+    let stamp = lookup.stamp(); // before the lookup: a change during it counts
+    match recent::frontend(lookup, parsed.key.destination, port, parsed.ip.protocol, stamp) {
         Some(frontend) => checked(packet, parsed, lookup, frontend),
         // XDP leaves that to the companion, which sees what nobody has taken anyway
         None if lookup.resolves() && lookup.is_vip(parsed.key.destination) => Err(no_port(packet, parsed, lookup)),

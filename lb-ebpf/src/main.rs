@@ -15,6 +15,7 @@ mod maps;
 mod neighbour;
 mod onward;
 mod policy;
+mod recent;
 mod refuse;
 mod room;
 mod sample;

@@ -11,8 +11,8 @@ use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_map_lookup_elem, bpf_sk_r
 use aya_ebpf::maps::PerCpuArray;
 use lb_common::abi::{
     AnnouncedEntry, AnnouncedKey, BackendEntry, Counters, DeviceEntry, FlowEntry, FlowKey, FragmentEntry, FragmentKey,
-    FrontendEntry, FrontendKey, NextHop, Note, Refusals, ReplyEntry, ServiceEntry, Stat, device_flag, frontend_flag,
-    setting, tc_slot, xdp_slot,
+    FrontendEntry, FrontendKey, NextHop, Note, RecentFrontend, Refusals, ReplyEntry, ServiceEntry, Stat, device_flag,
+    frontend_flag, setting, tc_slot, xdp_slot,
 };
 use lb_common::addr::{Addr4, Addr6, Address, V4, V6};
 use lb_common::drop_reason::DropReason;
@@ -27,8 +27,8 @@ use crate::maps::{
     SETTINGS, SYN_BUDGETS,
 };
 use crate::policy::PolicyMaps;
+use crate::recent::{self, RecentMaps};
 use crate::sample;
-use crate::since;
 
 /// `pkt_type` of a packet for this very station (include/uapi/linux/if_packet.h).
 const PACKET_HOST: u32 = 0;
@@ -44,7 +44,7 @@ pub(crate) struct Kernel<const RESOLVES: bool> {
 }
 
 /// What a family gives the kernel's routing helper and takes from a device.
-pub(crate) trait Routed: PolicyMaps {
+pub(crate) trait Routed: PolicyMaps + RecentMaps {
     /// The family in socket calls.
     const SOCKET_FAMILY: u8;
     /// Where the program for the family's ICMP stands in XDP_PROGRAMS.
@@ -124,7 +124,7 @@ impl<F: Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES> {
 
     #[inline(always)]
     fn clock(&self) -> u64 {
-        since::clock()
+        recent::clock()
     }
 
     #[inline(always)]
@@ -165,9 +165,8 @@ impl<F: Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES> {
             return unsafe { (*self.ctx.cast::<__sk_buff>()).pkt_type } == PACKET_HOST;
         }
         let Some(frame) = Addresses::of(packet) else { return false };
-        // SAFETY: plain words; the agent replaces elements whole.
-        let device = unsafe { DEVICES.get(self.ingress) };
-        device.is_none_or(|device| device.mac == frame.destination() || device.mac == [0; 3])
+        let mac = recent::mac_of(self.ingress);
+        mac == frame.destination() || mac == [0; 3]
     }
 
     #[inline(always)]
@@ -285,6 +284,20 @@ impl<F: Routed, const RESOLVES: bool> Lookup<F> for Kernel<RESOLVES> {
     fn hop(&self, slot: u32) -> Option<&mut NextHop<F::Addr>> {
         // SAFETY: the element is this CPU's own, and no other program runs on it meanwhile.
         F::NEXT_HOPS.get_ptr_mut(slot).map(|place| unsafe { &mut *place })
+    }
+
+    #[inline(always)]
+    fn stamp(&self) -> u64 {
+        recent::stamp()
+    }
+
+    #[inline(always)]
+    fn recent_frontend(&self, slot: u32) -> Option<&mut RecentFrontend<F::Addr>> {
+        if RESOLVES {
+            return None; // few packets come to tc, and some of those were looked at under XDP
+        }
+        // SAFETY: as in `hop`.
+        F::RECENT_FRONTENDS.get_ptr_mut(slot).map(|place| unsafe { &mut *place })
     }
 
     #[inline(always)]

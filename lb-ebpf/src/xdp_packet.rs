@@ -5,7 +5,9 @@
 
 use aya_ebpf::helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::programs::XdpContext;
+use lb_common::addr::{Family as _, V4, V6};
 use lb_common::csum::Delta;
+use lb_common::ethernet::HEADER;
 use lb_common::packet::{self, Packet};
 
 use crate::forget::forget;
@@ -26,7 +28,26 @@ impl XdpPacket<'_> {
     /// there; large packets of others begin with a buffer of thousands of bytes.
     #[inline(always)]
     pub(crate) fn is_split(&self) -> bool {
-        self.at::<[u8; HEADERS]>(0).is_none() && self.len() >= HEADERS
+        // what is small is mostly there as a whole, which costs less to see than to ask for its length
+        self.at::<[u8; HEADERS]>(0).is_none() && !self.is_whole() && self.len() >= HEADERS
+    }
+
+    /// All that the IP header says it has lies within the first buffer, if there are no tags before it.
+    #[inline(always)]
+    fn is_whole(&self) -> bool {
+        let Some([kind, _, total, payload]) = self.halves::<4>(HEADER - 2) else { return false };
+        let (kind, total, payload) = (u16::from_be(kind), u16::from_be(total), u16::from_be(payload));
+        match kind {
+            V4::ETHER_TYPE => total != 0 && self.begins_with(HEADER + usize::from(total)),
+            V6::ETHER_TYPE => payload != 0 && self.begins_with(HEADER + 40 + usize::from(payload)),
+            _ => false,
+        }
+    }
+
+    /// The first buffer has so many bytes.
+    #[inline(always)]
+    fn begins_with(&self, end: usize) -> bool {
+        end <= LONGEST_OFFSET && self.at::<[u8; 0]>(end).is_some()
     }
 
     /// A place of type `T` at `offset`, if it lies within the first buffer.
@@ -49,7 +70,7 @@ impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn reaches(&self, end: usize) -> bool {
         // the helper costs as much as a map lookup, and what one buffer holds needs none
-        (end <= LONGEST_OFFSET && self.at::<[u8; 0]>(end).is_some()) || end <= self.len()
+        self.begins_with(end) || end <= self.len()
     }
 
     #[inline(always)]

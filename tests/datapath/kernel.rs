@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues};
@@ -163,7 +164,7 @@ impl Kernel {
             rings.set(line, RingLine { slots: slots.try_into().unwrap() }, 0).unwrap();
         }
         let mut settings: Array<_, u64> = self.array(map::SETTINGS);
-        for (index, &word) in (0..setting::COUNT).zip(words) {
+        for (index, &word) in (0..setting::COUNT).zip(words).filter(|(index, _)| *index != setting::HOP_EPOCH) {
             settings.set(index, word, 0).unwrap();
         }
     }
@@ -440,11 +441,22 @@ impl Kernel {
         map.get(&id, 0).unwrap()
     }
 
+    /// Makes the programs forget what they remember of tables, as agents do with each change.
+    fn begin_epoch(&mut self) {
+        static EPOCHS: AtomicU64 = AtomicU64::new(1 << 20);
+        let mut settings: Array<_, u64> = self.ebpf.map_mut(map::SETTINGS).unwrap().try_into().unwrap();
+        settings.set(setting::HOP_EPOCH, EPOCHS.fetch_add(1, Ordering::Relaxed), 0).unwrap();
+    }
+
+    /// A hash, to be changed.
     fn hash<K: aya::Pod, V: aya::Pod>(&mut self, name: &str) -> HashMap<&mut MapData, K, V> {
+        self.begin_epoch();
         self.ebpf.map_mut(name).unwrap().try_into().unwrap()
     }
 
+    /// An array, to be changed.
     fn array<V: aya::Pod>(&mut self, name: &str) -> Array<&mut MapData, V> {
+        self.begin_epoch();
         self.ebpf.map_mut(name).unwrap().try_into().unwrap()
     }
 }

@@ -13,8 +13,8 @@ use lb_common::abi::{
     AffinityEntry, AffinityKey, AnnouncedEntry, AnnouncedKey4, AnnouncedKey6, BackendEntry4, BackendEntry6, CALLED,
     Called, Counters, DeviceEntry, DropCounters, FlowEntry4, FlowEntry6, FlowKey4, FlowKey6, FormerRing, FragmentEntry,
     FragmentKey4, FragmentKey6, FrontendEntry, FrontendKey4, FrontendKey6, LoadEntry, NextHop4, NextHop6, Note4, Note6,
-    RangeKey4, RangeKey6, Refusals, ReplyEntry4, ReplyEntry6, RingLine, SampleBudget, SampleNote, ServiceEntry,
-    TrackedEntry, budget, map, program, setting,
+    RangeKey4, RangeKey6, RecentClock, RecentDevice, RecentFrontend4, RecentFrontend6, Refusals, ReplyEntry4,
+    ReplyEntry6, RingLine, SampleBudget, SampleNote, ServiceEntry, TrackedEntry, budget, map, program, setting,
 };
 use lb_common::addr::{Addr4, Addr6};
 use lb_userspace::dataplane::object;
@@ -190,6 +190,10 @@ const EMPTIED: &[(&str, Empty)] = &[
     (map::EVENT_STATS, per_cpu::<8>),
     (map::NEXT_HOPS4, per_cpu::<{ size_of::<NextHop4>() }>),
     (map::NEXT_HOPS6, per_cpu::<{ size_of::<NextHop6>() }>),
+    (map::RECENT_FRONTENDS4, per_cpu::<{ size_of::<RecentFrontend4>() }>),
+    (map::RECENT_FRONTENDS6, per_cpu::<{ size_of::<RecentFrontend6>() }>),
+    (map::RECENT_DEVICES, per_cpu::<{ size_of::<RecentDevice>() }>),
+    (map::RECENT_CLOCK, per_cpu::<{ size_of::<RecentClock>() }>),
     (map::REFUSALS, per_cpu::<{ size_of::<Refusals>() }>),
     (map::SAMPLE_BUDGETS, per_cpu::<{ size_of::<SampleBudget>() }>),
     (map::SAMPLE_NOTES, per_cpu::<{ size_of::<SampleNote>() }>),

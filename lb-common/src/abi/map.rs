@@ -61,6 +61,14 @@ pub const EVENT_STATS: &str = "EVENT_STATS";
 pub const NEXT_HOPS4: &str = "NEXT_HOPS4";
 /// Per-CPU array of [`super::NextHop6`], like NEXT_HOPS4.
 pub const NEXT_HOPS6: &str = "NEXT_HOPS6";
+/// Per-CPU array of [`super::RecentFrontend4`]: what destinations were found to be lately.
+pub const RECENT_FRONTENDS4: &str = "RECENT_FRONTENDS4";
+/// Per-CPU array of [`super::RecentFrontend6`], like RECENT_FRONTENDS4.
+pub const RECENT_FRONTENDS6: &str = "RECENT_FRONTENDS6";
+/// Per-CPU array of [`super::RecentDevice`] by the low bits of the device's index.
+pub const RECENT_DEVICES: &str = "RECENT_DEVICES";
+/// Per-CPU array of one [`super::RecentClock`].
+pub const RECENT_CLOCK: &str = "RECENT_CLOCK";
 /// Per-CPU array of one [`super::Refusals`].
 pub const REFUSALS: &str = "REFUSALS";
 /// SOCKMAP of the front's listeners.

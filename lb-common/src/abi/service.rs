@@ -55,6 +55,8 @@ pub mod frontend_flag {
     pub const INSIDE: u32 = 1 << 17;
     /// Clients are led to backends on this node only, and there are some on others.
     pub const ELSEWHERE: u32 = 1 << 18;
+    /// In what is remembered of a destination ([`super::super::RecentFrontend`]): there is no frontend.
+    pub const NONE: u32 = 1 << 31;
 }
 
 /// A service. `ring` changes in place by one aligned store, and so do the other two fields together.

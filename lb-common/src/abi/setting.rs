@@ -16,7 +16,8 @@ pub const SNAT_ADDRESS4: u32 = 4;
 pub const SNAT_ADDRESS6: u32 = 5;
 /// Its second half.
 pub const SNAT_ADDRESS6_LOW: u32 = 6;
-/// Counts changes of routes, neighbours and interfaces; next hops remembered under another number are not used.
+/// Another number with each change of routes, neighbours and interfaces, and of frontends and addresses of the node: what
+/// programs remember of those under another number is not used ([`crate::hop`], [`crate::recent`]).
 pub const HOP_EPOCH: u32 = 7;
 /// Bit 0: DENIED4 is not empty; bit 1: DENIED6 is not.
 pub const DENY: u32 = 8;

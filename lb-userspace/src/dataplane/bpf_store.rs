@@ -18,6 +18,7 @@ use super::entry::{addr4, addr6, pack, pair, service_word, unpack};
 use super::error::{DataplaneError, map_io};
 use super::family::MapFamily;
 use super::grace::Grace;
+use super::hop_watch;
 use super::mapped::{Access, MappedArray};
 use super::maps::Maps;
 use super::node_counts::NodeCounts;
@@ -123,6 +124,11 @@ impl BpfStore {
         self.settings.set(index, word, 0).map_err(|error| failed(map::SETTINGS, "update", error))
     }
 
+    /// Makes the programs forget what they remember of frontends and of the node's addresses: called behind each change of those.
+    fn begin_epoch(&mut self) -> Result<(), StoreError> {
+        self.set_setting(setting::HOP_EPOCH, hop_watch::number())
+    }
+
     /// The word for this range. Replies come to the ports of former ranges, too, as long as the maps are there: flows that were
     /// begun under those go on.
     fn snat_ports(&self, leased: (u16, u16)) -> Result<u64, StoreError> {
@@ -185,14 +191,16 @@ impl MapStore for BpfStore {
         match IpFamily::of(key.address) {
             IpFamily::V4 => self.v4.upsert_frontend(key, value),
             IpFamily::V6 => self.v6.upsert_frontend(key, value),
-        }
+        }?;
+        self.begin_epoch()
     }
 
     fn delete_frontend(&mut self, key: &FrontendKey) -> Result<(), StoreError> {
         match IpFamily::of(key.address) {
             IpFamily::V4 => self.v4.delete_frontend(key),
             IpFamily::V6 => self.v6.delete_frontend(key),
-        }
+        }?;
+        self.begin_epoch()
     }
 
     fn upsert_backend(&mut self, _: IpFamily, id: BackendId, key: &BackendKey) -> Result<(), StoreError> {
@@ -268,14 +276,16 @@ impl MapStore for BpfStore {
         match IpFamily::of(address) {
             IpFamily::V4 => self.v4.upsert_node_address(address),
             IpFamily::V6 => self.v6.upsert_node_address(address),
-        }
+        }?;
+        self.begin_epoch()
     }
 
     fn delete_node_address(&mut self, address: IpAddr) -> Result<(), StoreError> {
         match IpFamily::of(address) {
             IpFamily::V4 => self.v4.delete_node_address(address),
             IpFamily::V6 => self.v6.delete_node_address(address),
-        }
+        }?;
+        self.begin_epoch()
     }
 
     fn upsert_vip(&mut self, address: IpAddr) -> Result<(), StoreError> {
@@ -331,6 +341,7 @@ impl MapStore for BpfStore {
         for (index, word) in words {
             self.set_setting(index, word)?;
         }
+        self.begin_epoch()?; // the range of NodePorts may be another
         self.write_address6((setting::NODE_ADDRESS6, setting::NODE_ADDRESS6_LOW), settings.node_address6)?;
         self.write_address6((setting::SNAT_ADDRESS6, setting::SNAT_ADDRESS6_LOW), settings.snat_address6)
     }

@@ -9,6 +9,7 @@ use lb_common::addr::Addr6;
 use lb_common::be::Be32;
 
 use super::error::{DataplaneError, map_io};
+use super::hop_watch::Epoch;
 use super::maps::Maps;
 use super::netlink::Link;
 use super::placement;
@@ -37,7 +38,7 @@ pub(crate) fn write(
             _ => {}
         }
     }
-    Ok(())
+    Epoch::open(maps)?.begin()
 }
 
 fn entries(

@@ -80,10 +80,14 @@ impl Epoch {
         Ok(Self(maps.array(map::SETTINGS)?))
     }
 
-    /// Begins an epoch: whatever the programs remember is asked for anew. The clock makes its number, so that writers need
-    /// not know of each other; the programs compare its low half, and nothing lives long enough to see it come again.
+    /// Begins an epoch: whatever the programs remember is asked for anew.
     pub(super) fn begin(&mut self) -> Result<(), DataplaneError> {
-        let number = sys::monotonic_ns() >> 10;
-        self.0.set(setting::HOP_EPOCH, number, 0).map_err(|error| DataplaneError::map(map::SETTINGS)(map_io(error)))
+        self.0.set(setting::HOP_EPOCH, number(), 0).map_err(|error| DataplaneError::map(map::SETTINGS)(map_io(error)))
     }
+}
+
+/// The number of an epoch that begins now. The clock makes it, so that writers need not know of each other: none begins two of them
+/// within 64 ns. The programs compare its low half, and nothing lives for the minutes until that comes again.
+pub(super) fn number() -> u64 {
+    sys::monotonic_ns() >> 6
 }

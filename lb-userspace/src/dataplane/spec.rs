@@ -14,8 +14,8 @@ use lb_common::abi::{
     AffinityEntry, AffinityKey, AnnouncedEntry, AnnouncedKey4, AnnouncedKey6, BackendEntry4, BackendEntry6, Counters,
     DeviceEntry, DropCounters, FlowEntry4, FlowEntry6, FlowKey4, FlowKey6, FormerRing, FragmentEntry, FragmentKey4,
     FragmentKey6, FrontendEntry, FrontendKey4, FrontendKey6, LoadEntry, NextHop4, NextHop6, Note4, Note6, RangeKey4,
-    RangeKey6, Refusals, ReplyEntry4, ReplyEntry6, RingLine, STATS, SampleBudget, SampleNote, ServiceEntry,
-    TrackedEntry, budget, map, setting, tc_slot, xdp_slot,
+    RangeKey6, RecentClock, RecentDevice, RecentFrontend4, RecentFrontend6, Refusals, ReplyEntry4, ReplyEntry6,
+    RingLine, STATS, SampleBudget, SampleNote, ServiceEntry, TrackedEntry, budget, map, setting, tc_slot, xdp_slot,
 };
 use lb_common::addr::{Addr4, Addr6};
 use lb_common::drop_reason::DROP_REASONS;
@@ -84,7 +84,7 @@ impl MapSpec {
 }
 
 /// Every map of the object, in the sizes that are wanted.
-pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 60] {
+pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 64] {
     use Group::{Flows, Services};
     use MapType::{Array, Hash, LpmTrie, LruHash, PerCpuArray, ProgramArray, RingBuf, SockMap};
     let MapSizes { services, frontends, backends, ring_lines, flows, half_open_flows } = *sizes;
@@ -120,6 +120,10 @@ pub(crate) fn specs(sizes: &MapSizes) -> [MapSpec; 60] {
         MapSpec::new::<u32, u64>(map::EVENT_STATS, PerCpuArray, STATS),
         MapSpec::new::<u32, NextHop4>(map::NEXT_HOPS4, PerCpuArray, limits::NEXT_HOPS),
         MapSpec::new::<u32, NextHop6>(map::NEXT_HOPS6, PerCpuArray, limits::NEXT_HOPS),
+        MapSpec::new::<u32, RecentFrontend4>(map::RECENT_FRONTENDS4, PerCpuArray, limits::RECENT_FRONTENDS),
+        MapSpec::new::<u32, RecentFrontend6>(map::RECENT_FRONTENDS6, PerCpuArray, limits::RECENT_FRONTENDS),
+        MapSpec::new::<u32, RecentDevice>(map::RECENT_DEVICES, PerCpuArray, limits::RECENT_DEVICES),
+        MapSpec::new::<u32, RecentClock>(map::RECENT_CLOCK, PerCpuArray, 1),
         MapSpec::new::<u32, Refusals>(map::REFUSALS, PerCpuArray, 1),
         MapSpec::new::<u32, u32>(map::LISTENERS, SockMap, limits::LISTENERS),
         MapSpec::new::<(), ()>(map::SAMPLES, RingBuf, limits::SAMPLE_BYTES),
