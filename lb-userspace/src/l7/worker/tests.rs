@@ -9,4 +9,5 @@ mod pressure;
 mod refusals;
 mod smuggling;
 mod streaming;
+mod upgrades;
 mod upstreams;

@@ -161,6 +161,26 @@ async fn a_reset_before_a_request_is_told_from_one_behind_it() {
     LocalSet::new().run_until(all).await;
 }
 
+/// Over TLS a backend may say that it closes long before it does.
+#[tokio::test]
+async fn an_end_is_waited_for_only_where_it_proves_something() {
+    let all = async {
+        for (twice, waits) in [(true, false), (false, true)] {
+            let (mut lease, mut far) = used(true).await;
+            if let Far::Secured(stream) = &mut far {
+                stream.conn.send_close_notify();
+                stream.flush().expect("open");
+            }
+            tokio::time::pause();
+            let start = tokio::time::Instant::now();
+            assert!(lease.sender.send(post(), twice).await.is_err());
+            assert_eq!(!start.elapsed().is_zero(), waits, "it may be sent twice: {twice}");
+            tokio::time::resume();
+        }
+    };
+    LocalSet::new().run_until(all).await;
+}
+
 /// What is acknowledged late is read early: only the first error tells of the reset.
 #[tokio::test]
 async fn a_reset_is_remembered() {
