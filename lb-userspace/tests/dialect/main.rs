@@ -46,6 +46,7 @@ mod proxied;
 mod proxying;
 mod redirects;
 mod retries;
+mod rolls;
 mod secrets;
 mod secure;
 mod secure_pod;

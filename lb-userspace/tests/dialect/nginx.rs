@@ -1,12 +1,14 @@
 //! nginx as the backend: files, its own way of closing connections, HTTP/2 without TLS, and TLS.
 
-use std::io::ErrorKind;
+use std::io::{BufReader, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use lb_userspace::clock::now;
 
 use crate::certificates::{Authority, Kind, secret, values};
+use crate::change::ask;
 use crate::harness::{PATIENCE, Site, ingress, ingress_over_tls};
 use crate::pod::Pod;
 
@@ -95,7 +97,7 @@ fn configuration([plain, http2, tls]: [u16; 3]) -> String {
     format!(
         "daemon off;\nmaster_process off;\npid nginx.pid;\nevents {{}}\nhttp {{\n{temporary}access_log off;\n\
 log_format compared '{COMPARED}|{TIMES}';\n\
-client_max_body_size 0;\nkeepalive_requests 5;\ngzip on;\ngzip_min_length 1;\ngzip_types text/plain;\n\
+client_max_body_size 0;\nkeepalive_requests 5;\nkeepalive_timeout 40ms;\ngzip on;\ngzip_min_length 1;\ngzip_types text/plain;\n\
 default_type text/plain;\nserver {{\nlisten 127.0.0.1:{plain};\nlisten 127.0.0.1:{http2} http2;\n\
 listen 127.0.0.1:{tls} ssl;\nssl_certificate tls.crt;\nssl_certificate_key tls.key;\nroot .;\n\
 location = /told {{ return 200 \"$request_method $server_protocol $host $http_x_forwarded_for $content_length\"; }}\n\
@@ -151,6 +153,33 @@ fn connections_that_nginx_closes_cost_no_request() {
     assert_eq!(site.get("a.example", "/posted", &chunked).body, "POST HTTP/1.1 127.0.0.1 127.0.0.1 5");
     let counters = site.counters();
     assert_eq!(counters.upstream_failures, 0, "{counters:?}");
+}
+
+/// nginx closes idle connections after 40 ms: requests come just before, at, and behind that.
+#[test]
+fn connections_that_nginx_finds_idle_cost_no_request() {
+    let authority = Authority::new();
+    let Some(nginx) = Nginx::start(&authority) else {
+        weir_lab::lacks("nginx");
+        return;
+    };
+    let site = Site::start(&ingress("web", "a.example", "/", &[]), &[("web", &nginx.pod(0))]);
+    std::thread::scope(|scope| {
+        for client in 0..6u64 {
+            let site = &site;
+            scope.spawn(move || {
+                let mut stream = BufReader::new(TcpStream::connect(site.address()).expect("the front listens"));
+                for round in 0..80 {
+                    assert_eq!(ask(&mut stream).expect("an answer"), "HTTP/1.1 200 OK", "{client} {round}");
+                    // When a request comes is what the test is about.
+                    std::thread::sleep(Duration::from_micros(38_000 + 500 * ((7 * round + client) % 10)));
+                }
+            });
+        }
+    });
+    let counters = site.counters();
+    assert_eq!(counters.upstream_failures, 0, "{counters:?}");
+    assert!(counters.upstream_reuses > 0, "{counters:?}");
 }
 
 /// Of one request, what nginx logs by these variables, and what we do; and then those that tell times.
