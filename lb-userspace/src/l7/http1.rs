@@ -113,9 +113,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin + 'static> Connection<'_, I> {
     async fn send(&self, response: Response<ResponseBody>, asked: Asked) -> io::Result<bool> {
         let outbox = &self.worker.outbox;
         let mut out = outbox.take();
-        out.extend_from_slice(self.line.take_interim());
-        // What is left of a body that nobody wants is in the way of the next request.
-        let goes_on = poll_fn(|cx| Poll::Ready(self.line.leave(cx))).await;
+        let (interim, goes_on) = poll_fn(|cx| Poll::Ready(self.line.begin_answer(cx))).await;
+        out.extend_from_slice(interim);
         let asked = Asked { keeps: asked.keeps && goes_on, ..asked };
         let (head, body) = response.into_parts();
         let form = answer::write(&head, &body.size_hint(), asked, &outbox.dates, &mut out);

@@ -38,7 +38,7 @@ pub(super) fn write(head: &Parts, body: &SizeHint, asked: Asked, dates: &Dates, 
     for (name, value) in headers {
         // What frames the body is told below; fields behind a body only chunks can have.
         let told = *name == TRANSFER_ENCODING
-            || (*name == CONTENT_LENGTH && !asked.by_head)
+            || (*name == CONTENT_LENGTH && !(asked.by_head && *status != StatusCode::NO_CONTENT))
             || (*name == TRAILER && !matches!(framing, Framing::Chunked(_)));
         if !told {
             line(name.as_str().as_bytes(), value.as_bytes(), out);

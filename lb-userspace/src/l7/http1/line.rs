@@ -43,6 +43,8 @@ struct State<I> {
     room: usize,
     /// What the client waits for before it sends the body.
     interim: &'static [u8],
+    /// That was written, and may be held back.
+    flushes: bool,
     /// Somebody has the body, who may read it.
     is_held: bool,
     /// Who waits for a part of it.
@@ -60,6 +62,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Line<I> {
             rest: Rest::Over,
             room: READ,
             interim: &[],
+            flushes: false,
             is_held: false,
             reader: None,
             watcher: None,
@@ -71,17 +74,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Line<I> {
         self.0.borrow_mut().poll_head(cx)
     }
 
-    /// What is to be said before the answer, if a part of it is said already. The client gets no permission any more.
-    pub(super) fn take_interim(&self) -> &'static [u8] {
-        let interim = std::mem::take(&mut self.0.borrow_mut().interim);
-        if interim.len() < CONTINUE.len() { interim } else { &[] }
-    }
-
-    /// The answer begins. Throws away what is here of a body that nobody wants; false: there is more of it, and no request
-    /// behind it will be found.
-    pub(super) fn leave(&self, cx: &mut Context<'_>) -> bool {
+    /// The answer begins: what goes out in front of it, as a part of that is gone already, and whether a request can follow. What is
+    /// here of a body that nobody wants is thrown away; if there is more of it, no request behind it is to be found. Who was not
+    /// permitted to send its body, and hears the answer instead, may send the next request where that body was expected.
+    pub(super) fn begin_answer(&self, cx: &mut Context<'_>) -> (&'static [u8], bool) {
         let mut state = self.0.borrow_mut();
-        state.is_held || state.skip(cx)
+        let interim = std::mem::take(&mut state.interim);
+        let asks = interim.len() == CONTINUE.len();
+        let goes_on = if state.is_held { !asks } else { state.skip(cx) };
+        (if asks { &[] } else { interim }, goes_on)
     }
 
     /// Waits until nobody reads the body any more; false: it has not come to its end.
@@ -143,7 +144,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> State<I> {
                 Bytes::copy_from_slice(read.filled())
             } else {
                 self.inbox.extend_from_slice(read.filled());
-                self.inbox.split().freeze()
+                std::mem::take(&mut self.inbox).freeze()
             };
             match head::read(&head) {
                 Ok(Some(head)) => return Poll::Ready(Ok(Some(head))),
@@ -189,6 +190,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> State<I> {
     }
 
     fn try_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, WireError>>> {
+        if self.rest.is_over() {
+            return Poll::Ready(None);
+        }
         loop {
             match self.rest.step(&mut self.inbox)? {
                 // Both know where a body ends. Should they not agree, no request is to be found behind it.
@@ -213,15 +217,20 @@ impl<I: AsyncRead + AsyncWrite + Unpin> State<I> {
     }
 
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(io) = self.io.as_mut().filter(|_| !self.interim.is_empty()) else { return Poll::Ready(Ok(())) };
+        let Some(io) = &mut self.io else { return Poll::Ready(Ok(())) };
         while !self.interim.is_empty() {
             let count = ready!(Pin::new(&mut *io).poll_write(cx, self.interim))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.interim = &self.interim[count..];
+            self.flushes = true;
         }
-        Pin::new(io).poll_flush(cx)
+        if self.flushes {
+            ready!(Pin::new(io).poll_flush(cx))?;
+            self.flushes = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -236,6 +245,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> State<I> {
         let count = ready!(pin!(io.read_buf(&mut limited)).poll(cx))?;
         if count == room {
             self.room = (self.room * 2).min(MOST_READ);
+        } else if count < self.room / 4 {
+            self.room = (self.room / 2).max(READ);
         }
         Poll::Ready(Ok(count))
     }

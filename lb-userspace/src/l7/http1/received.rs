@@ -19,7 +19,8 @@ pub(super) trait Source {
     fn forget(&self);
 }
 
-/// The body of a request, as it comes from the client.
+/// The body of a request, as it comes from the client. It lets go of the connection when it has come to its end: what comes then
+/// belongs to the next request, whoever still holds this one.
 pub struct Received(Option<Rc<dyn Source>>);
 
 impl std::fmt::Debug for Received {
@@ -37,11 +38,15 @@ impl Received {
     fn rest(&self) -> Rest {
         self.0.as_ref().map_or(Rest::Over, |source| source.rest())
     }
+
+    fn let_go(&mut self) {
+        self.0.take().into_iter().for_each(|source| source.forget());
+    }
 }
 
 impl Drop for Received {
     fn drop(&mut self) {
-        self.0.take().into_iter().for_each(|source| source.forget());
+        self.let_go();
     }
 }
 
@@ -49,9 +54,13 @@ impl Body for Received {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(source) = &self.0 else { return Poll::Ready(None) };
-        source.poll_frame(cx).map_err(|_| BodyError::Left)
+        let frame = source.poll_frame(cx).map_err(|_| BodyError::Left);
+        if self.rest().is_over() {
+            self.let_go();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
