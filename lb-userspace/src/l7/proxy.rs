@@ -19,7 +19,7 @@ use super::forward::Ends;
 use super::grpc;
 use super::guard::{Handle, Refusal};
 use super::http2::activity::{self, Activity};
-use super::record::Record;
+use super::record::{Record, head_bytes};
 use super::routing::{self, Routed, Unrouted};
 use super::rules::Rule;
 use super::settings::X_REQUEST_ID;
@@ -106,10 +106,12 @@ pub async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Cli
     client.served.set(client.served.get() + 1);
     let refusal = client.guard.refusal().or_else(|| request.extensions().get::<Refusal>().copied());
     let (mut head, body) = request.into_parts();
+    // Of what the client sent: what is put into it now is ours.
+    let came = head_bytes(settings, &head);
     #[cfg(feature = "otlp")]
     let span = worker.spans.begin(&mut head, &asker.ends, &settings.asked.spans, worker.random());
     settings.prepare(&mut head, client.ends.client.ip());
-    let mut record = Record::new(&worker, &view, &head, &asker.ends);
+    let mut record = Record::new(&worker, &view, &head, came, &asker.ends);
     #[cfg(feature = "otlp")]
     record.trace(span.map(|span| span.identified(&head.headers)));
     let id = head.headers.get(X_REQUEST_ID).cloned();

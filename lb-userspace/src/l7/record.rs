@@ -48,12 +48,12 @@ pub struct Record {
 }
 
 impl Record {
-    /// Begins with the head of a request.
-    pub fn new(worker: &Rc<Worker>, view: &Rc<View>, head: &Parts, ends: &Ends) -> Self {
+    /// Begins with the head of a request, which came in so many bytes.
+    pub fn new(worker: &Rc<Worker>, view: &Rc<View>, head: &Parts, came: u64, ends: &Ends) -> Self {
         let settings = &view.router.settings;
         let target = head.uri.path_and_query().map_or("", |target| target.as_str());
         let wanted = worker.log.borrow().is_on() && settings.asked.log.wants(target);
-        let line = wanted.then(|| line(settings, head, ends));
+        let line = wanted.then(|| line(settings, head, came, ends));
         Record {
             bytes: 0,
             received: 0,
@@ -183,7 +183,7 @@ impl Record {
     }
 }
 
-fn line(settings: &Settings, head: &Parts, ends: &Ends) -> Box<Line> {
+fn line(settings: &Settings, head: &Parts, came: u64, ends: &Ends) -> Box<Line> {
     let header = |name| head.headers.get(name).cloned();
     let form = Form::new(&settings.asked, &Seen { rule: &settings.nobody, head, ends });
     Box::new(Line {
@@ -197,14 +197,17 @@ fn line(settings: &Settings, head: &Parts, ends: &Ends) -> Box<Line> {
         duration: Default::default(),
         upstream: None,
         tries: Tries::default(),
-        request_bytes: if form.is_some() { head_bytes(head) } else { 0 },
+        request_bytes: came,
         received: 0,
         form,
     })
 }
 
-/// As HTTP/1.1 has it: the request line, headers, and the empty line.
-fn head_bytes(head: &Parts) -> u64 {
+/// Bytes of a head, as HTTP/1.1 has it: the request line, headers, and the empty line. 0 where no line names them.
+pub fn head_bytes(settings: &Settings, head: &Parts) -> u64 {
+    if settings.asked.log.line().is_none() {
+        return 0;
+    }
     let target = head.uri.path_and_query().map_or(1, |target| target.as_str().len());
     let line = head.method.as_str().len() + target + " ".len() + " HTTP/1.1\r\n".len();
     let headers: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();

@@ -99,7 +99,7 @@ fn configuration([plain, http2, tls]: [u16; 3]) -> String {
 log_format compared '{COMPARED}|{TIMES}';\n\
 client_max_body_size 0;\nkeepalive_requests 5;\nkeepalive_timeout 40ms;\ngzip on;\ngzip_min_length 1;\ngzip_types text/plain;\n\
 default_type text/plain;\nserver {{\nlisten 127.0.0.1:{plain};\nlisten 127.0.0.1:{http2} http2;\n\
-listen 127.0.0.1:{tls} ssl;\nssl_certificate tls.crt;\nssl_certificate_key tls.key;\nroot .;\n\
+listen 127.0.0.1:{tls} ssl;\nssl_protocols TLSv1.2 TLSv1.3;\nssl_certificate tls.crt;\nssl_certificate_key tls.key;\nroot .;\n\
 location = /told {{ return 200 \"$request_method $server_protocol $host $http_x_forwarded_for $content_length\"; }}\n\
 location = /fixed {{ access_log compared compared if=$ssl_protocol; proxy_pass http://127.0.0.1:{plain}/answer; }}\n\
 location = /answer {{ return 200 fixed; }}\n\
